@@ -12,6 +12,7 @@ from metrics.runtime_access import run_on_loop, running
 from routing.credentials.connections import policies_of
 from routing.credentials.grants import Subject
 from routing.models import BackendCredential
+from routing.rights import Names
 
 MAX_LISTED: Final = 1_000
 
@@ -23,11 +24,13 @@ def credential_state(row: BackendCredential, now: datetime) -> str:
     return "fresh" if row.fresh_until is not None and row.fresh_until > now else "expired"
 
 
-def listed() -> list[dict[str, Any]]:
-    """The credentials that have been used: failed ones first, then by the time of their last change."""
-    now = timezone.now()
-    rows = BackendCredential.objects.defer("refresh_token").order_by(
-        F("failure").desc(), F("updated_at").desc(nulls_last=True), "pk"
+def listed(services: Names = None) -> list[dict[str, Any]]:
+    """The credentials of these services that have been used: failed ones first, then by their last change."""
+    now, used = timezone.now(), BackendCredential.objects.all()
+    rows = (
+        (used if services is None else used.filter(service__in=services))
+        .defer("refresh_token")
+        .order_by(F("failure").desc(), F("updated_at").desc(nulls_last=True), "pk")
     )
     names = ("service", "subject", "fresh_until", "failure", "account", "updated_at")
     return [

@@ -10,10 +10,13 @@ from metrics.explained_caller import HypotheticalCaller, find_caller
 from metrics.runtime_access import running
 from metrics.targets.status import describe
 from resilience.breaker.machine import Snapshot
+from routing.caller import EVERY_SERVICE
+from routing.errors import Forbidden
 from routing.explain.explainer import Explainer
 from routing.explain.explanation import Explanation
 from routing.http import Request
 from routing.networks import parse_address
+from routing.rights import Names
 from routing.router.table import Service
 
 CLIENT_ADDRESS: Final = "192.0.2.1"
@@ -35,8 +38,8 @@ class ExplainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ip: str | None = None
 
 
-def explain(question: ExplainRequest) -> Explanation:
-    """Raises ValueError if the request or its caller is invalid."""
+def explain(question: ExplainRequest, names: Names = None) -> Explanation:
+    """Raises ValueError if the request or its caller is invalid, and Forbidden if it is for none of these services."""
     circuits = {breaker.name: breaker.snapshot for breaker in running().breakers}
     explainer = Explainer(
         running().gateway.live.table,
@@ -49,7 +52,19 @@ def explain(question: ExplainRequest) -> Explanation:
     )
     request = _request(question)
     caller, refusal = find_caller(question.caller, request.method, question.ip or None)
-    return explainer.explain(request, caller, has_address=bool(question.ip), refusal=refusal)
+    found = explainer.explain(request, caller, has_address=bool(question.ip), refusal=refusal)
+    return found if names is None else _limited(found, names)
+
+
+def _limited(found: Explanation, names: frozenset[str]) -> Explanation:
+    """Without the scopes of the caller that are about other services. Raises Forbidden."""
+    if found.service is None or found.service["name"] not in names:
+        raise Forbidden("your account may not view the service of this request")
+    if found.access is None or found.access["has"] is None:
+        return found
+    relevant = {*names, *found.access["needs"], EVERY_SERVICE}
+    has = [scope for scope in found.access["has"] if scope in relevant]
+    return msgspec.structs.replace(found, access={**found.access, "has": has})
 
 
 def _held(service: str) -> list[tuple[str, float]]:

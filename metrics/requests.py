@@ -14,6 +14,7 @@ from metrics.request_log.store import Position
 from metrics.runtime_access import run_on_loop, running
 from routing.errors import GatewayError
 from routing.models import ConfigurationRevision
+from routing.rights import Names, within
 
 _CAMEL: Final = {
     "call": "callError",
@@ -33,9 +34,10 @@ def search(query: RequestQuery, *, before: Position | None, limit: int) -> Found
     return run_on_loop(running().request_log.search(query, before=before, limit=limit))
 
 
-def find(identifier: str) -> Found:
-    """The records of a request id, the latest first."""
-    return run_on_loop(running().request_log.find(identifier))
+def find(identifier: str, names: Names = None) -> Found:
+    """The records of a request id, of these services, the latest first."""
+    found = run_on_loop(running().request_log.find(identifier))
+    return Found([each for each in found.records if within(each.record.service, names)], is_shared=found.is_shared)
 
 
 def omitted() -> int:

@@ -28,6 +28,7 @@ from metrics.targets.gauges import Conditions
 from metrics.targets.status import TargetConditions
 from resilience.breaker.machine import Snapshot, State
 from resilience.outage import StoreUnavailable
+from routing.rights import Names, within
 from routing.router.table import Service
 
 RECENT_SECONDS: Final = 300
@@ -55,6 +56,15 @@ class Recent(NamedTuple):
     totals: CountsByService
     ever: CountsByService
     targets: TargetConditions
+    names: Names = None
+
+    def of(self, names: Names) -> "Recent":
+        """What was counted for these services alone."""
+        if names is None:
+            return self
+        minutes = {key: fields for key, fields in self.minutes.items() if key[1] in names}
+        totals, ever = (_only(counts, names) for counts in (self.totals, self.ever))
+        return self._replace(minutes=minutes, totals=totals, ever=ever, names=names)
 
 
 def read_recent() -> Recent:
@@ -77,15 +87,16 @@ async def _conditions() -> Conditions:
 
 def summary(recent: Recent | None = None) -> Summary:
     """Key figures over all services, including requests that matched none."""
-    at, minutes, totals, _, _ = recent or read_recent()
+    at, minutes, totals, _, _, names = recent or read_recent()
     costs, end = costs_per_call(), int(at // 60 + 1) * 60
     last = {key: fields for key, fields in minutes.items() if key[0] >= end - RECENT_SECONDS}
     requests = sum(_request_count(fields) for (start, _), fields in last.items() if start == end - 120)
+    circuits = circuit_snapshots(names).items()
     return Summary(
         at=at,
         connected=running().flusher.connected,
         per_second=round(requests / 60, 2),
-        open_circuits=tuple(name for name, snapshot in circuit_snapshots().items() if snapshot.state in OPEN_STATES),
+        open_circuits=tuple(name for name, snapshot in circuits if snapshot.state in OPEN_STATES),
         total=traffic_stats(totals, costs),
         recent=traffic_stats(cluster_counts.merge_by_service(last), costs),
     )
@@ -93,13 +104,14 @@ def summary(recent: Recent | None = None) -> Summary:
 
 def service_statuses(recent: Recent | None = None) -> list[ServiceStatus]:
     """Every configured service, by name."""
-    status_of = status_reader(recent or read_recent())
-    return [status_of(name) for name in service_names()]
+    recent = recent or read_recent()
+    status_of = status_reader(recent)
+    return [status_of(name) for name in service_names(recent.names)]
 
 
 def status_reader(recent: Recent) -> Callable[[str], ServiceStatus]:
     """A function that returns the status of a configured service."""
-    at, minutes, totals, ever, targets = recent
+    at, minutes, totals, ever, targets, _ = recent
     services = configured_services()
     circuits = {circuit.service: circuit for circuit in _circuits(ever)}
     by_service: defaultdict[str, dict[int, Fields]] = defaultdict(dict)
@@ -115,20 +127,21 @@ def status_reader(recent: Recent) -> Callable[[str], ServiceStatus]:
     )
 
 
-def overview() -> Overview:
-    at, totals, costs = now(), cluster_counts.totals_since_reset(cluster_counts.pending_batches()), costs_per_call()
-    names = sorted({*totals, *configured_services()})
+def overview(names: Names = None) -> Overview:
+    at, costs = now(), costs_per_call()
+    totals = _only(cluster_counts.totals_since_reset(cluster_counts.pending_batches()), names)
+    configured = service_names(names)
     return Overview(
         at=at,
-        cache=read_cache_usage(configured_services(), totals),
-        circuits={circuit.service: circuit for circuit in _circuits(totals)},
-        services={name: _service_stats(name, totals, costs) for name in names},
+        cache=read_cache_usage(configured, totals),
+        circuits={circuit.service: circuit for circuit in _circuits(totals, names)},
+        services={name: _service_stats(name, totals, costs) for name in sorted({*totals, *configured})},
     )
 
 
-def circuits() -> list[CircuitStatus]:
+def circuits(names: Names = None) -> list[CircuitStatus]:
     """Every service's circuit, by name, from this worker's copy of the cluster's state."""
-    return _circuits(cluster_counts.totals(cluster_counts.pending_batches()))
+    return _circuits(cluster_counts.totals(cluster_counts.pending_batches()), names)
 
 
 def circuit_transitions(service: str | None = None, since: float = 0, limit: int = 200) -> Sequence[CircuitChange]:
@@ -137,10 +150,10 @@ def circuit_transitions(service: str | None = None, since: float = 0, limit: int
     return list((transitions if service is None else transitions.filter(service=service))[:limit])
 
 
-def cache_usage() -> CacheUsage:
+def cache_usage(names: Names = None) -> CacheUsage:
     """The cache's contents, and its hits and misses since the statistics were reset."""
     totals = cluster_counts.totals_since_reset(cluster_counts.pending_batches())
-    return read_cache_usage(configured_services(), totals)
+    return read_cache_usage(service_names(names), _only(totals, names))
 
 
 def top_paths(service: str | None = None, *, limit: int = 20, hits: bool = True) -> list[PathStats]:
@@ -173,8 +186,9 @@ def now() -> float:
     return running().flusher.now()
 
 
-def service_names() -> list[str]:
-    return sorted(configured_services())
+def service_names(names: Names = None) -> list[str]:
+    """The configured services among these, in order."""
+    return sorted(name for name in configured_services() if within(name, names))
 
 
 def webhook_queue() -> int | None:
@@ -200,6 +214,10 @@ def configured_services() -> Mapping[str, Service]:
 def costs_per_call() -> dict[str, float]:
     """US dollars, by service."""
     return {name: service.policy.cost_per_call for name, service in configured_services().items()}
+
+
+def _only(counts: CountsByService, names: Names) -> CountsByService:
+    return counts if names is None else {name: fields for name, fields in counts.items() if name in names}
 
 
 def _request_count(fields: Fields) -> int:
@@ -236,7 +254,7 @@ def _status(
     )
 
 
-def _circuits(totals: Mapping[str, Fields]) -> list[CircuitStatus]:
+def _circuits(totals: Mapping[str, Fields], names: Names = None) -> list[CircuitStatus]:
     held, quotas = _hold_offs(), run_on_loop(running().quotas.load())
     return [
         _circuit(
@@ -246,14 +264,14 @@ def _circuits(totals: Mapping[str, Fields]) -> list[CircuitStatus]:
             held.get(name, []),
             {quota: number for (service, quota), number in quotas.items() if service == name},
         )
-        for name, snapshot in circuit_snapshots().items()
+        for name, snapshot in circuit_snapshots(names).items()
     ]
 
 
-def circuit_snapshots() -> dict[str, Snapshot]:
+def circuit_snapshots(names: Names = None) -> dict[str, Snapshot]:
     """The state of every service's circuit as this worker knows it, by name."""
     known = {breaker.name: breaker.snapshot for breaker in running().breakers}
-    return {name: known.get(name, Snapshot()) for name in sorted(configured_services())}
+    return {name: known.get(name, Snapshot()) for name in service_names(names)}
 
 
 def _hold_offs() -> dict[str, list[HoldOffStatus]]:

@@ -19,10 +19,11 @@ from resilience.breaker.machine import State
 from resilience.cache.hit_counter import ReplayableRequest
 from resilience.cache.objects import SERVICE
 from resilience.cache.policy import Scope
-from routing.errors import GatewayError
+from routing.errors import Forbidden, GatewayError
 from routing.http import Request
 from routing.messages.bodies import drain
 from routing.models import FailedDelivery, Watch
+from routing.rights import Names
 from routing.router import paths as service_paths
 from routing.views import staff_caller
 from routing.warming import LOCAL_ADDRESS
@@ -152,23 +153,37 @@ def _describe(breaker: Breaker) -> dict[str, object]:
     return document | ({"reason": snapshot.reason} if snapshot.reason else {})
 
 
-def warm(actor: str, paths: Sequence[str] = (), *, address: str = LOCAL_ADDRESS, dry_run: bool = False) -> WarmResult:
+def warm(
+    actor: str,
+    paths: Sequence[str] = (),
+    *,
+    address: str = LOCAL_ADDRESS,
+    dry_run: bool = False,
+    names: Names = None,
+) -> WarmResult:
     """Fetch `paths` (`/api/v1/<service>/...`) into the cache; without paths, the most-hit responses of the last day.
 
     A path fails if its responses are not shared by all callers. It is fetched for clients that use `address`, a scheme
-    and host. The most-hit responses are fetched again each as the
-    caller they belong to. With `dry_run` they are only counted. Raises StoreUnavailable.
+    and host. The most-hit responses, of the services `names`, are fetched again each as the caller they belong to. With
+    `dry_run` they are only counted. Raises StoreUnavailable, and Forbidden for paths of other services.
     """
+    if names is not None and not all(_is_of(path, names) for path in paths):
+        raise Forbidden("your account may not operate the service of one of the paths")
     if dry_run:
-        return _count_warmable(paths, address)
-    result = _warm_paths(paths, address) if paths else _warm_most_requested()
+        return _count_warmable(paths, address, names)
+    result = _warm_paths(paths, address) if paths else _warm_most_requested(names)
     record_performed(actor, "cache.warm", after={"warmed": result.warmed, "failed": result.failed})
     return result
 
 
-def _count_warmable(paths: Sequence[str], address: str) -> WarmResult:
+def _is_of(path: str, names: frozenset[str]) -> bool:
+    location = service_paths.split(path.encode())
+    return location is not None and location.service in names
+
+
+def _count_warmable(paths: Sequence[str], address: str, names: Names) -> WarmResult:
     if not paths:
-        return WarmResult(warmed=0, failed=0, would_warm=len(_most_requested()))
+        return WarmResult(warmed=0, failed=0, would_warm=len(_most_requested(names)))
     unique = _unique(paths)
     warmable = sum(_warming_request(path, address) is not None for path in unique)
     return WarmResult(warmed=0, failed=len(unique) - warmable, would_warm=warmable)
@@ -184,13 +199,13 @@ def _warm_paths(paths: Sequence[str], address: str) -> WarmResult:
     return WarmResult(warmed=warmed, failed=len(unique) - warmed)
 
 
-def _warm_most_requested() -> WarmResult:
-    done = run_on_loop(running().warmer.warm(_most_requested()))
+def _warm_most_requested(names: Names) -> WarmResult:
+    done = run_on_loop(running().warmer.warm(_most_requested(names)))
     return WarmResult(warmed=done.warmed, failed=done.failed)
 
 
-def _most_requested() -> list[ReplayableRequest]:
-    services = list(running().gateway.live.table.services)
+def _most_requested(names: Names) -> list[ReplayableRequest]:
+    services = selectors.service_names(names)
     per_service = max(1, MAX_WARM_PATHS // max(1, len(services)))
     return run_on_loop(running().warmer.most_requested(services, per_service))[:MAX_WARM_PATHS]
 

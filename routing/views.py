@@ -19,13 +19,14 @@ from rest_framework.response import Response as RestResponse
 from rest_framework.views import APIView
 
 from routing import runtime
-from routing.caller import Caller
+from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES, Caller
 from routing.django_http import to_django_response, to_gateway_request
 from routing.http import Headers, Request, Response
 from routing.messages.bodies import read_up_to
-from routing.rights import Right, may
+from routing.rights import Names, Right, may, services, within
 from routing.router.hosts import domain_of
 from routing.router.paths import PREFIX as PREFIX_BYTES
+from routing.router.paths import split
 from routing.steps.respond import DEBUG
 
 _SHOWN: Final = frozenset(
@@ -107,11 +108,12 @@ class ServiceProxyView(APIView):
         """The page with the service's response to this member of staff."""
         for right in (Right.OPERATE, Right.CONFIGURE):  # read by the template
             setattr(request._request, f"may_{right.name.lower()}", may(request.user, right))
+        names = services(request.user, Right.CONFIGURE)
         forwarded = to_gateway_request(request._request)
         forwarded.headers = [
             (b"accept", b"application/json, */*;q=0.5") if k == b"accept" else (k, v) for k, v in forwarded.headers
         ]
-        forwarded.caller = staff_caller(request.user.get_username())
+        forwarded.caller = staff_caller(request.user.get_username(), names)
         status, headers, body = runtime.current().wait_for(_handle_buffered(forwarded))
         shown = {name.decode(): value.decode("latin-1") for name, value in headers if name in _SHOWN}
         return RestResponse(_readable(body), status=status, headers=shown)
@@ -131,20 +133,29 @@ def is_staff_origin(request: HttpRequest) -> bool:
 
 
 def wants_page(request: HttpRequest) -> bool:
-    """Whether a browser with the session of a member of staff who may configure the gateway requests a page."""
+    """Whether a browser with the session of a member of staff who may configure the service requests a page."""
     if not may_want_page(request) or not is_staff_origin(request):
         return False
     user = getattr(request, "user", None)
     # The page calls the service with every scope, as only those may who can issue such a key.
-    return may(user, Right.CONFIGURE)
+    location = split(request.path_info.encode("latin-1", "replace"))
+    return may(user, Right.CONFIGURE, location.service if location is not None and location.service else None)
 
 
-def staff_caller(username: str) -> Caller:
-    """A caller with every scope that a service requires, and with the debug headers."""
-    services = runtime.current().gateway.live.table.services.values()
-    needed = {scope for service in services for route in service.routes for scope in route.policy.scopes}
-    needed |= {scope for service in services for scope in service.policy.scopes}
-    return Caller(f"staff:{username}", scopes=frozenset({"*", DEBUG, *needed}))
+def staff_caller(username: str, names: Names = None) -> Caller:
+    """A caller with every scope that these services require, and with the debug headers."""
+    return Caller(f"staff:{username}", scopes=scopes_for(names) | {DEBUG})
+
+
+def scopes_for(names: Names) -> frozenset[str]:
+    """The scopes with which a caller may use these services and no other: what is another's name is not among them."""
+    table = runtime.current().gateway.live.table.services
+    found = [service for service in table.values() if within(service.name, names)]
+    needed = {scope for service in found for route in service.routes for scope in route.policy.scopes}
+    needed |= {scope for service in found for scope in service.policy.scopes}
+    if names is None:
+        return frozenset({EVERY_SERVICE, *needed})
+    return names | (needed - {*table, *GATEWAY_SCOPES, EVERY_SERVICE})
 
 
 @method_decorator(csrf_exempt, name="dispatch")

@@ -62,23 +62,23 @@ def _gateway(site: str) -> list[dict[str, Any]]:
         {
             "title": _("Now"),
             "items": [
-                _item(_("Dashboard"), "monitoring", reverse_lazy("dashboard:overview")),
-                _item(_("Circuits"), "electric_bolt", _list("metrics_circuit", site)),
-                _item(_("Cache"), "bolt", _list("metrics_cachedservice", site)),
-                _item(_("Credentials"), "vpn_key", _list("routing_backendcredential", site)),
+                _item(_("Dashboard"), "monitoring", reverse_lazy("dashboard:overview"), "services"),
+                _item(_("Circuits"), "electric_bolt", _list("metrics_circuit", site), "services"),
+                _item(_("Cache"), "bolt", _list("metrics_cachedservice", site), "services"),
+                _item(_("Credentials"), "vpn_key", _list("routing_backendcredential", site), "services"),
                 _item(_("Failed deliveries"), "webhook", _list("routing_faileddelivery", site), "deliveries"),
-                _item(_("Watches"), "notifications_active", _list("routing_watch", site)),
+                _item(_("Watches"), "notifications_active", _list("routing_watch", site), "services"),
                 _item(_("Alert messages"), "outgoing_mail", _list("metrics_alertmessage", site)),
-                _item(_("Explain a request"), "help", reverse_lazy("explain-request")),
+                _item(_("Explain a request"), "help", reverse_lazy("explain-request"), "services"),
             ],
         },
         {
             "title": _("Configuration"),
             "separator": True,
             "items": [
-                _item(_("Services"), "route", _list("routing_service", site)),
-                _item(_("Routes"), "alt_route", _list("routing_route", site)),
-                _item(_("Targets"), "dns", _list("routing_target", site)),
+                _item(_("Services"), "route", _list("routing_service", site), "services"),
+                _item(_("Routes"), "alt_route", _list("routing_route", site), "services"),
+                _item(_("Targets"), "dns", _list("routing_target", site), "services"),
                 _item(_("Webhooks"), "webhook", _list("routing_webhook", site)),
                 _item(_("Issuers"), "badge", _list("routing_issuer", site)),
                 _item(_("Alerts"), "notifications", _list("routing_alertrule", site)),
@@ -88,8 +88,8 @@ def _gateway(site: str) -> list[dict[str, Any]]:
                 _item(_("Consumers"), "group", _list("routing_consumer", site)),
                 _item(_("Teams"), "groups", _list("routing_team", site)),
                 _item(_("Plans"), "speed", _list("routing_plan", site)),
-                _item(_("Proposals"), "rule", _list("routing_configurationproposal", site)),
-                _item(_("History"), "history", _list("routing_configurationrevision", site)),
+                _item(_("Proposals"), "rule", _list("routing_configurationproposal", site), "services"),
+                _item(_("History"), "history", _list("routing_configurationrevision", site), "services"),
             ],
         },
     ]
@@ -97,8 +97,9 @@ def _gateway(site: str) -> list[dict[str, Any]]:
 
 def included(site: str) -> dict[str, Any]:
     """For a site of this name beside that of another team's project, which has the users."""
-    audit_log = _item(_("Audit log"), "checklist", _list("metrics_operation", site))
-    records = {"title": _("Records"), "separator": True, "items": [audit_log]}
+    audit_log = _item(_("Audit log"), "checklist", _list("metrics_operation", site), "services")
+    roles = _item(_("Roles for services"), "shield_person", _list("routing_servicerole", site), "service_roles")
+    records = {"title": _("Records"), "separator": True, "items": [audit_log, roles]}
     return {
         **APPEARANCE,
         "SITE_URL": reverse_lazy("dashboard:overview"),
@@ -128,9 +129,10 @@ UNFOLD: Final[dict[str, Any]] = {
                 "items": [
                     _item(_("Portal members"), "contacts", _list("routing_member")),
                     _item(_("Plan requests"), "inbox", _list("routing_planrequest")),
-                    _item(_("Audit log"), "checklist", _list("metrics_operation")),
+                    _item(_("Audit log"), "checklist", _list("metrics_operation"), "services"),
                     _item(_("Staff"), "person", _list("auth_user"), "users"),
                     _item(_("Groups"), "group", _list("auth_group"), "groups"),
+                    _item(_("Roles for services"), "shield_person", _list("routing_servicerole"), "service_roles"),
                 ],
             },
         ]

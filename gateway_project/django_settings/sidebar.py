@@ -4,15 +4,26 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
 
-from routing.rights import Right, may
+from routing.models import ServiceRole
+from routing.pages.site import admin_site
+from routing.rights import Right, is_any, may, services
 
 
 def may_view_gateway(request: HttpRequest) -> bool:
     return may(request.user, Right.VIEW)
 
 
+def may_view_services(request: HttpRequest) -> bool:
+    """All of them or some."""
+    return is_any(services(request.user, Right.VIEW))
+
+
 def may_view_deliveries(request: HttpRequest) -> bool:
-    return may(request.user, Right.OPERATE)
+    return is_any(services(request.user, Right.OPERATE))
+
+
+def may_view_service_roles(request: HttpRequest) -> bool:
+    return admin_site().get_model_admin(ServiceRole).has_view_permission(request)
 
 
 def may_view_sessions(request: HttpRequest) -> bool:

@@ -11,6 +11,10 @@ from routing.configuration.headers import reference
 
 _PROVIDER: Final = "STAFF_OIDC_"
 _ROLES: Final = {role.lower(): role for role in Role}
+_TEAM: Final = "group:"
+"""How the name of a group begins to which a provider's group is mapped."""
+MAX_GROUP_NAME: Final = 150
+Mapped = tuple[tuple[str, Role | str], ...]
 _DEFAULTS: Final = Provider(issuer="", client_id="")
 
 
@@ -37,7 +41,11 @@ def sign_in_faults(sign_in: SignIn | None, secret: Callable[[str], str | None], 
         return [] if sign_in.has_password_login else ["STAFF_PASSWORD_LOGIN: off requires STAFF_OIDC_ISSUER"]
     faults = [
         f"{_PROVIDER}{name}: must be set with the other {_PROVIDER} variables"
-        for name, value in {"ISSUER": provider.issuer, "CLIENT_ID": provider.client_id, "ROLES": provider.roles}.items()
+        for name, value in {
+            "ISSUER": provider.issuer,
+            "CLIENT_ID": provider.client_id,
+            "ROLES": provider.roles or provider.teams,
+        }.items()
         if not value
     ]
     if provider.issuer.startswith("http://") and not debug:
@@ -51,6 +59,8 @@ def _variables(environment: Mapping[str, str]) -> set[str]:
 
 
 def _provider(get: Get) -> Provider:
+    nothing: Mapped = ()
+    mapped = get("STAFF_OIDC_ROLES", nothing, roles)
     return Provider(
         issuer=get("STAFF_OIDC_ISSUER", "", _issuer),
         client_id=get("STAFF_OIDC_CLIENT_ID", "", str),
@@ -58,14 +68,17 @@ def _provider(get: Get) -> Provider:
         name=get("STAFF_OIDC_NAME", "", _name),
         scopes=get("STAFF_OIDC_SCOPES", _DEFAULTS.scopes, _scopes),
         groups_claim=get("STAFF_OIDC_GROUPS_CLAIM", _DEFAULTS.groups_claim, str),
-        roles=get("STAFF_OIDC_ROLES", (), roles),
+        roles=tuple((group, role) for group, role in mapped if isinstance(role, Role)),
+        teams=tuple((group, team) for group, team in mapped if not isinstance(team, Role)),
         domains=get("STAFF_OIDC_DOMAINS", (), _domains),
         tenants=get("STAFF_OIDC_TENANTS", (), words),
     )
 
 
-def roles(text: str) -> tuple[tuple[str, Role], ...]:
-    """`group=Role, group=Role`, or a JSON object, which group names with commas need. Raises ValueError."""
+def roles(text: str) -> Mapped:
+    """`group=Role, group=group:NAME`, or a JSON object, which group names with commas need: the role, or the name of a
+    group, by the provider's group. Raises ValueError.
+    """
     if text.startswith("{"):
         try:
             members = json.loads(text)
@@ -78,10 +91,13 @@ def roles(text: str) -> tuple[tuple[str, Role], ...]:
     return tuple((group, _role(group, role)) for group, role in pairs)
 
 
-def _role(group: str, name: object) -> Role:
+def _role(group: str, name: object) -> Role | str:
+    team = name.removeprefix(_TEAM).strip() if isinstance(name, str) and name.startswith(_TEAM) else ""
+    if group and team and len(team) <= MAX_GROUP_NAME and team not in _ROLES.values():
+        return team
     role = _ROLES.get(name.lower()) if isinstance(name, str) else None
     if not group or role is None:
-        raise ValueError(f"{group or name!r}: write group=Viewer, group=Operator or group=Owner")
+        raise ValueError(f"{group or name!r}: write group=Viewer, group=Operator, group=Owner or group=group:NAME")
     return role
 
 

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.admin.readonly import ServiceReadOnlyAdmin
 from metrics.models import Operation
 from routing.configuration.document import inline
 from routing.pages.site import admin_site
@@ -19,7 +19,8 @@ MAX_RESULT_LENGTH: Final = 100
 
 
 @admin.register(Operation, site=admin_site())
-class OperationAdmin(ReadOnlyAdmin):
+class OperationAdmin(ServiceReadOnlyAdmin):
+    service_path = "service"
     list_display = ("time", "actor", "action", "service", "result", "request_id")
     list_filter = ("at", "action", "service")  # a date hierarchy would read all rows for its years
     search_fields = ("actor", "action", "service", "request_id")

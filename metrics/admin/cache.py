@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -15,14 +15,15 @@ from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from metrics import selectors, services
-from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.admin.readonly import ServiceReadOnlyAdmin
 from metrics.audit import staff_actor
 from metrics.models import CachedService
 from metrics.read_models import ServiceCache
 from resilience.outage import StoreUnavailable
 from routing.pages.rendering import render
 from routing.pages.site import admin_site
-from routing.rights import Right, may
+from routing.rights import Right
+from routing.rights import services as services_of
 
 
 class TagForm(ActionForm):
@@ -35,7 +36,9 @@ class TagForm(ActionForm):
 
 
 @admin.register(CachedService, site=admin_site())
-class CachedServiceAdmin(ReadOnlyAdmin):
+class CachedServiceAdmin(ServiceReadOnlyAdmin):
+    service_path = "name"
+    operated = frozenset({"invalidate"})
     list_display = ("name", "entries", "size", "hits", "misses", "hit_rate")
     list_display_links = ("name",)
     search_fields = ("name",)
@@ -44,7 +47,8 @@ class CachedServiceAdmin(ReadOnlyAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Adds each service's cache usage to its row."""
-        changelist, usage = super().get_changelist_instance(request), selectors.cache_usage()
+        names = services_of(request.user, Right.VIEW)
+        changelist, usage = super().get_changelist_instance(request), selectors.cache_usage(names)
         if not usage.connected:
             self.message_user(
                 request, gettext("The shared store is unavailable: the number of entries is unknown."), messages.WARNING
@@ -53,8 +57,8 @@ class CachedServiceAdmin(ReadOnlyAdmin):
             row.usage = usage.by_service.get(row.name, ServiceCache())
         return changelist
 
-    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002 - Django's signature
-        return redirect("dashboard:service", get_object_or_404(CachedService, pk=object_id).name)
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        return redirect("dashboard:service", self.row_or_404(request, object_id, Right.VIEW).name)
 
     @admin.display(description=_("entries"))
     def entries(self, service: Any) -> int:
@@ -105,7 +109,7 @@ class CachedServiceAdmin(ReadOnlyAdmin):
         return None
 
     def has_invalidate_permission(self, request: HttpRequest) -> bool:
-        return may(request.user, Right.OPERATE)
+        return self.has_operate_permission(request)
 
     def _invalidate(self, request: HttpRequest, operation: Callable[[], int]) -> None:
         try:

@@ -16,13 +16,13 @@ from unfold.forms import ActionForm, BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from metrics import selectors, services
-from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.admin.readonly import ServiceReadOnlyAdmin
 from metrics.audit import staff_actor
 from metrics.models import Circuit
 from metrics.read_models import CircuitStatus
 from resilience.breaker.machine import State
 from routing.pages.site import admin_site, admin_url
-from routing.rights import Right, may
+from routing.rights import Right, require
 
 DURATIONS: Final = [
     ("", "until reset"),
@@ -67,8 +67,10 @@ class ResetForm(BaseDialogForm):
 
     form_before_template = "admin/gateway/reset.html"
 
-    def get_before_template_context(self, request: HttpRequest, object_id: Any = None) -> dict[str, Any]:  # noqa: ARG002 - Unfold's signature
-        (status,) = _statuses([get_object_or_404(Circuit, pk=object_id)])
+    def get_before_template_context(self, request: HttpRequest, object_id: Any = None) -> dict[str, Any]:
+        circuit = get_object_or_404(Circuit, pk=object_id)
+        require(request.user, Right.OPERATE, circuit.name)
+        (status,) = _statuses([circuit])
         return {"circuit": status, "state": STATE_NAMES[State(status.state)]}
 
 
@@ -78,7 +80,9 @@ def _statuses(circuits: Sequence[Circuit]) -> list[CircuitStatus]:
 
 
 @admin.register(Circuit, site=admin_site())
-class CircuitAdmin(ReadOnlyAdmin):
+class CircuitAdmin(ServiceReadOnlyAdmin):
+    service_path = "name"
+    operated = frozenset({"override"})
     list_display = ("name", "state", "calls", "failures", "until", "reason")
     list_display_links = ("name",)
     search_fields = ("name",)
@@ -93,8 +97,8 @@ class CircuitAdmin(ReadOnlyAdmin):
             row.status = status
         return changelist
 
-    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002 - Unfold's signature
-        return redirect("dashboard:service", get_object_or_404(Circuit, pk=object_id).name)
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        return redirect("dashboard:service", self.row_or_404(request, object_id, Right.VIEW).name)
 
     @display(description=_("state"), label=STATE_LABELS)
     def state(self, circuit: Any) -> tuple[str, str]:
@@ -136,7 +140,7 @@ class CircuitAdmin(ReadOnlyAdmin):
     )
     def reset_row(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:  # noqa: ARG002 - Unfold's signature
         """Called for the POST of the dialog's form only; Unfold handles the GET."""
-        circuit = get_object_or_404(Circuit, pk=object_id)
+        circuit = self.row_or_404(request, object_id, Right.OPERATE)
         if self._override(request, circuit.name, State.CLOSED, None, ""):
             self.message_user(request, _("The circuit of %(service)s is closed.") % {"service": circuit.name})
         url = admin_url("metrics_circuit_changelist")
@@ -151,8 +155,8 @@ class CircuitAdmin(ReadOnlyAdmin):
     def disable(self, request: HttpRequest, queryset: "models.QuerySet[Circuit]") -> None:
         self._override_all(request, queryset, State.DISABLED)
 
-    def has_override_permission(self, request: HttpRequest) -> bool:
-        return may(request.user, Right.OPERATE)
+    def has_override_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return self.has_operate_permission(request, object_id)
 
     def _override_all(self, request: HttpRequest, queryset: "models.QuerySet[Circuit]", state: State) -> None:
         duration, reason = request.POST.get("ttl", ""), request.POST.get("reason", "").strip()

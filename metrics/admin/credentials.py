@@ -11,17 +11,18 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from metrics import credentials, selectors
-from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.admin.readonly import ServiceReadOnlyAdmin
 from metrics.audit import staff_actor
 from resilience.outage import StoreUnavailable
 from routing.models import BackendCredential
 from routing.pages.names import with_name
 from routing.pages.site import admin_site
-from routing.rights import Right, may
 
 
 @admin.register(BackendCredential, site=admin_site())
-class BackendCredentialAdmin(ReadOnlyAdmin):
+class BackendCredentialAdmin(ServiceReadOnlyAdmin):
+    service_path = "service"
+    operated = frozenset({"forget"})
     list_display = ("service", "subject", "state", "account", "fresh_until", "failure", "updated_at")
     list_filter = ("service",)
     search_fields = ("service", "subject", "account")
@@ -57,7 +58,7 @@ class BackendCredentialAdmin(ReadOnlyAdmin):
         self.message_user(request, gettext("Tokens forgotten: %(number)d.") % {"number": done})
 
     def has_forget_permission(self, request: HttpRequest) -> bool:
-        return may(request.user, Right.OPERATE)
+        return self.has_operate_permission(request)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("refresh_token")

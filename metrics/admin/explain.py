@@ -2,16 +2,18 @@
 
 import msgspec
 from django import forms
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from metrics.explain import ExplainRequest, explain
 from routing.configuration.document import inline
+from routing.errors import Forbidden
 from routing.explain.explanation import Explanation
 from routing.pages.rendering import render
 from routing.pages.site import admin_site
-from routing.rights import Right, require
+from routing.rights import Names, Right, is_any, needed, services
 
 METHOD_CHOICES = [(method, method) for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")]
 SECTIONS = ("rate_limit", "access", "service", "cache", "circuit", "call")
@@ -53,14 +55,17 @@ class ExplainForm(forms.Form):
             raise forms.ValidationError(_("Enter each header as Name: value."))
         return {name.strip(): value.strip() for name, _, value in lines}
 
-    def explanation(self) -> Explanation | None:
-        """The explanation; None, with an error at the invalid field, if there is none."""
+    def explanation(self, names: Names) -> Explanation | None:
+        """The explanation, for one of these services; None, with an error at the invalid field, if there is none."""
         data = self.cleaned_data
         caller = data["caller"].strip() or None
         try:
-            return explain(
-                ExplainRequest(data["path"], data["method"] or "GET", data["headers"], caller, data["ip"] or None)
+            question = ExplainRequest(
+                data["path"], data["method"] or "GET", data["headers"], caller, data["ip"] or None
             )
+            return explain(question, names)
+        except Forbidden as error:
+            self.add_error("path", error.detail)
         except UnicodeEncodeError:
             self.add_error("headers", _("A header value contains characters that HTTP does not allow."))
         except ValueError as error:
@@ -70,9 +75,11 @@ class ExplainForm(forms.Form):
 
 def explain_page(request: HttpRequest) -> HttpResponse:
     """`/admin/explain/`. The form is sent by GET, since it changes nothing. Raises PermissionDenied."""
-    require(request.user, Right.VIEW)
+    names = services(request.user, Right.VIEW)
+    if not is_any(names):
+        raise PermissionDenied(needed(Right.VIEW))
     form = ExplainForm(request.GET if "path" in request.GET else None, initial={"path": "/api/v1/"})
-    explanation = form.explanation() if form.is_bound and form.is_valid() else None
+    explanation = form.explanation(names) if form.is_bound and form.is_valid() else None
     context = {
         **admin_site().each_context(request),
         "title": _("Explain a request"),

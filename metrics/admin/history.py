@@ -15,20 +15,22 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from metrics.admin.differences import readable
-from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.admin.readonly import ServiceReadOnlyAdmin
 from metrics.audit import record_operation, staff_actor
 from routing.configuration.document import dump, parse
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.three_way import Conflict
 from routing.database import revisions
 from routing.database.actor import acting_as
+from routing.database.bounds import bounded
 from routing.database.document_diff import document_diff
 from routing.database.trial import try_change
 from routing.database.undo import undo
+from routing.errors import Forbidden
 from routing.models import ConfigurationRevision
 from routing.pages.rendering import render
 from routing.pages.site import admin_site, admin_url
-from routing.rights import Right, may, require
+from routing.rights import Right, is_any, may, require, services, within
 
 
 class AnnotationForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
@@ -39,7 +41,10 @@ class AnnotationForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic 
 
 
 @admin.register(ConfigurationRevision, site=admin_site())
-class ConfigurationRevisionAdmin(ReadOnlyAdmin):
+class ConfigurationRevisionAdmin(ServiceReadOnlyAdmin):
+    """Those who have rights for some services see what was changed in one of these alone, and may undo it."""
+
+    service_path = "service"
     list_display = ("number", "created_at", "actor", "summary", "label", "comment", "links")
     list_display_links = ("number", "summary")
     list_filter = ("actor",)
@@ -48,8 +53,19 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Refuse lookups of secrets in the address, which would tell a viewer whether a guess is right."""
-        return not lookup.startswith("secrets") and bool(super().lookup_allowed(lookup, value, request))
+        """Refuse lookups of secrets in the address, which would tell a viewer whether a guess is right, and those of
+        documents to viewers of some services.
+        """
+        hidden = ("secrets",) if request is not None and may(request.user, Right.VIEW) else ("secrets", "document")
+        return not lookup.startswith(hidden) and bool(super().lookup_allowed(lookup, value, request))
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        """A document has all services."""
+        names = super().get_search_fields(request)
+        return names if may(request.user, Right.VIEW) else [name for name in names if name != "document"]
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        return super().get_list_filter(request) if may(request.user, Right.VIEW) else ()
 
     def get_urls(self) -> list[Any]:
         views = {"rollback": self.roll_back, "undo": self.undo, "annotate": self.annotate}
@@ -63,15 +79,27 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
     def get_list_display(self, request: HttpRequest) -> Any:
         """Links to what one may do."""
         names = super().get_list_display(request)
-        return names if may(request.user, Right.CONFIGURE) else [name for name in names if name != "links"]
+        may_undo = is_any(services(request.user, Right.CONFIGURE))
+        return names if may_undo else [name for name in names if name != "links"]
 
     @admin.display(description=_("revision"), ordering="pk")
     def number(self, revision: ConfigurationRevision) -> int:
         return int(revision.pk)
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Rows know whether they may be undone, and rolled back to."""
+        changelist = super().get_changelist_instance(request)
+        names = services(request.user, Right.CONFIGURE)
+        for row in changelist.result_list:
+            row.may_undo, row.may_roll_back = within(row.service, names), names is None
+        return changelist
+
     @admin.display(description="")
-    def links(self, revision: ConfigurationRevision) -> SafeString:
+    def links(self, revision: Any) -> SafeString | str:
         undo, rollback = (admin_url(name, revision.pk) for name in ("undo_revision", "roll_back"))
+        if not revision.may_roll_back:
+            link = format_html('<a class="underline" href="{}">{}</a>', undo, gettext("Undo…"))
+            return link if revision.may_undo else ""
         return format_html(
             '<a class="underline" href="{}">{}</a> <a class="underline ml-2" href="{}">{}</a>',
             undo,
@@ -83,7 +111,7 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        revision = get_object_or_404(ConfigurationRevision, pk=object_id)
+        revision = self.row_or_404(request, object_id, Right.VIEW)
         may_annotate = may(request.user, Right.CONFIGURE)
         return self._page(
             request,
@@ -109,16 +137,19 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
 
     def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
         """GET shows what taking this one change back would do; POST does it. Later changes stay."""
-        require(request.user, Right.CONFIGURE)
-        revision, actor = get_object_or_404(ConfigurationRevision, pk=pk), staff_actor(request.user)
+        revision, actor = self.row_or_404(request, pk, Right.CONFIGURE), staff_actor(request.user)
+        names = services(request.user, Right.CONFIGURE)
         try:
             if request.method != "POST":
-                trial = try_change(lambda: undo(revision))
+                trial = try_change(lambda: bounded(lambda: undo(revision), names))
                 documents = dump(trial.before), dump(trial.after)
                 title = gettext("Changes made by undoing revision %(number)d") % {"number": pk}
                 return self._page(request, revision, title, documents, confirm="undo")
             with acting_as(actor, f"undid revision {pk}"):
-                changes = undo(revision)
+                changes = bounded(lambda: undo(revision), names)
+        except Forbidden as error:
+            text = gettext("Not undone: %(reason)s.") % {"reason": error.detail}
+            self.message_user(request, text, messages.ERROR)
         except Conflict as conflict:
             pointers = ", ".join(conflict.pointers)
             text = gettext("Not undone: changed again since, at %(pointers)s.") % {"pointers": pointers}
@@ -127,10 +158,10 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
             text = gettext("Not undone, the result would not be valid: %(error)s") % {"error": error}
             self.message_user(request, text, messages.ERROR)
         else:
-            names = [*changes.created, *changes.updated, *changes.deleted]
-            record_operation(actor, "configuration.undo", after={"revision": pk, "services": names})
+            changed = [*changes.created, *changes.updated, *changes.deleted]
+            record_operation(actor, "configuration.undo", after={"revision": pk, "services": changed})
             done = gettext("Revision %(number)d is undone.") % {"number": pk}
-            self.message_user(request, done if names else gettext("Nothing was left to undo."))
+            self.message_user(request, done if changed else gettext("Nothing was left to undo."))
         return redirect(admin_url("routing_configurationrevision_changelist"))
 
     def roll_back(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -155,8 +186,10 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, revision: ConfigurationRevision, title: str, documents: tuple[str, str], **more: Any
     ) -> HttpResponse:
         context = {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "revision": revision}
-        before, after = documents
-        diff = document_diff(*(parse(text).structure for text in documents))
+        names = services(request.user, Right.VIEW)
+        before, after = (revisions.part_of_services(text, names) for text in documents)
+        diff = document_diff(*(parse(text).structure for text in (before, after)))
         context["may_configure"] = may(request.user, Right.CONFIGURE)
+        context["may_undo"] = may(request.user, Right.CONFIGURE, revision.service)
         shown = {"changes": readable(diff), "lines": list(revisions.diff_lines(before, after))}
         return render(request, "admin/gateway/revision.html", {**context, **shown, **more})

@@ -5,14 +5,14 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.urls import path
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from metrics.admin.differences import readable
-from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.admin.readonly import ServiceReadOnlyAdmin
 from metrics.approvals import decides_proposals
 from metrics.audit import record_operation, staff_actor
 from routing.configuration.faults import ConfigurationError
@@ -23,11 +23,14 @@ from routing.models import ConfigurationProposal
 from routing.pages.names import with_name
 from routing.pages.rendering import render
 from routing.pages.site import admin_site, admin_url
-from routing.rights import Right, may, require
+from routing.rights import Right, may
 
 
 @admin.register(ConfigurationProposal, site=admin_site())
-class ConfigurationProposalAdmin(ReadOnlyAdmin):
+class ConfigurationProposalAdmin(ServiceReadOnlyAdmin):
+    """Those who have rights for some services see and decide what is about one of these alone."""
+
+    service_path = "service"
     list_display = ("number", "created_at", "author", "summary", "comment", "shown_state", "decided_by")
     list_display_links = ("number", "summary")
     list_filter = ("state",)
@@ -59,7 +62,7 @@ class ConfigurationProposalAdmin(ReadOnlyAdmin):
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        proposal = get_object_or_404(ConfigurationProposal, pk=object_id)
+        proposal = self.row_or_404(request, object_id, Right.VIEW)
         is_waiting = proposal.state == ConfigurationProposal.State.WAITING
         context = {
             **self.admin_site.each_context(request),
@@ -67,7 +70,7 @@ class ConfigurationProposalAdmin(ReadOnlyAdmin):
             "title": gettext("Proposal %(number)d") % {"number": proposal.pk},
             "proposal": proposal,
             "changes": readable(diff_of(proposal.differences)),
-            "may_decide": is_waiting and may(request.user, Right.CONFIGURE),
+            "may_decide": is_waiting and may(request.user, Right.CONFIGURE, proposal.service),
             "is_own": proposals.is_own(proposal, request.user, staff_actor(request.user)),
         }
         return render(request, "admin/gateway/proposal.html", context)
@@ -75,7 +78,7 @@ class ConfigurationProposalAdmin(ReadOnlyAdmin):
     @decides_proposals
     def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
         """POST: make the change."""
-        require(request.user, Right.CONFIGURE)
+        self.row_or_404(request, pk, Right.CONFIGURE)
         actor = staff_actor(request.user)
         try:
             if request.method != "POST":
@@ -95,11 +98,10 @@ class ConfigurationProposalAdmin(ReadOnlyAdmin):
     @decides_proposals
     def reject(self, request: HttpRequest, pk: int) -> HttpResponse:
         """POST `reason`: the change will not be made. Its author withdraws it."""
-        require(request.user, Right.CONFIGURE)
+        proposal = self.row_or_404(request, pk, Right.CONFIGURE)
         if request.method != "POST":
             raise PermissionDenied
         actor, reason = staff_actor(request.user), request.POST.get("reason", "").strip()
-        proposal = get_object_or_404(ConfigurationProposal, pk=pk)
         try:
             is_author = proposals.is_own(proposal, request.user, actor)
             proposal = proposals.reject(pk, actor, reason, is_author=is_author)

@@ -5,10 +5,10 @@ from typing import Any
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from routing.admin.rights import RightsMixin
+from routing.admin.rights import RightsMixin, ServiceRightsMixin
 
 
-class ReadOnlyAdmin(RightsMixin, ModelAdmin):
+class ReadOnlyMixin:
     """Rows can be viewed and acted upon, but not added, changed or deleted."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - Django's signature
@@ -19,3 +19,11 @@ class ReadOnlyAdmin(RightsMixin, ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return False
+
+
+class ReadOnlyAdmin(ReadOnlyMixin, RightsMixin, ModelAdmin):
+    """For rows that belong to no service."""
+
+
+class ServiceReadOnlyAdmin(ReadOnlyMixin, ServiceRightsMixin, ModelAdmin):
+    """For rows that belong to a service."""

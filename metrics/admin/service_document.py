@@ -4,6 +4,7 @@ from typing import Final
 
 from django import forms
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -18,7 +19,7 @@ from routing.models import Service, ServiceDocument
 from routing.openapi.document import MAX_BYTES, read
 from routing.pages.rendering import render
 from routing.pages.site import admin_site, admin_url
-from routing.rights import Right, require
+from routing.rights import Right, is_any, needed, services
 
 MAX_YAML_BYTES: Final = 1_000_000
 """YAML takes a second of processor time for 50 kB."""
@@ -65,8 +66,12 @@ class DocumentForm(forms.Form):
 
 def document_page(request: HttpRequest, pk: int) -> HttpResponse:
     """`/admin/routing/service/<pk>/openapi/`. Raises PermissionDenied."""
-    require(request.user, Right.CONFIGURE)
-    service = get_object_or_404(Service, pk=pk)
+    names = services(request.user, Right.CONFIGURE)
+    if not is_any(names):
+        raise PermissionDenied(needed(Right.CONFIGURE))
+    service = get_object_or_404(
+        Service.objects.all() if names is None else Service.objects.filter(name__in=names), pk=pk
+    )
     form = DocumentForm(request.POST or None, request.FILES or None)
     report = None
     if request.method == "POST" and form.is_valid():

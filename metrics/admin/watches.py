@@ -10,17 +10,17 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from metrics import services
-from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.admin.readonly import ServiceReadOnlyAdmin
 from metrics.audit import staff_actor
 from routing.models import Watch
 from routing.pages.names import with_name
 from routing.pages.site import admin_site
-from routing.rights import Right, may
 from routing.watches.database import record_of
 
 
 @admin.register(Watch, site=admin_site())
-class WatchAdmin(ReadOnlyAdmin):
+class WatchAdmin(ServiceReadOnlyAdmin):
+    service_path = "service"
     list_display = ("webhook", "subject", "resource", "state", "left", "expires_at", "due_at", "failure")
     list_filter = ("webhook", "service")
     search_fields = ("webhook", "subject", "resource", "failure")
@@ -55,6 +55,3 @@ class WatchAdmin(ReadOnlyAdmin):
         self.message_user(
             request, gettext("%(number)d watches are renewed by the next free worker.") % {"number": count}
         )
-
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        return may(request.user, Right.OPERATE)

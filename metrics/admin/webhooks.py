@@ -5,7 +5,7 @@ from typing import Any, Final
 from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -14,15 +14,16 @@ from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
 from metrics import services
-from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.admin.readonly import ServiceReadOnlyAdmin
 from metrics.audit import staff_actor
 from resilience.outage import StoreUnavailable
 from routing.admin.mapping_forms import WebhookForm
 from routing.admin.settings_admin import SettingsAdmin
+from routing.configuration import webhooks
 from routing.models import FailedDelivery, Webhook
 from routing.pages.site import admin_site, admin_url
 from routing.presets.expand import expand_webhook
-from routing.rights import Right, may
+from routing.rights import Names, Right
 from routing.webhooks.delivery import decode
 
 SHOWN_BYTES: Final = 64 * 1_024
@@ -73,8 +74,10 @@ class WebhookAdmin(SettingsAdmin, ModelAdmin):
 
 
 @admin.register(FailedDelivery, site=admin_site())
-class FailedDeliveryAdmin(ReadOnlyAdmin):
-    """For those who may operate the gateway: deliveries contain the provider's data."""
+class FailedDeliveryAdmin(ServiceReadOnlyAdmin):
+    """For those who may operate the services of a webhook: deliveries contain the provider's data."""
+
+    viewing = Right.OPERATE
 
     list_display = ("webhook", "failed_at", "received_at", "tries", "error", "stored_size")
     list_filter = ("webhook",)
@@ -84,14 +87,12 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
     fields = ("webhook", "failed_at", "received_at", "tries", "error", "stored_size", "done", "body")
     readonly_fields = fields
 
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return may(request.user, Right.OPERATE)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - Django's signature
-        return may(request.user, Right.OPERATE)
-
-    def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002 - Unfold's
-        return may(request.user, Right.OPERATE)
+    def limited(self, rows: Any, names: Names) -> Any:
+        """Those of webhooks that are for these services and for no other."""
+        if names is None:
+            return rows
+        found = ((webhook.name, webhooks.named_services(webhook.settings)) for webhook in Webhook.objects.all())
+        return rows.filter(webhook__in=[name for name, of in found if of and of <= names])
 
     @admin.display(description=_("size"), ordering="size")
     def stored_size(self, failed: FailedDelivery) -> str:
@@ -131,7 +132,7 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
     )
     def replay_row(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:  # noqa: ARG002 - Unfold's signature
         """Called for the POST of the dialog's form only; Unfold handles the GET."""
-        if self._replay(request, get_object_or_404(FailedDelivery, pk=object_id)):
+        if self._replay(request, self.row_or_404(request, object_id, Right.OPERATE)):
             self.message_user(request, gettext("The delivery was queued again."))
         url = admin_url("routing_faileddelivery_changelist")
         # The dialog posts with htmx, which would follow a redirect without changing the page.

@@ -16,9 +16,10 @@ from routing.configuration_errors import PreconditionFailed
 from routing.database import revisions
 from routing.database.actor import acting_as
 from routing.database.api_keys import by_prefix, revoke
-from routing.database.config_file import Names, WriteOptions, Written, digest, stored_document, write_document
+from routing.database.config_file import WriteOptions, Written, digest, stored_document, write_document
 from routing.database.locks import lock_configuration
 from routing.models import ApiKey
+from routing.rights import Names
 
 ACTION: Final = "configuration.write"
 NOTE: Final = "applied advice"

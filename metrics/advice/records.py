@@ -45,6 +45,11 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     open_for: str = ""
 
     @property
+    def owner(self) -> str | None:
+        """The service that is changed; None for a key or a plan, whatever service is named beside it."""
+        return None if self.change in (Change.QUOTA, Change.REVOKE) else self.service
+
+    @property
     def query(self) -> str:
         return urlencode(msgspec.to_builtins(self))
 

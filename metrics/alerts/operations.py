@@ -10,6 +10,7 @@ from metrics.models import AlertMessage, AlertSilence, AlertState
 from metrics.runtime_access import RecipientResult, run_on_loop, running
 from routing.alerts.policy import Alert
 from routing.errors import BadRequest, GatewayError
+from routing.rights import Names, within
 
 MAX_SILENCES: Final = 1_000
 MAX_FIRING: Final = 500
@@ -33,14 +34,16 @@ class AlertsNow(NamedTuple):
     messages: Sequence[AlertMessage]
 
 
-def alerts_now(messages: int) -> AlertsNow:
+def alerts_now(messages: int, names: Names = None) -> AlertsNow:
+    """For these services, only what is about them: neither alerts nor messages, which name others and recipients."""
     alerts = configured_alerts()
-    names = [alert.name for alert in alerts]
+    firing = AlertState.objects.filter(alert__in=[alert.name for alert in alerts], clear_since=0)
+    silences = AlertSilence.objects.filter(ends_at__gt=selectors.now())
+    if names is not None:
+        firing, silences = firing.filter(service__in=names), silences.filter(service__in=names)
+        return AlertsNow((), list(firing[:MAX_FIRING]), list(silences[:MAX_SILENCES]), ())
     return AlertsNow(
-        alerts,
-        list(AlertState.objects.filter(alert__in=names, clear_since=0)[:MAX_FIRING]),
-        list(AlertSilence.objects.filter(ends_at__gt=selectors.now())[:MAX_SILENCES]),
-        list(AlertMessage.objects.all()[:messages]),
+        alerts, list(firing[:MAX_FIRING]), list(silences[:MAX_SILENCES]), list(AlertMessage.objects.all()[:messages])
     )
 
 
@@ -75,11 +78,11 @@ def silence(actor: str, *, alert: str = "", service: str = "", seconds: int, rea
     return row
 
 
-def end_silence(actor: str, number: int) -> None:
-    """Raises UnknownAlert."""
+def end_silence(actor: str, number: int, names: Names = None) -> None:
+    """End a silence, of one of these services. Raises UnknownAlert."""
     now = selectors.now()
     row = AlertSilence.objects.filter(pk=number, ends_at__gt=now).first()
-    if row is None:
+    if row is None or not within(row.service, names):
         raise UnknownAlert(f"there is no silence {number}")
     AlertSilence.objects.filter(pk=number).update(ends_at=now)
     record_operation(actor, "alert.unsilence", row.service, after={"name": row.alert, "reason": row.reason})

@@ -4,6 +4,7 @@ import logging
 import time
 from typing import Any, Final
 
+from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpResponse, UnreadablePostError
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -35,7 +36,7 @@ from routing.errors import (
 )
 from routing.messages.media_type import may_be_json
 from routing.problems import problem
-from routing.rights import Right, may
+from routing.rights import Names, Right, is_any, may, require, services
 from routing.router.access import require_configuration
 
 log = logging.getLogger(__name__)
@@ -116,10 +117,36 @@ class ReadOrWritePermission(BasePermission):
         "or an API key with scope metrics:read to read, or metrics:write to write"
     )
 
-    def has_permission(self, request: Request, view: APIView) -> bool:  # noqa: ARG002 - REST framework's signature
+    def has_permission(self, request: Request, view: APIView) -> bool:
         if isinstance(request.auth, Caller):
             return request.auth.has_scope(READ_SCOPE if request.method in SAFE_METHODS else WRITE_SCOPE)
-        return may(request.user, Right.VIEW if request.method in SAFE_METHODS else Right.OPERATE)
+        return permits(request, view, Right.VIEW if request.method in SAFE_METHODS else Right.OPERATE)
+
+
+def permits(request: Request, view: APIView, right: Right) -> bool:
+    """Whether the member of staff has the right for the whole gateway or, with a method that the view has made
+    `limited`, for the service in the address, or for any: the view then asks `visible` or `require_service`.
+    """
+    if may(request.user, right):
+        return True
+    if request.method not in getattr(view, "limited", ()):
+        return False
+    service = view.kwargs.get("service")
+    return is_any(services(request.user, right)) if service is None else may(request.user, right, service)
+
+
+def visible(request: Request, right: Right = Right.VIEW) -> Names:
+    """The services that a response may name, or that a request may change. Keys' scopes are for the whole gateway."""
+    return None if isinstance(request.auth, Caller) else services(request.user, right)
+
+
+def require_service(request: Request, service: str | None, right: Right = Right.VIEW) -> None:
+    """Raise Forbidden, before it is told whether there is such a service. None and "": the whole gateway."""
+    if not isinstance(request.auth, Caller):
+        try:
+            require(request.user, right, service or None)
+        except PermissionDenied as error:
+            raise Forbidden(str(error)) from None
 
 
 class JsonNegotiation(BaseContentNegotiation):

@@ -9,12 +9,13 @@ from rest_framework.response import Response
 from metrics.alerts import operations
 from metrics.alerts.change import ChangeKind
 from metrics.api import access
-from metrics.api.base import MetricsView, documented, validate
+from metrics.api.base import LimitedReadView, MetricsView, documented, validate
 from metrics.api.serializers import Text, Timestamp
 from metrics.models import AlertMessage, AlertSilence
 from metrics.services import MAX_REASON_LENGTH
 from routing.alerts.policy import Alert
 from routing.configuration.alerts import MAX_NAME
+from routing.rights import Right
 
 MESSAGES: Final = 100
 """Messages that are listed."""
@@ -170,11 +171,11 @@ class TestOutput(serializers.Serializer[Any]):
     results = TestResultOutput(many=True)
 
 
-class AlertsView(MetricsView):
+class AlertsView(LimitedReadView):
     @documented("alerts", AlertsOutput, _EXAMPLE)
-    def get(self, request: Request) -> Response:  # noqa: ARG002 - REST framework's signature
+    def get(self, request: Request) -> Response:
         """Get the alerts, which of their conditions hold, the silences, and the latest messages."""
-        return Response(AlertsOutput(operations.alerts_now(MESSAGES)).data)
+        return Response(AlertsOutput(operations.alerts_now(MESSAGES, access.visible(request))).data)
 
 
 class AlertTestView(MetricsView):
@@ -192,17 +193,22 @@ class AlertTestView(MetricsView):
 
 
 class SilencesView(MetricsView):
+    limited = ("POST",)
+
     @documented("silenceAlerts", SilenceOutput, _SILENCE, code=201, body=SilenceInput)
     def post(self, request: Request) -> Response:
         """Send nothing of an alert, of a service or of everything for some time. What ends is sent nevertheless."""
         data = validate(SilenceInput, request.data)
+        access.require_service(request, data["service"], Right.OPERATE)
         row: AlertSilence = operations.silence(access.request_actor(request), **data)
         return Response(SilenceOutput(row).data, status=status.HTTP_201_CREATED)
 
 
 class SilenceView(MetricsView):
+    limited = ("DELETE",)
+
     @documented("endSilence", EndedOutput, {"id": 3})
     def delete(self, request: Request, number: str) -> Response:
         """End a silence before its time."""
-        operations.end_silence(access.request_actor(request), int(number))
+        operations.end_silence(access.request_actor(request), int(number), access.visible(request, Right.OPERATE))
         return Response(EndedOutput({"id": int(number)}).data)

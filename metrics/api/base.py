@@ -78,6 +78,8 @@ class MetricsView(ProblemsView):
 
     authentication_classes = (access.KeyAuthentication, SessionAuthentication)
     permission_classes: tuple[type[BasePermission], ...] = (access.ReadOrWritePermission,)
+    limited: tuple[str, ...] = ()
+    """Methods for staff with rights for some services: see `access.permits`. The others refuse them."""
     parser_classes = (JSONParser,)
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = access.JsonNegotiation
@@ -97,6 +99,12 @@ class MetricsView(ProblemsView):
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
         response["Cache-Control"] = "private, no-store"
         return super().finalize_response(request, response, *args, **kwargs)
+
+
+class LimitedReadView(MetricsView):
+    """One that staff with rights for some services may read. It shows nothing of others than `access.visible`."""
+
+    limited = ("GET", "HEAD")
 
 
 def validate(serializer: type[Serializer[Any]], data: Any) -> dict[str, Any]:

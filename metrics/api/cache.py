@@ -9,12 +9,13 @@ from rest_framework.response import Response
 
 from metrics import selectors, services
 from metrics.api import access, examples, serializers
-from metrics.api.base import MetricsView, documented, response_example, validate
+from metrics.api.base import LimitedReadView, MetricsView, documented, response_example, validate
+from routing.rights import Right
 
 RESET_MESSAGE: Final = "cache statistics reset"
 
 
-class CacheView(MetricsView):
+class CacheView(LimitedReadView):
     @documented(
         "cache",
         serializers.CacheOutput,
@@ -26,9 +27,9 @@ class CacheView(MetricsView):
             "byService": {"crmIntelligence": {**examples.HITS, "entries": 21, "bytes": 48_213}},
         },
     )
-    def get(self, request: Request) -> Response:  # noqa: ARG002 - REST framework's signature
+    def get(self, request: Request) -> Response:
         """Get the size of the cache, and its hits and misses since the statistics were reset."""
-        return Response(serializers.CacheOutput(selectors.cache_usage()).data)
+        return Response(serializers.CacheOutput(selectors.cache_usage(access.visible(request))).data)
 
     @documented("emptyCache", serializers.KeysDeletedOutput, {"keysDeleted": 21})
     def delete(self, request: Request) -> Response:
@@ -45,6 +46,8 @@ class CacheResetView(MetricsView):
 
 
 class CacheWarmView(MetricsView):
+    limited = ("POST",)
+
     @extend_schema(parameters=[serializers.DryRunQuery])
     @documented(
         "warmCache",
@@ -69,11 +72,16 @@ class CacheWarmView(MetricsView):
         data = validate(serializers.WarmInput, request.data)
         dry_run = data["dry_run"] or validate(serializers.DryRunQuery, request.query_params.dict())["dry_run"]
         address = f"{request.scheme}://{request.get_host()}"
-        result = services.warm(access.request_actor(request), data["paths"], address=address, dry_run=dry_run)
+        names = access.visible(request, Right.OPERATE)
+        result = services.warm(
+            access.request_actor(request), data["paths"], address=address, dry_run=dry_run, names=names
+        )
         return Response(serializers.WarmOutput(result).data, status=status.HTTP_202_ACCEPTED)
 
 
 class CacheServiceView(MetricsView):
+    limited = ("DELETE",)
+
     @extend_schema(parameters=[serializers.InvalidateQuery])
     @documented(
         "invalidateService",

@@ -9,7 +9,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from metrics.api.base import MetricsView, documented, validate
+from metrics.api import access
+from metrics.api.base import LimitedReadView, documented, validate
 from metrics.api.quotas import EXAMPLE as QUOTA
 from metrics.api.quotas import QuotaOutput
 from metrics.api.serializers import QueryInteger, Text
@@ -136,7 +137,7 @@ _DAYS: Final = (
 )
 
 
-class CallersView(MetricsView):
+class CallersView(LimitedReadView):
     @extend_schema(
         parameters=[
             *_DAYS,
@@ -167,9 +168,8 @@ class CallersView(MetricsView):
             end=data["to"],
             by=By(data["by"]),
             sort=Sort(data["sort"]),
-            service=data["service"],
-            offset=data["offset"],
-            limit=data["limit"],
+            names=access.visible(request),
+            **{name: data[name] for name in ("service", "offset", "limit")},
         )
         try:
             selectors.collect()
@@ -187,7 +187,7 @@ class CallersView(MetricsView):
         )
 
 
-class CallerView(MetricsView):
+class CallerView(LimitedReadView):
     @extend_schema(
         parameters=[
             *_DAYS,
@@ -225,10 +225,10 @@ class CallerView(MetricsView):
         data = _read(request, CallerInput)
         if not data["name"] and kind != Kind.CALLER:
             raise BadRequest("name: must not be empty")
-        caller = CallerName(Kind(kind), data["name"])
+        caller, names = CallerName(Kind(kind), data["name"]), access.visible(request)
         try:
             selectors.collect()
-            found, known = detail.caller_detail(caller, data["from"], data["to"]), profile(caller)
+            found, known = detail.caller_detail(caller, data["from"], data["to"], names), profile(caller, names)
         except (DatabaseError, InterfaceError):
             raise _unavailable() from None
         if not found.is_counted and known is None:

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from metrics import selectors, services
 from metrics.api import access, examples, serializers
-from metrics.api.base import MetricsView, T, documented, validate
+from metrics.api.base import LimitedReadView, MetricsView, T, documented, validate
 from metrics.read_models import CircuitStatus
 from resilience.breaker.machine import State
 
@@ -19,11 +19,12 @@ def circuits_document(circuits: Sequence[CircuitStatus]) -> dict[str, Any]:
     return {"stats": {circuit.service: circuit for circuit in circuits}, "openCount": open_count}
 
 
-class CircuitsView(MetricsView):
+class CircuitsView(LimitedReadView):
     @documented("circuits", serializers.CircuitsOutput, examples.CIRCUITS)
-    def get(self, request: Request) -> Response:  # noqa: ARG002 - REST framework's signature
+    def get(self, request: Request) -> Response:
         """List the circuits of all services."""
-        return Response(serializers.CircuitsOutput(circuits_document(selectors.circuits())).data)
+        found = selectors.circuits(access.visible(request))
+        return Response(serializers.CircuitsOutput(circuits_document(found)).data)
 
 
 class CircuitsResetView(MetricsView):
@@ -44,6 +45,8 @@ def _documented_override(name: str, state: State) -> Callable[[T], T]:
 
 class CircuitOverrideView(MetricsView):
     """An override of one circuit, for `ttl` seconds or until the next. A reset does not expire."""
+
+    limited = ("POST",)
 
     def override(self, request: Request, service: str, state: State) -> Response:
         data = validate(serializers.OverrideInput, request.data)

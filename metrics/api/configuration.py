@@ -12,6 +12,8 @@ from metrics.api import access, preconditions, representations
 from metrics.api.base import MetricsView
 from metrics.api.configuration_access import (
     ConfigurationPermission,
+    changed_services,
+    is_limited_staff,
     may_read,
     options,
     require_service,
@@ -25,9 +27,10 @@ from routing.configuration.document import Document
 from routing.configuration.faults import ConfigurationError, Path
 from routing.configuration.merge_patch import merge_patch
 from routing.database.actor import acting_as
-from routing.database.config_file import Names, Precondition, WriteOptions, Written, stored_document, write_document
+from routing.database.config_file import Precondition, WriteOptions, Written, stored_document, write_document
 from routing.database.locks import lock_configuration
-from routing.errors import UnknownService
+from routing.errors import Forbidden, UnknownService
+from routing.rights import Names
 
 ACTION: Final = "configuration.write"
 """In the audit log, beside the entries of each row."""
@@ -60,6 +63,8 @@ class ConfigurationBase(MetricsView):
 
 
 class ConfigurationView(ConfigurationBase):
+    limited = ("GET", "HEAD", "PUT")
+
     @configuration_operation("configuration", "the configuration file")
     def get(self, request: Request) -> HttpResponse:
         """Get the configuration file, as `config export` writes it. Secrets are masked."""
@@ -76,13 +81,15 @@ class ConfigurationView(ConfigurationBase):
         written = _write(
             request,
             lambda: document,
-            lambda before: preconditions.check(request, before, required=True),
-            visible_services(request),
+            lambda _: preconditions.check(request, stored_document(visible_services(request)), required=True),
+            changed_services(request),
         )
         return self.report(*_answer(request, written, media, written.document))
 
 
 class ServiceConfigurationView(ConfigurationBase):
+    limited = ("GET", "HEAD", "PUT", "PATCH")
+
     @configuration_operation("serviceConfiguration", "the service's settings")
     def get(self, request: Request, service: str) -> HttpResponse:
         """Get the settings of a service, as the configuration file has them."""
@@ -165,6 +172,8 @@ def _write(
                 written = write_document(document, precondition, chosen, names, delete, is_bound=is_bound)
             except ConfigurationError as error:
                 raise representations.invalid(error, with_lines=bool(document.lines), within=within) from None
+            if is_limited_staff(request) and (written.diff.created or written.diff.deleted):
+                raise Forbidden("services are added and deleted by those who may configure the gateway")
             if written.diff and not chosen.dry_run:
                 record_operation(actor, ACTION, after=_names(written))
         return written

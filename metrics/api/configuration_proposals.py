@@ -18,7 +18,7 @@ class ConfigurationProposalsView(HistoryBase):
     @configuration_operation("configurationProposals", "the latest proposals")
     def get(self, request: Request) -> HttpResponse:
         """List the latest 100 changes that wait for approval or were decided, the latest first."""
-        rows = ConfigurationProposal.objects.defer("parts", "secrets", "differences")[:MAX_LISTED]
+        rows = self.shown(request, ConfigurationProposal.objects.defer("parts", "secrets", "differences"))[:MAX_LISTED]
         return self.represent(request, {"proposals": [described(row) for row in rows]})
 
 
@@ -26,7 +26,7 @@ class ConfigurationProposalView(HistoryBase):
     @configuration_operation("configurationProposal", "a proposal")
     def get(self, request: Request, number: str) -> HttpResponse:
         """Get a change that waits for approval or was decided, with what it changes. Secrets are masked."""
-        row = ConfigurationProposal.objects.filter(pk=int(number)).first()
+        row = self.shown(request, ConfigurationProposal.objects.filter(pk=int(number))).first()
         if row is None:
             raise UnknownDocument(f"there is no proposal {int(number)}")
         return self.represent(request, {**described(row), **row.differences})

@@ -7,7 +7,7 @@ from rest_framework.response import Response
 
 from metrics import credentials
 from metrics.api import access, serializers
-from metrics.api.base import MetricsView, documented, validate
+from metrics.api.base import LimitedReadView, MetricsView, documented, validate
 
 _EXAMPLE: Final[dict[str, Any]] = {
     "credentials": [
@@ -24,14 +24,18 @@ _EXAMPLE: Final[dict[str, Any]] = {
 }
 
 
-class CredentialsView(MetricsView):
+class CredentialsView(LimitedReadView):
     @documented("credentials", serializers.CredentialsOutput, _EXAMPLE)
-    def get(self, request: Request) -> Response:  # noqa: ARG002 - REST framework's signature
+    def get(self, request: Request) -> Response:
         """List the credentials that have been used, at most 1,000, those that failed last first."""
-        return Response(serializers.CredentialsOutput({"credentials": credentials.listed()}).data)
+        return Response(
+            serializers.CredentialsOutput({"credentials": credentials.listed(access.visible(request))}).data
+        )
 
 
 class CredentialForgetView(MetricsView):
+    limited = ("POST",)
+
     @documented(
         "forgetCredential",
         serializers.ForgetOutput,

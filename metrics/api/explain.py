@@ -12,16 +12,16 @@ from metrics.api import access
 from metrics.api.base import MetricsView, documented
 from metrics.explain import ExplainRequest, explain
 from routing.caller import Caller
-from routing.rights import Right, may
+from routing.rights import Right
 
 
 class ReadPermission(access.ReadOrWritePermission):
     """Staff, or a key with `metrics:read`, also for POST."""
 
-    def has_permission(self, request: Request, view: APIView) -> bool:  # noqa: ARG002 - REST framework's signature
+    def has_permission(self, request: Request, view: APIView) -> bool:
         if isinstance(request.auth, Caller):
             return request.auth.has_scope(access.READ_SCOPE)
-        return may(request.user, Right.VIEW)
+        return access.permits(request, view, Right.VIEW)
 
 
 INPUT: Final[dict[str, Any]] = {
@@ -86,6 +86,7 @@ EXAMPLE: Final = {
 
 class ExplainView(MetricsView):
     permission_classes = (ReadPermission,)
+    limited = ("POST",)
 
     def check_throttles(self, request: Request) -> None:
         """An explanation does not count as a write."""
@@ -94,4 +95,4 @@ class ExplainView(MetricsView):
     def post(self, request: Request) -> Response:
         """Explain a request without sending it: the matching service and route, and the result of each step."""
         question = msgspec.convert(request.data, ExplainRequest)
-        return Response(msgspec.to_builtins(explain(question)))
+        return Response(msgspec.to_builtins(explain(question, access.visible(request))))

@@ -25,6 +25,7 @@ from routing.database.actor import acting_as
 from routing.database.locks import lock_configuration
 from routing.errors import Forbidden
 from routing.models import ConfigurationRevision
+from routing.rights import Right
 
 ROLLBACK: Final = "configuration.rollback"
 MAX_VERSION_LENGTH: Final = 100
@@ -63,6 +64,8 @@ class RestoreOutput(serializers.Serializer[Any]):
 
 
 class ProbeView(MetricsView):
+    limited = ("POST",)
+
     @documented(
         "probeTargets",
         ProbeOutput,
@@ -75,10 +78,13 @@ class ProbeView(MetricsView):
 
 
 class DeploymentsView(MetricsView):
+    limited = ("POST",)
+
     @documented("recordDeployment", DeploymentOutput, {"version": "1.4.2", "service": "crm"}, body=DeploymentInput)
     def post(self, request: Request) -> Response:
         """Record that a version was deployed, to be shown beside incidents that begin soon after."""
         data = validate(DeploymentInput, request.data)
+        access.require_service(request, data["service"], Right.OPERATE)
         if data["service"]:
             get_service(data["service"])
         record_operation(access.request_actor(request), DEPLOYMENT, data["service"], after={"version": data["version"]})
@@ -96,7 +102,7 @@ class ConfigurationRestoreView(ConfigurationBase):
     def post(self, request: Request, number: str) -> Response:
         """Restore the configuration of an earlier revision, if `latest` is still the latest one."""
         if visible_services(request) is not None:
-            raise Forbidden("the key is for some services, and a revision is of all")
+            raise Forbidden("your rights are for some services, and a revision is of all")
         data, actor = validate(RestoreInput, request.data), access.request_actor(request)
         note = f"rolled back to revision {int(number)}: {data['reason']}"
 

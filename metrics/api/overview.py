@@ -18,8 +18,8 @@ from rest_framework.serializers import (
 )
 
 from metrics import prometheus, selectors
-from metrics.api import examples, serializers
-from metrics.api.base import MetricsView, documented, validate
+from metrics.api import access, examples, serializers
+from metrics.api.base import LimitedReadView, documented, validate
 from metrics.api.circuits import circuits_document
 from metrics.api.problems import SERVICE_NAME
 from metrics.charts.points import history
@@ -27,6 +27,7 @@ from metrics.objectives import current
 from metrics.read_models import TargetStatus
 from metrics.targets.status import words
 from routing.balancing.rules import Condition
+from routing.rights import within
 
 HISTORY_SECONDS: Final = 3_600
 _TIME: Final = {
@@ -75,7 +76,7 @@ class OverviewOutput(Serializer[Any]):
     )
 
 
-class OverviewView(MetricsView):
+class OverviewView(LimitedReadView):
     @documented(
         "metrics",
         OverviewOutput,
@@ -90,25 +91,24 @@ class OverviewView(MetricsView):
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Get an overview of everything; as Prometheus or OpenMetrics text if `Accept` prefers it."""
-        output = prometheus.negotiate(request.headers.get("Accept", ""))
+        output, names = prometheus.negotiate(request.headers.get("Accept", "")), access.visible(request)
         if output is not None:
+            access.require_service(request, None)
             text, content_type = prometheus.exposition(output)
             return HttpResponse(text, content_type=content_type)
-        overview, conditions = selectors.overview(), selectors.target_conditions()
+        overview, conditions = selectors.overview(names), selectors.target_conditions()
         document = {
             "timestamp": overview.at,
             "cache": overview.cache,
             "circuitBreakers": circuits_document(list(overview.circuits.values())),
             "services": overview.services,
-            "objectives": current.objectives(),
-            "targets": {
-                name: conditions.of(service) for name, service in sorted(selectors.configured_services().items())
-            },
+            "objectives": {name: found for name, found in current.objectives().items() if within(name, names)},
+            "targets": {name: conditions.of(selectors.get_service(name)) for name in selectors.service_names(names)},
         }
         return Response(OverviewOutput(document).data)
 
 
-class HistoryView(MetricsView):
+class HistoryView(LimitedReadView):
     @extend_schema(
         parameters=[
             OpenApiParameter("service", SERVICE_NAME, description="name of a service; default: all together"),
@@ -142,9 +142,11 @@ class HistoryView(MetricsView):
         days, a day for two years.
         """
         data = validate(serializers.HistoryInput, request.query_params.dict())
+        if data["service"]:
+            access.require_service(request, data["service"])
         end = data["to"].timestamp() if data["to"] else selectors.now() + 60
         start = data["from"].timestamp() if data["from"] else end - HISTORY_SECONDS
-        points = history(data["service"], start, end, data["step"])
+        points = history(data["service"], start, end, data["step"], access.visible(request))
         step = points[1].start - points[0].start if len(points) > 1 else data["step"]
         return Response(
             {

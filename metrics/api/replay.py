@@ -168,7 +168,7 @@ class ReplayView(MetricsView):
         The draft is a configuration file in JSON or YAML. Services that it does not contain stay as they are.
         """
         if visible_services(request) is not None:
-            raise Forbidden("the key is for some services, and requests to others are replayed")
+            raise Forbidden("your rights are for some services, and requests to others are replayed")
         query = _query(request)
         lines, change = _change(request, query)
         selection = Selection(service=query["service"], start=query["from"], end=query["to"], limit=query["limit"])

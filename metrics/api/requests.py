@@ -2,13 +2,15 @@
 
 from typing import Any, Final
 
+import msgspec
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from metrics import requests
-from metrics.api.base import MetricsView, documented, validate
+from metrics.api import access
+from metrics.api.base import LimitedReadView, documented, validate
 from metrics.api.serializers import MAX_TIMESTAMP, QueryInteger, Text, Timestamp
 from metrics.request_log.record import Kind
 from metrics.request_log.search import RequestQuery
@@ -129,7 +131,7 @@ class RequestRecordsOutput(serializers.Serializer[Any]):
     requests = RequestOutput(many=True, help_text="the latest first: clients may repeat an id")
 
 
-class RequestsView(MetricsView):
+class RequestsView(LimitedReadView):
     @extend_schema(
         parameters=[
             *(OpenApiParameter(name, _TEXT, description="only of this one; empty: of all") for name in FILTERS),
@@ -155,7 +157,8 @@ class RequestsView(MetricsView):
         """
         data = _input(request)
         before = Position.parse(data["before"]) if data["before"] else None
-        found = requests.search(_query(data), before=before, limit=data["limit"])
+        query = msgspec.structs.replace(_query(data), names=access.visible(request))
+        found = requests.search(query, before=before, limit=data["limit"])
         return Response(
             {
                 "requests": [requests.to_document(each) for each in found.records],
@@ -166,11 +169,11 @@ class RequestsView(MetricsView):
         )
 
 
-class RequestView(MetricsView):
+class RequestView(LimitedReadView):
     @documented("request", RequestRecordsOutput, {"requests": [_EXAMPLE]})
-    def get(self, request: Request, identifier: str) -> Response:  # noqa: ARG002 - Django's signature
+    def get(self, request: Request, identifier: str) -> Response:
         """Get the records of a request id."""
-        found = requests.find(identifier)
+        found = requests.find(identifier, access.visible(request))
         if not found.records and not found.is_shared:
             raise Unavailable("the request log is unavailable", retry_after=1)
         if not found.records:

@@ -10,7 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from metrics import selectors
-from metrics.api.base import MetricsView, documented, validate
+from metrics.api import access
+from metrics.api.base import LimitedReadView, documented, validate
 from metrics.api.usage import RETRY_SECONDS
 from metrics.savings import report
 from metrics.savings.report import MAX_MONTHS, Month, Report
@@ -70,7 +71,7 @@ class SavingsOutput(serializers.Serializer[Any]):
         return {"from": serializers.CharField(), **super().get_fields()}
 
 
-class SavingsView(MetricsView):
+class SavingsView(LimitedReadView):
     @extend_schema(
         parameters=[
             OpenApiParameter("from", _MONTH, description=f"first month; default: {DEFAULT_MONTHS - 1} before `to`"),
@@ -91,7 +92,7 @@ class SavingsView(MetricsView):
         if first < last.earlier(MAX_MONTHS - 1):
             raise BadRequest(f"from: must be at most {MAX_MONTHS - 1} months before `to`")
         try:
-            found = report.report(first, last)
+            found = report.report(first, last, access.visible(request))
         except (DatabaseError, InterfaceError):
             raise Unavailable("savings cannot be read at the moment", retry_after=RETRY_SECONDS) from None
         return _csv(found) if data["format"] == "csv" else Response(_document(found))

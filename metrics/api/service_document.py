@@ -33,6 +33,8 @@ class ImportQuery(serializers.Serializer[Any]):
 
 
 class ServiceDocumentView(ConfigurationBase):
+    limited = ("GET", "HEAD", "PUT")
+
     @configuration_operation("serviceDocument", "the OpenAPI document of the service")
     def get(self, request: Request, service: str) -> HttpResponse:
         """Get the OpenAPI document of a service, as it was imported or uploaded."""

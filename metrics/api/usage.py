@@ -4,6 +4,7 @@ import re
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
+import msgspec
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpResponse, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -11,7 +12,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from metrics.api.base import MetricsView, documented, validate
+from metrics.api import access
+from metrics.api.base import LimitedReadView, documented, validate
 from metrics.api.serializers import MAX_TIMESTAMP, QueryInteger, Text, Timestamp
 from metrics.runtime_access import running
 from metrics.usage import selectors
@@ -144,7 +146,7 @@ class UsageOutput(serializers.Serializer[Any]):
         return {**days, **super().get_fields()}
 
 
-class UsageView(MetricsView):
+class UsageView(LimitedReadView):
     @extend_schema(
         parameters=[
             OpenApiParameter("from", DATE_SCHEMA, description="first day; default: 29 days before `to`"),
@@ -168,7 +170,7 @@ class UsageView(MetricsView):
         leads to further groups.
         """
         data = _input(request)
-        query = _query(data)
+        query = msgspec.structs.replace(_query(data), names=access.visible(request))
         try:
             selectors.collect()
             found, total = selectors.report(query), selectors.total(query)

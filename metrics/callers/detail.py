@@ -9,7 +9,8 @@ from django.db.models import Max
 from metrics.callers.kinds import CallerName, Kind
 from metrics.callers.ranking import By, Ranked, RankedCaller, Sort, last_use, named, ranked
 from metrics.usage import selectors
-from metrics.usage.selectors import EMPTY, UsageRow
+from metrics.usage.selectors import EMPTY, UsageRow, UsageRows
+from routing.rights import Names
 
 MAX_SERVICES: Final = 200
 MAX_ROUTES: Final = 20
@@ -41,9 +42,9 @@ class CallerDetail(msgspec.Struct, frozen=True, kw_only=True):
         return self.last_day is not None
 
 
-def caller_detail(caller: CallerName, start: date, end: date) -> CallerDetail:
-    """Raises DatabaseError."""
-    of_all = caller.usage()
+def caller_detail(caller: CallerName, start: date, end: date, names: Names = None) -> CallerDetail:
+    """What the caller used of these services. Raises DatabaseError."""
+    of_all = caller.usage() if names is None else caller.usage().filter(service__in=names)
     latest = of_all.aggregate(Max("last_at"), Max("day"))
     day = latest["day__max"]
     last_at, last_day = last_use(latest["last_at__max"], day) if day else (None, None)
@@ -56,15 +57,14 @@ def caller_detail(caller: CallerName, start: date, end: date) -> CallerDetail:
         total=next(selectors.usage_rows(selectors.sums(rows, ("currency",)), ()), EMPTY),
         services=ranked(rows, ("service",), Sort.REQUESTS, MAX_SERVICES),
         routes=ranked(rows.exclude(service=""), ("service", "route"), Sort.REQUESTS, MAX_ROUTES),
-        days=_days(caller, start, end),
-        members=[] if by is None else _members(caller, start, end, by),
+        days=_days(rows, start, end),
+        members=[] if by is None else _members(caller, rows, by),
         last_at=last_at,
         last_day=last_day,
     )
 
 
-def _members(caller: CallerName, start: date, end: date, by: By) -> list[RankedCaller]:
-    rows = caller.usage().filter(day__gte=start, day__lte=end)
+def _members(caller: CallerName, rows: UsageRows, by: By) -> list[RankedCaller]:
     if by is By.KEY:
         return named(ranked(rows.exclude(api_key=""), ("api_key",), Sort.REQUESTS, MAX_MEMBERS), by)
     if caller.kind is Kind.KEY:
@@ -72,9 +72,9 @@ def _members(caller: CallerName, start: date, end: date, by: By) -> list[RankedC
     return named(ranked(rows, ("consumer", "caller"), Sort.REQUESTS, MAX_MEMBERS), by)
 
 
-def _days(caller: CallerName, start: date, end: date) -> list[UsageRow]:
+def _days(rows: UsageRows, start: date, end: date) -> list[UsageRow]:
     """Each day, also those without usage."""
-    rows = selectors.sums(caller.usage().filter(day__gte=start, day__lte=end), ("day", "currency"))
-    found = {row.group[0]: row for row in selectors.usage_rows(rows.iterator(), ("day",))}
+    sums = selectors.sums(rows, ("day", "currency"))
+    found = {row.group[0]: row for row in selectors.usage_rows(sums.iterator(), ("day",))}
     names = [(start + timedelta(days=number)).isoformat() for number in range((end - start).days + 1)]
     return [found.get(name) or msgspec.structs.replace(EMPTY, group=(name,)) for name in names]

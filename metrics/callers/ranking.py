@@ -10,11 +10,11 @@ import msgspec
 from django.db.models import F, Max, Q, Sum
 
 from metrics.callers.kinds import CallerName, Kind
-from metrics.models import DailyUsage
 from metrics.usage import selectors
 from metrics.usage.record import COUNT_FIELDS
 from metrics.usage.selectors import ReportQuery, UsageRow, UsageRows
 from routing.models import ApiKey
+from routing.rights import Names
 
 
 class By(StrEnum):
@@ -48,13 +48,14 @@ _RANKS: Final = {
 
 
 class CallersQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Days from `start` to `end`, both included. An empty `service`: all."""
+    """Days from `start` to `end`, both included. An empty `service`: all, or those of `names`."""
 
     start: date
     end: date
     by: By = By.CALLER
     sort: Sort = Sort.REQUESTS
     service: str = ""
+    names: Names = None
     offset: int = 0
     limit: int = 100
 
@@ -93,12 +94,12 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
 def ranking(query: CallersQuery) -> Ranking:
     """Raises DatabaseError."""
     filters = {"service": query.service} if query.service else {}
-    rows = DailyUsage.objects.filter(day__gte=query.start, day__lte=query.end, **filters)
+    rows = selectors.of_services(query.names).filter(day__gte=query.start, day__lte=query.end, **filters)
     if query.by is not By.CALLER:
         rows = rows.exclude(**{COLUMNS[query.by][0]: ""})
     currency = main_currency(rows)
     found = ranked(rows, COLUMNS[query.by], query.sort, query.limit + 1, offset=query.offset, currency=currency)
-    report = ReportQuery(start=query.start, end=query.end, group_by=(), filters=filters)
+    report = ReportQuery(start=query.start, end=query.end, group_by=(), filters=filters, names=query.names)
     return Ranking(
         callers=named(found[: query.limit], query.by),
         total=selectors.total(report),

@@ -1,6 +1,6 @@
 """Statistics in steps of time. For Django's threads: it blocks."""
 
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Final
 
 from django.conf import settings
@@ -12,14 +12,15 @@ from metrics.counting.spreading import RESOLUTION_SECONDS
 from metrics.models import TimeResolution
 from metrics.read_models import Point, RequestStats
 from metrics.stats import request_stats
+from routing.rights import Names
 
 MAX_POINTS: Final = 2_000
 """Steps of one history."""
 
 
-def history(service: str | None, start: float, end: float, step: int) -> list[Point]:
-    """Statistics from `start` to `end` (Unix seconds) in steps of `step` seconds; of all services together if
-    `service` is None.
+def history(service: str | None, start: float, end: float, step: int, names: Names = None) -> list[Point]:
+    """Statistics from `start` to `end` (Unix seconds) in steps of `step` seconds; of all services together, or of
+    these, if `service` is None.
 
     Steps without requests are included. A step is extended to the resolution that is still stored for that time, and
     starts at a multiple of its length. Raises ServiceNotConfigured, and ValueError for an invalid range.
@@ -33,8 +34,11 @@ def history(service: str | None, start: float, end: float, step: int) -> list[Po
     starts = range(begin, max(begin, int(end)), step)
     if start >= end or not 0 < len(starts) <= MAX_POINTS:
         raise ValueError(f"from must be before to, with at most {MAX_POINTS} steps between")
-    pending, owner = cluster_counts.pending_batches(), GATEWAY if service is None else service
-    rows = aggregates.iterate_counts(pending, resolution, begin, starts[-1] + step, owner)
+    pending = cluster_counts.pending_batches()
+    everything = [GATEWAY] if names is None else sorted(names)
+    owners = everything if service is None else [service]
+    several = [aggregates.iterate_counts(pending, resolution, begin, starts[-1] + step, owner) for owner in owners]
+    rows = several[0] if len(several) == 1 else sorted(chain.from_iterable(several), key=lambda row: row[0])
     found = {
         at: request_stats(merge_counts(fields for _, _, fields in group))
         for at, group in groupby(rows, lambda row: row[0] // step * step)

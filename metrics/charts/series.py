@@ -18,6 +18,7 @@ from metrics.counting.histogram import COARSE_BOUNDS, coarse, quantiles
 from metrics.counting.spreading import RESOLUTION_SECONDS
 from metrics.models import TimeResolution
 from metrics.stats import SHARES, hit_rate, hits_and_misses, status_classes
+from routing.rights import Names
 
 CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
@@ -43,23 +44,24 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
         return range(self.start, self.end, self.step)
 
 
-def read_series(service: str | None, start: float, end: float) -> Series:
-    """Of all services together if `service` is None. Raises ServiceNotConfigured."""
+def read_series(service: str | None, start: float, end: float, names: Names = None) -> Series:
+    """Of all services together, or of these, if `service` is None. Raises ServiceNotConfigured."""
     if service is not None:
         selectors.get_service(service)
     shown = steps_of(start, end, selectors.now(), _kept())
-    owner = GATEWAY if service is None else service
+    everything = (GATEWAY,) if names is None else sorted(names)
     pending = cluster_counts.pending_batches()
-    rows = aggregates.read_counts(pending, shown.resolution, shown.start, shown.end, owner)
     steps: defaultdict[int, Counter[str]] = defaultdict(Counter)
-    for (at, _), fields in rows.items():
-        steps[(at - shown.start) // shown.step].update(fields)
+    for owner in everything if service is None else (service,):
+        rows = aggregates.read_counts(pending, shown.resolution, shown.start, shown.end, owner)
+        for (at, _), fields in rows.items():
+            steps[(at - shown.start) // shown.step].update(fields)
     return series_of(shown, steps)
 
 
-def read_week_before(service: str | None, start: float, end: float) -> Series:
+def read_week_before(service: str | None, start: float, end: float, names: Names = None) -> Series:
     """The same a week earlier, in the steps that are still stored. Its times are those of that week."""
-    return read_series(service, start - WEEK, end - WEEK)
+    return read_series(service, start - WEEK, end - WEEK, names)
 
 
 def series_of(shown: Range, steps: Mapping[int, Fields]) -> Series:

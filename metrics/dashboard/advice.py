@@ -14,12 +14,12 @@ from metrics.advice import circuits, drafts, overview
 from metrics.advice.drafts import UnknownDraft
 from metrics.advice.records import Advice, Change, Draft, Topic
 from metrics.audit import staff_actor
-from metrics.dashboard.views import staff_form, staff_page
+from metrics.dashboard.views import services_form, services_page, shown
 from routing.configuration.faults import ConfigurationError
 from routing.configuration_errors import PreconditionFailed
 from routing.errors import GatewayError
 from routing.pages.rendering import render
-from routing.rights import Right, require
+from routing.rights import Right, may, require, within
 
 TOPICS: Final = (
     (Topic.TTL, gettext_lazy("Cache lifetimes"), gettext_lazy("no lifetime is found to be too short or too long")),
@@ -71,14 +71,15 @@ class DraftForm(forms.Form):
         return Draft(**data | {"change": Change(data["change"])})
 
 
-@staff_page
+@services_page
 def advice_page(request: HttpRequest) -> HttpResponse:
     """`?done=` after a change."""
     found: list[Advice] | None = None
     opened: list[tuple[str, int]] = []
+    names = shown(request)
     with contextlib.suppress(DatabaseError, InterfaceError):
-        opened = circuits.opened_circuits()
-        found = overview.all_advice()
+        opened = [each for each in circuits.opened_circuits() if within(each[0], names)]
+        found = [each for each in overview.all_advice() if within(each.service, names)]
     context = {
         "page": "advice",
         "is_available": found is not None,
@@ -93,13 +94,15 @@ def advice_page(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@staff_form
+@services_form
 def draft_page(request: HttpRequest) -> HttpResponse:
     """Show what a draft would change; with POST, change it. The configuration may have changed in between."""
     draft = DraftForm(request.GET).draft()
     error, status = "", 200
+    require(request.user, Right.VIEW, draft.owner)
+    request.may_configure = may(request.user, Right.CONFIGURE, draft.owner)  # type: ignore[attr-defined] # for the template
     if request.method == "POST":
-        require(request.user, Right.CONFIGURE)
+        require(request.user, Right.CONFIGURE, draft.owner)
         try:
             drafts.apply(draft, request.POST.get("tag", ""), staff_actor(request.user))
         except PreconditionFailed as fault:

@@ -11,10 +11,11 @@ from django.utils.translation import gettext_lazy
 from metrics import selectors
 from metrics.alerts import operations
 from metrics.alerts.change import reason_text
-from metrics.dashboard.views import staff_page
+from metrics.dashboard.views import services_page, shown
 from metrics.models import AlertMessage, AlertSilence, AlertState
 from routing.alerts.policy import CRITICAL, Alert
 from routing.pages.rendering import render
+from routing.rights import Names, Right, is_any, services, within
 
 MESSAGES: Final = 50
 TONES: Final = {"sent": "good", "waiting": "", "failed": "bad"}
@@ -38,18 +39,20 @@ DURATIONS: Final = (
 )
 
 
-@staff_page
+@services_page
 def alerts_page(request: HttpRequest) -> HttpResponse:
-    found = operations.alerts_now(MESSAGES)
-    services = set(selectors.service_names())
-    silences = [_silence(silence) for silence in found.silences]
+    names, operated = shown(request), services(request.user, Right.OPERATE)
+    found = operations.alerts_now(MESSAGES, names)
+    known = set(selectors.service_names(names))
+    silences = [_silence(silence, operated) for silence in found.silences]
     context = {
         "page": "alerts",
         "alerts": [_alert(alert) for alert in found.alerts],
-        "firing": [_firing(state, services, found.silences) for state in found.firing],
+        "firing": [_firing(state, known, found.silences) for state in found.firing],
         "silences": silences,
         "messages": [_message(message) for message in found.messages],
-        "services": sorted(services),
+        "services": selectors.service_names(operated),
+        "may_silence": is_any(operated) and bool(found.alerts or operated),
         "durations": DURATIONS,
     }
     return render(request, "dashboard/alerts.html", context)
@@ -83,9 +86,10 @@ def _firing(state: AlertState, services: set[str], silences: Iterable[AlertSilen
     }
 
 
-def _silence(silence: AlertSilence) -> dict[str, Any]:
+def _silence(silence: AlertSilence, operated: Names) -> dict[str, Any]:
     return {
         "id": silence.pk,
+        "may_end": within(silence.service, operated),
         "alert": silence.alert or _("Every alert"),
         "service": silence.service or _("every service"),
         "reason": silence.reason,

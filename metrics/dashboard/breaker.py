@@ -17,10 +17,11 @@ from metrics.advice.records import Change, Draft
 from metrics.advice.words import setting
 from metrics.dashboard.advice import draft_url
 from metrics.dashboard.usage_figures import long_duration
-from metrics.dashboard.views import staff_page
+from metrics.dashboard.views import services_page, shown
 from resilience.breaker.policy import BreakerPolicy
 from routing.configuration.values import duration
 from routing.pages.rendering import render
+from routing.rights import Right, require
 
 
 class Duration(forms.CharField):
@@ -57,12 +58,14 @@ class BreakerForm(forms.Form):
             return present
 
 
-@staff_page
+@services_page
 def breaker_page(request: HttpRequest) -> HttpResponse:
     """`?service=&failure_threshold=&window=&open_for=`."""
+    if asked := request.GET.get("service"):
+        require(request.user, Right.VIEW, asked)
     form = BreakerForm(request.GET)
     form.is_valid()
-    names = selectors.service_names()
+    names = selectors.service_names(shown(request))
     name = form.cleaned_data.get("service") or (names[0] if names else "")
     context: dict[str, Any] = {"page": "advice", "form": form, "services": names, "service": name}
     if name:

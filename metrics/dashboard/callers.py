@@ -20,13 +20,14 @@ from metrics.callers.kinds import CallerName, Kind
 from metrics.callers.profile import Profile, profile
 from metrics.callers.ranking import By, CallersQuery, Ranked, RankedCaller, Ranking, Sort
 from metrics.dashboard.usage_figures import figures
-from metrics.dashboard.views import staff_page
+from metrics.dashboard.views import services_page, shown
 from metrics.quotas import QuotaStatus
 from metrics.runtime_access import running
 from metrics.usage import selectors
 from metrics.usage.selectors import EMPTY, UsageRow
 from routing.pages.rendering import render
 from routing.pages.site import admin_url
+from routing.rights import Names
 
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 400
@@ -80,7 +81,7 @@ class CallersForm(RangeForm):
     sort = forms.ChoiceField(choices=SORTS, required=False)
     service = forms.CharField(required=False, max_length=63)
 
-    def query(self) -> CallersQuery:
+    def query(self, names: Names) -> CallersQuery:
         data, (start, end) = self.cleaned_data, self.days()
         return CallersQuery(
             start=start,
@@ -88,16 +89,17 @@ class CallersForm(RangeForm):
             by=By(data.get("by") or By.CALLER),
             sort=Sort(data.get("sort") or Sort.REQUESTS),
             service=data.get("service") or "",
+            names=names,
             limit=ROWS,
         )
 
 
-@staff_page
+@services_page
 def callers_page(request: HttpRequest) -> HttpResponse:
     """`?by=&sort=&start=&end=&service=`. What is wrong is shown beside what is read without it."""
     form = CallersForm(request.GET)
     form.is_valid()
-    query = form.query()
+    query = form.query(shown(request))
     found = Ranking(callers=[], total=EMPTY, currency="", more=False)
     is_available = True
     try:
@@ -111,7 +113,7 @@ def callers_page(request: HttpRequest) -> HttpResponse:
         "query": query,
         "bys": BYS,
         "zone": str(running().usage.timezone),
-        "services": services.service_names(),
+        "services": services.service_names(query.names),
         "is_available": is_available,
         "is_metered": settings.CONFIG.metering.enabled,
         "rows": [_row(each, found.total) for each in found.callers],
@@ -125,16 +127,16 @@ def callers_page(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboard/callers.html", context)
 
 
-@staff_page
+@services_page
 def caller_page(request: HttpRequest, kind: str) -> HttpResponse:
     """`?name=&start=&end=`. An empty name is that of callers without a credential."""
     caller = _caller_or_404(kind, request.GET.get("name", ""))
     form = RangeForm(request.GET)
     form.is_valid()
-    known, found = None, None
+    known, found, names = None, None, shown(request)
     try:
         selectors.collect()
-        found, known = detail.caller_detail(caller, *form.days()), profile(caller)
+        found, known = detail.caller_detail(caller, *form.days(), names), profile(caller, names)
     except (DatabaseError, InterfaceError):
         away = {"page": "callers", "name": caller.name, "kind": KINDS[caller.kind]}
         return render(request, "dashboard/caller_unavailable.html", away, status=503)
@@ -158,7 +160,7 @@ def caller_page(request: HttpRequest, kind: str) -> HttpResponse:
         "quotas": None if known is None or known.quotas is None else [_quota(each) for each in known.quotas],
         "links": _links(caller, known),
         "zone": str(running().usage.timezone),
-        "configured": set(services.service_names()),
+        "configured": set(services.service_names(names)),
     }
     return render(request, "dashboard/caller.html", context)
 

@@ -11,7 +11,8 @@ from metrics.charts.markers import read_markers
 from metrics.charts.ranges import DEFAULT, MAX_SECONDS, MIN_SECONDS, PRESETS
 from metrics.charts.series import Series, read_series, read_week_before
 from metrics.charts.table import CHARTS, to_csv
-from metrics.dashboard.views import staff_page
+from metrics.dashboard.views import services_page, shown
+from routing.rights import Names, Right, require
 
 CURRENT: Final = 1
 """Seconds: a range that ends now includes the step that has just begun."""
@@ -21,9 +22,10 @@ class _Asked(NamedTuple):
     service: str | None
     start: float
     end: float
+    names: Names
 
 
-@staff_page
+@services_page
 def history_json(request: HttpRequest) -> HttpResponse:
     """`?service=&range=24h`, or `&from=&to=` in Unix seconds; `&compare=week` adds `before`, a week earlier."""
     asked = _read(request)
@@ -39,7 +41,7 @@ def history_json(request: HttpRequest) -> HttpResponse:
     return HttpResponse(msgspec.json.encode(document), content_type="application/json")
 
 
-@staff_page
+@services_page
 def history_csv(request: HttpRequest, chart: str) -> HttpResponse:
     """The same as a file, of one of the charts."""
     if chart not in CHARTS:
@@ -60,17 +62,18 @@ def _read(request: HttpRequest) -> _Asked:
     """What cannot be read is replaced by the default range. Raises Http404 for an unknown service."""
     service, now = request.GET.get("service") or None, selectors.now()
     if service is not None:
+        require(request.user, Right.VIEW, service)
         try:
             selectors.get_service(service)
         except selectors.ServiceNotConfigured:
             raise Http404(f"there is no service {service!r}") from None
-    start, end = _seconds(request, "from"), _seconds(request, "to")
+    start, end, names = _seconds(request, "from"), _seconds(request, "to"), shown(request)
     if start is None or end is None or end <= start or end <= 0 or start >= now:
         length = PRESETS.get(request.GET.get("range", DEFAULT), PRESETS[DEFAULT])
-        return _Asked(service, now + CURRENT - length, now + CURRENT)
+        return _Asked(service, now + CURRENT - length, now + CURRENT, names)
     end = min(end, now + CURRENT)
     start = max(start, end - MAX_SECONDS, 0.0)
-    return _Asked(service, min(start, end - MIN_SECONDS), end)
+    return _Asked(service, min(start, end - MIN_SECONDS), end, names)
 
 
 def _seconds(request: HttpRequest, name: str) -> float | None:

@@ -17,7 +17,7 @@ from metrics.dashboard.staff import CLOSE_FORBIDDEN, CLOSE_SESSION_ENDED, RECHEC
 from metrics.incidents.overview import incidents
 from metrics.runtime_access import running
 from routing.realtime.handshake import same_origin
-from routing.rights import Right, may_async
+from routing.rights import Names, Right, is_any, services_async, within
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,11 @@ CURSOR: Final = "dashboard:cursor"
 """The key of the cache under which the name of the service is whose row was sent last."""
 
 
-def snapshot() -> bytes:
-    """The data that the pages show, as JSON: the summary, incidents and every service. Blocks."""
-    recent = selectors.read_recent()
-    return feed.complete(selectors.summary(recent), selectors.service_statuses(recent), incidents(recent), _version())
+def snapshot(names: Names = None) -> bytes:
+    """The data that the pages show, as JSON: the summary, incidents and every service, of these services. Blocks."""
+    everything = selectors.read_recent()
+    recent, found = everything.of(names), [each for each in incidents(everything) if within(each.service, names)]
+    return feed.complete(selectors.summary(recent), selectors.service_statuses(recent), found, _version())
 
 
 def update() -> bytes:
@@ -83,7 +84,24 @@ class SnapshotBroadcaster:
         text = await _in_a_thread(_claim)(second)
         layer = get_channel_layer()
         if text is not None and layer is not None:
-            await layer.group_send(CHANNEL_GROUP, {"type": "snapshot", "text": text})
+            await layer.group_send(CHANNEL_GROUP, {"type": "snapshot", "text": text, "second": second})
+
+
+class LimitedSnapshots:
+    """Snapshots of some services, of the second of the last update: one for all sockets that show the same services."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._texts: dict[frozenset[str], str] = {}
+
+    def read(self, names: frozenset[str], second: int) -> str:
+        """Blocks."""
+        if second != self._second:
+            self._second, self._texts = second, {}
+        texts = self._texts
+        if names not in texts:
+            texts[names] = snapshot(names).decode()
+        return texts[names]
 
 
 def _claim(second: int) -> str | None:
@@ -93,20 +111,25 @@ def _claim(second: int) -> str | None:
 
 _in_a_thread: Final = database_sync_to_async
 _broadcaster: Final = SnapshotBroadcaster()
+_limited: Final = LimitedSnapshots()
 
 
 class DashboardConsumer(AsyncWebsocketConsumer):
-    """`/ws/dashboard/`: for staff who may view the gateway, from its own origin. Ignores what the client sends."""
+    """`/ws/dashboard/`: for staff who may view the gateway or some of its services, from its own origin.
+
+    Ignores what the client sends.
+    """
 
     async def connect(self) -> None:
         is_own = same_origin(list(self.scope["headers"]))
-        if not is_own or not await may_async(self.scope.get("user"), Right.VIEW):
+        self._names = await services_async(self.scope.get("user"), Right.VIEW)
+        if not is_own or not is_any(self._names):
             await self.close(CLOSE_FORBIDDEN)
             return
         self._checked = time.monotonic()
         await self.channel_layer.group_add(CHANNEL_GROUP, self.channel_name)
         await self.accept()
-        await self.send(text_data=(await _in_a_thread(snapshot)()).decode())
+        await self.send(text_data=(await _in_a_thread(snapshot)(self._names)).decode())
         _broadcaster.subscribe(self)
 
     async def disconnect(self, code: int) -> None:  # noqa: ARG002 - the base class's signature
@@ -114,11 +137,15 @@ class DashboardConsumer(AsyncWebsocketConsumer):
         await self.channel_layer.group_discard(CHANNEL_GROUP, self.channel_name)
 
     async def snapshot(self, message: dict[str, Any]) -> None:
-        """Forward a snapshot from the channel group, if the user may still view the gateway."""
+        """Forward a snapshot from the channel group, or send one of the services that the user may still view."""
         if time.monotonic() - self._checked > RECHECK_SECONDS:
             self._checked = time.monotonic()
-            may_view = await may_async(await get_user(self.scope), Right.VIEW)
-            if not may_view or not await session_exists(self.scope):
+            self._names = await services_async(await get_user(self.scope), Right.VIEW)
+            if not is_any(self._names) or not await session_exists(self.scope):
                 await self.close(CLOSE_SESSION_ENDED)
                 return
-        await self.send(text_data=message["text"])
+        if self._names is None:
+            text = message["text"]
+        else:
+            text = await _in_a_thread(_limited.read)(self._names, message["second"])
+        await self.send(text_data=text)

@@ -19,7 +19,7 @@ from metrics.request_log.store import Position
 from metrics.runtime_access import running
 from routing import runtime
 from routing.realtime.handshake import same_origin
-from routing.rights import Right, may_async
+from routing.rights import Right, is_any, services_async
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,8 @@ MAX_ROWS: Final = 50
 
 
 class RequestsConsumer(AsyncWebsocketConsumer):
-    """`/ws/dashboard/requests/?service=&status=&...&after=`: for staff who may view the gateway, from its own origin.
+    """`/ws/dashboard/requests/?service=&status=&...&after=`: for staff who may view the gateway or some of its
+    services, from its own origin.
 
     Sends `{"requests", "isShared", "more"}`, the latest request first. Ignores what the client sends.
     """
@@ -37,7 +38,8 @@ class RequestsConsumer(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         self._task: asyncio.Task[None] | None = None
         is_own = same_origin(list(self.scope["headers"]))
-        if not is_own or not await may_async(self.scope.get("user"), Right.VIEW):
+        self._names = await services_async(self.scope.get("user"), Right.VIEW)
+        if not is_own or not is_any(self._names):
             await self.close(CLOSE_FORBIDDEN)
             return
         parameters = QueryDict(self.scope["query_string"])
@@ -60,7 +62,7 @@ class RequestsConsumer(AsyncWebsocketConsumer):
                 await self.close(CLOSE_SESSION_ENDED)
                 return
             try:
-                found = await _search(query, after, MAX_ROWS)
+                found = await _search(msgspec.structs.replace(query, names=self._names), after, MAX_ROWS)
             except Exception:
                 log.exception("failed to read the request log; will retry in a second")
                 found = Found([], is_shared=False)
@@ -75,7 +77,8 @@ class RequestsConsumer(AsyncWebsocketConsumer):
             return True
         self._checked = time.monotonic()
         with contextlib.suppress(Exception):
-            return await may_async(await get_user(self.scope), Right.VIEW) and await session_exists(self.scope)
+            self._names = await services_async(await get_user(self.scope), Right.VIEW)
+            return is_any(self._names) and await session_exists(self.scope)
         return True
 
 

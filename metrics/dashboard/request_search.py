@@ -8,6 +8,7 @@ from django.http import QueryDict
 from metrics.dashboard.request_rows import WHY
 from metrics.request_log.record import Kind
 from metrics.request_log.search import RequestQuery
+from routing.rights import Names
 
 TEXTS: Final = ("id", "caller", "key", "consumer", "team", "service", "route", "method", "code")
 STATUS: Final = r"[1-5]xx|[1-5][0-9]{2}"
@@ -36,12 +37,12 @@ class RequestsForm(forms.Form):
     def is_searched(self) -> bool:
         return any(self.cleaned_data.values())
 
-    def query(self) -> RequestQuery:
-        """Of a form that has been validated."""
+    def query(self, names: Names = None) -> RequestQuery:
+        """Of a form that has been validated, for these services."""
         data: dict[str, Any] = self.cleaned_data
         times = {name: data[name].timestamp() for name in ("start", "end") if data.get(name)}
         texts = {name: data[name] for name in (*TEXTS, "status") if data.get(name)}
-        return RequestQuery(kind=Kind(data["kind"]) if data.get("kind") else None, **texts, **times)
+        return RequestQuery(kind=Kind(data["kind"]) if data.get("kind") else None, names=names, **texts, **times)
 
 
 def read_form(parameters: QueryDict) -> RequestsForm:

@@ -10,24 +10,26 @@ from django.urls import reverse
 from metrics import requests, selectors
 from metrics.dashboard.request_rows import TONES, WHY, clock_text, duration_text, iso, request_url, row, status_text
 from metrics.dashboard.request_search import read_form
-from metrics.dashboard.views import staff_page
+from metrics.dashboard.views import services_page, shown
 from metrics.request_log.page_record import PAGE
 from metrics.request_log.record import Kind, RequestRecord, StepRecord
 from metrics.request_log.search import FoundRecord
 from metrics.request_log.store import KEPT_SECONDS, Position
 from routing.pages.rendering import render
+from routing.rights import Names
 
 ROWS: Final = 100
 KEPT_DAYS: Final = KEPT_SECONDS // 86_400
 
 
-@staff_page
+@services_page
 def requests_page(request: HttpRequest) -> HttpResponse:
     """`?id=&service=&status=&...&before=`. An id alone leads to the page of its request."""
-    form = read_form(request.GET)
-    query, before = form.query(), _position(request.GET.get("before", ""))
+    form, names = read_form(request.GET), shown(request)
+    query, before = form.query(names), _position(request.GET.get("before", ""))
     identifier = query.id
-    if identifier and query == type(query)(id=identifier) and (known := requests.find(identifier).records):
+    only_id = type(query)(id=identifier, names=names)
+    if identifier and query == only_id and (known := requests.find(identifier, names).records):
         return HttpResponseRedirect(request_url(known[0]))
     found = requests.search(query, before=before, limit=ROWS)
     parameters = request.GET.copy()
@@ -39,7 +41,7 @@ def requests_page(request: HttpRequest) -> HttpResponse:
         "page": "requests",
         "form": form,
         "kinds": [(kind.value, WHY[kind]) for kind in Kind],
-        "services": selectors.service_names(),
+        "services": selectors.service_names(names),
         "rows": [row(each) for each in found.records],
         "is_shared": found.is_shared,
         "is_latest": before is None,
@@ -51,20 +53,21 @@ def requests_page(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboard/requests.html", context)
 
 
-@staff_page
+@services_page
 def request_page(request: HttpRequest, identifier: str) -> HttpResponse:
     """`?at=`: which one, of several with the same id; by default the latest."""
-    found = requests.find(identifier)
+    names = shown(request)
+    found = requests.find(identifier, names)
     if not found.records:
         context = {"page": "requests", "identifier": identifier, "is_shared": found.is_shared, "kept_days": KEPT_DAYS}
         return render(request, "dashboard/request_missing.html", context, status=404 if found.is_shared else 503)
     at = request.GET.get("at", "")
-    shown = next((each for each in found.records if str(each.position) == at), found.records[0])
-    return render(request, "dashboard/request.html", {"page": "requests", **_context(shown, found.records)})
+    chosen = next((each for each in found.records if str(each.position) == at), found.records[0])
+    return render(request, "dashboard/request.html", {"page": "requests", **_context(chosen, found.records, names)})
 
 
-def _context(shown: FoundRecord, found: list[FoundRecord]) -> dict[str, Any]:
-    record = shown.record
+def _context(chosen: FoundRecord, found: list[FoundRecord], names: Names) -> dict[str, Any]:
+    record = chosen.record
     is_page = [step.name for step in record.steps] == [PAGE]
     return {
         "record": record,
@@ -75,13 +78,13 @@ def _context(shown: FoundRecord, found: list[FoundRecord]) -> dict[str, Any]:
         "iso": iso(record.at),
         "steps": _timeline(record),
         "durations": _durations(record),
-        "others": [row(each) for each in found if each is not shown],
+        "others": [row(each) for each in found if each is not chosen],
         "curl": requests.as_curl(record),
         "explain": "" if is_page else f"{reverse('explain-request')}?{requests.explain_query(record)}",
         "is_page": is_page,
         "trace": requests.trace_url(settings.CONFIG.trace_url, record),
-        "revision": _revision(record),
-        "has_service": bool(record.service) and record.service in selectors.service_names(),
+        "revision": _revision(record) if names is None else None,
+        "has_service": bool(record.service) and record.service in selectors.service_names(names),
     }
 
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from metrics import selectors
 from metrics.dashboard.usage_figures import long_duration
-from metrics.dashboard.views import staff_page
+from metrics.dashboard.views import services_page, shown
 from metrics.savings import report
 from metrics.savings.report import MAX_MONTHS, Month, Report, Savings
 from routing.pages.rendering import render
@@ -48,7 +48,7 @@ class SavingsForm(forms.Form):
         return min(max(first, last.earlier(MAX_MONTHS - 1)), last), last
 
 
-@staff_page
+@services_page
 def savings_page(request: HttpRequest) -> HttpResponse:
     """`?start=&end=`. What is wrong is shown beside what is read without it."""
     form = SavingsForm(request.GET)
@@ -56,7 +56,7 @@ def savings_page(request: HttpRequest) -> HttpResponse:
     first, last = form.months()
     found: Report | None = None
     with contextlib.suppress(DatabaseError, InterfaceError):
-        found = report.report(first, last)
+        found = report.report(first, last, shown(request))
     context = {
         "page": "savings",
         "form": form,

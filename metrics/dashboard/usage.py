@@ -4,6 +4,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
+import msgspec
 from django import forms
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
@@ -11,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from metrics.dashboard.usage_figures import figures
-from metrics.dashboard.views import staff_page
+from metrics.dashboard.views import services_page, shown
 from metrics.runtime_access import running
 from metrics.usage import outbox, selectors
 from metrics.usage.selectors import ReportQuery, UsageRow
@@ -64,12 +65,13 @@ class UsageForm(forms.Form):
         return data
 
 
-@staff_page
+@services_page
 def usage_page(request: HttpRequest) -> HttpResponse:
     """`?start=&end=&by=&consumer=&service=`. What is wrong is shown beside what is read without it."""
     form, today = UsageForm(request.GET), selectors.today()
     form.is_valid()
-    query = _query(form.cleaned_data, today)
+    query, names = _query(form.cleaned_data, today), shown(request)
+    query = msgspec.structs.replace(query, names=names)
     rows, total = [], selectors.EMPTY
     is_available = True
     try:
@@ -93,7 +95,7 @@ def usage_page(request: HttpRequest) -> HttpResponse:
         "total": figures(total),
         "download": _download(query),
         "has_money": bool(total.money),
-        "delivery": _delivery() if is_available else "",
+        "delivery": _delivery() if is_available and names is None else "",
     }
     return render(request, "dashboard/usage.html", context)
 

@@ -7,10 +7,12 @@ from typing import Any, Final
 import msgspec
 from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
-from metrics import route_figures, selectors, services
+from metrics import route_figures, selectors
+from metrics import services as operations
 from metrics.dashboard import live
 from metrics.dashboard.objectives import objectives_context
 from metrics.incidents.detail import detail
@@ -18,7 +20,7 @@ from resilience.outage import StoreUnavailable
 from routing.configuration.document import inline
 from routing.pages.rendering import render
 from routing.realtime.limits import MAX_TOPICS_PER_MESSAGE
-from routing.rights import Right, may, require
+from routing.rights import Names, Right, is_any, may, needed, require, services
 from routing.router.table import Service
 
 View = Callable[..., HttpResponse]
@@ -35,21 +37,38 @@ CONTENT_SECURITY_POLICY: Final = (
 """Nothing inline and nothing from other hosts. In some browsers 'self' does not include WebSockets."""
 
 
-def staff_page(view: View) -> View:
-    """A page that only reads: see `staff_form`."""
-    return require_GET(staff_form(view))
-
-
 def staff_form(view: View) -> View:
+    """A page for staff who may view the whole gateway: see `_staff`."""
+    return _staff(view)
+
+
+def services_page(view: View) -> View:
+    """A page that only reads, also for staff who may view some services: see `services_form`."""
+    return require_GET(services_form(view))
+
+
+def services_form(view: View) -> View:
+    """A page also for staff who may view some services. It shows nothing of others than `shown(request)`."""
+    return _staff(view, is_limited=True)
+
+
+def shown(request: HttpRequest) -> Names:
+    """The services that the page may show."""
+    return services(request.user, Right.VIEW)
+
+
+def _staff(view: View, *, is_limited: bool = False) -> View:
     """Require a session of staff who may view the gateway, forbid caching, and set CONTENT_SECURITY_POLICY.
 
     Templates show the controls of operations if `may_operate` of their request is true, and links to forms if
-    `may_configure` is.
+    `may_configure` is: of the whole gateway, or of the service whose page it is.
     """
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        require(request.user, Right.VIEW)
+        if not (may(request.user, Right.VIEW) or (is_limited and is_any(shown(request)))):
+            raise PermissionDenied(needed(Right.VIEW))
+        request.is_limited = shown(request) is not None  # type: ignore[attr-defined] # for the template
         request.may_operate = may(request.user, Right.OPERATE)  # type: ignore[attr-defined] # read by templates
         request.may_configure = may(request.user, Right.CONFIGURE)  # type: ignore[attr-defined] # for the template
         request.may_open_account = settings.CONFIG.sign_in is not None  # type: ignore[attr-defined] # as above
@@ -62,51 +81,53 @@ def staff_form(view: View) -> View:
     return staff_member_required(wrapper)
 
 
-@staff_page
+@services_page
 def overview_page(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboard/overview.html", {"page": "overview"})
 
 
-@staff_page
+@services_page
 def events_page(request: HttpRequest) -> HttpResponse:
     """Live events. The page first subscribes to the topics of all services."""
-    names = selectors.service_names()[:MAX_TOPICS_PER_MESSAGE]
+    names = selectors.service_names(shown(request))[:MAX_TOPICS_PER_MESSAGE]
     topics = [f"service:{name}" for name in names]
     return render(request, "dashboard/events.html", {"page": "events", "topics": topics})
 
 
-@staff_page
+@services_page
 def service_page(request: HttpRequest, name: str) -> HttpResponse:
-    context = {"page": "service", "service": _get_service_or_404(name), **objectives_context(name)}
+    service = _service_or_404(request, name)
+    request.may_operate = may(request.user, Right.OPERATE, name)  # type: ignore[attr-defined] # read by the template
+    context = {"page": "service", "service": service, **objectives_context(name)}
     return render(request, "dashboard/service.html", context)
 
 
-@staff_page
-def snapshot_json(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
+@services_page
+def snapshot_json(request: HttpRequest) -> HttpResponse:
     """The live data for a page whose WebSocket is disconnected."""
-    return HttpResponse(live.snapshot(), content_type="application/json")
+    return HttpResponse(live.snapshot(shown(request)), content_type="application/json")
 
 
-@staff_page
-def incident_json(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG001 - Django's signature
+@services_page
+def incident_json(request: HttpRequest, name: str) -> HttpResponse:
     """All about a service's incident; null if it has none."""
-    _get_service_or_404(name)
-    return _json_response(detail(name))
+    _service_or_404(request, name)
+    return _json_response(detail(name, is_limited=shown(request) is not None))
 
 
-@staff_page
+@services_page
 def routes_json(request: HttpRequest, name: str) -> HttpResponse:
     """The figures of a service's routes: `?period=1h`, of route_figures.PERIODS."""
-    _get_service_or_404(name)
+    _service_or_404(request, name)
     period = request.GET.get("period", route_figures.DEFAULT_PERIOD)
     found = route_figures.read_routes(name, period if period in route_figures.PERIODS else route_figures.DEFAULT_PERIOD)
     return _json_response({"since": found.since, "routes": found.routes})
 
 
-@staff_page
-def detail_json(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG001 - Django's signature
+@services_page
+def detail_json(request: HttpRequest, name: str) -> HttpResponse:
     """The data of a service's page that is not in the snapshot."""
-    service = _get_service_or_404(name)
+    service = _service_or_404(request, name)
     transitions = selectors.circuit_transitions(name, limit=MAX_TRANSITIONS)
     return _json_response(
         {
@@ -146,12 +167,14 @@ def _tags(service: Service) -> list[dict[str, Any]]:
 
 def _entry_count(service: str, tag: str | None) -> int | None:
     try:
-        return services.invalidate("", service, tag, dry_run=True)
+        return operations.invalidate("", service, tag, dry_run=True)
     except StoreUnavailable:
         return None
 
 
-def _get_service_or_404(name: str) -> Service:
+def _service_or_404(request: HttpRequest, name: str) -> Service:
+    """Raises PermissionDenied before it is told whether there is such a service."""
+    require(request.user, Right.VIEW, name)
     try:
         return selectors.get_service(name)
     except selectors.ServiceNotConfigured:

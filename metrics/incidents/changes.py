@@ -42,10 +42,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     later: int = 0
 
 
-def changes(service: str, since: float) -> list[Change]:
-    """The latest first."""
+def changes(service: str, since: float, *, is_limited: bool = False) -> list[Change]:
+    """The latest first. `is_limited`: of the service alone, for those who may view no other."""
     start = datetime.fromtimestamp(since - BEFORE_SECONDS, UTC)
-    found = [*_revisions(service, start), *_operations(service, start)]
+    found = [*_revisions(service, start, is_limited), *_operations(service, start, is_limited)]
     return sorted(found, key=lambda change: -change.at)[:MAX_CHANGES]
 
 
@@ -53,13 +53,17 @@ def latest_revision() -> int | None:
     return ConfigurationRevision.objects.values_list("pk", flat=True).first()
 
 
-def _revisions(service: str, start: datetime) -> Iterator[Change]:
+def _revisions(service: str, start: datetime, is_limited: bool) -> Iterator[Change]:
+    names = frozenset({service}) if is_limited else None
     rows = list(ConfigurationRevision.objects.defer("secrets").order_by("-pk")[: MAX_CHANGES + 1])
     for index, row in enumerate(rows[:MAX_CHANGES]):
         if row.created_at < start:
             return
+        if is_limited and row.service != service:
+            continue
         before = rows[index + 1] if index + 1 < len(rows) else None
-        lines = revisions.diff_lines(before.document if before else revisions.EMPTY, row.document)
+        texts = before.document if before else revisions.EMPTY, row.document
+        lines = revisions.diff_lines(*(revisions.part_of_services(text, names) for text in texts))
         yield Change(
             at=row.created_at.timestamp(),
             actor=row.actor,
@@ -77,11 +81,12 @@ def _shortened(lines: Iterator[str]) -> tuple[str, ...]:
     return tuple(found[:MAX_LINES]) + (("…",) if len(found) > MAX_LINES else ())
 
 
-def _operations(service: str, start: datetime) -> Iterator[Change]:
+def _operations(service: str, start: datetime, is_limited: bool) -> Iterator[Change]:
     wanted = Q()
     for action in _ACTIONS:
         wanted |= Q(action__startswith=action)
-    for row in Operation.objects.filter(wanted, service__in=("", service), at__gte=start)[:MAX_CHANGES]:
+    owners = (service,) if is_limited else ("", service)
+    for row in Operation.objects.filter(wanted, service__in=owners, at__gte=start)[:MAX_CHANGES]:
         yield Change(
             at=row.at.timestamp(),
             actor=row.actor,

@@ -40,8 +40,11 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[dict[str, Any], ...]
 
 
-def detail(service: str) -> Detail | None:
-    """None if the service has no incident. Raises ServiceNotConfigured."""
+def detail(service: str, *, is_limited: bool = False) -> Detail | None:
+    """None if the service has no incident. `is_limited`: without changes of anything else than the service.
+
+    Raises ServiceNotConfigured.
+    """
     policy, recent = selectors.get_service(service).policy, selectors.read_recent()
     incident = next((each for each in incidents(recent) if each.service == service), None)
     if incident is None:
@@ -55,7 +58,7 @@ def detail(service: str) -> Detail | None:
         traffic_share=share,
         names=_key_names([caller.name for caller in found.top_callers]),
         meanwhile=_meanwhile(policy),
-        changes=tuple(changes(service, since)),
+        changes=tuple(changes(service, since, is_limited=is_limited)),
         revision=latest_revision(),
         failures=tuple(msgspec.structs.asdict(failure) for failure in _failures(service)),
     )

@@ -24,6 +24,7 @@ encode: Final = msgspec.msgpack.Encoder().encode
 class RequestQuery(msgspec.Struct, frozen=True, kw_only=True):
     """What records must be like; an empty field matches all. `key` is a key's prefix, `status` a status or a class such
     as `5xx`, `code` that of the gateway's own error or of a failed call, and `start` and `end` are Unix time.
+    `names` are the services whose requests may be found; None for all, and for requests of no service.
     """
 
     id: str = ""
@@ -39,6 +40,7 @@ class RequestQuery(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind | None = None
     start: float | None = None
     end: float | None = None
+    names: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if self.status and _STATUS.fullmatch(self.status) is None:
@@ -49,6 +51,8 @@ class RequestQuery(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(Kind) if self.kind is None else (self.kind,)
 
     def matches(self, record: RequestRecord) -> bool:
+        if self.names is not None and record.service not in self.names:
+            return False
         if self.start is not None and record.at < self.start:
             return False
         if self.end is not None and record.at >= self.end:

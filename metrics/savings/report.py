@@ -13,6 +13,7 @@ from metrics.counting import aggregates
 from metrics.counting.counts import GATEWAY, Fields
 from metrics.models import TimeResolution
 from metrics.stats import SAVED_RESULTS
+from routing.rights import Names, within
 
 DAY: Final = 86_400
 RECENT_DAYS: Final = 2
@@ -109,10 +110,11 @@ class _Sums:
         self.backend_us += fields.get("backend_us", 0)
 
 
-def report(first: Month, last: Month) -> Report:
-    """From one month to another, both included. Raises DatabaseError."""
+def report(first: Month, last: Month, names: Names = None) -> Report:
+    """Of these services, from one month to another, both included. Raises DatabaseError."""
     costs = {name: service.policy.cost_per_call for name, service in selectors.configured_services().items()}
-    return summarise(_counts(first, last), costs, first, last)
+    counts = (each for each in _counts(first, last) if within(each[1], names))
+    return summarise(counts, costs, first, last)
 
 
 def summarise(

@@ -4,12 +4,14 @@ from typing import Final
 
 from django.contrib.auth.models import Group, User
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from metrics.audit import record_operation, staff_actor
 from metrics.models import Identity
 from metrics.sign_in.claims import Person, Refused
 from metrics.sign_in.policy import Role
+from routing.models import ServiceRole
 
 _ROLES: Final = frozenset(Role)
 _ATTEMPTS: Final = 3
@@ -45,24 +47,38 @@ def connect(user: User, person: Person) -> None:
         record_operation(staff_actor(user), "account.connected", after={"issuer": person.issuer})
 
 
-def set_role(user: User, role: Role | None) -> None:
-    """Make this the user's only role; without one, they are not staff. Other groups of the user stay.
+def existing_teams(names: frozenset[str]) -> frozenset[str]:
+    """Those of these groups that there are, and that have roles for services."""
+    found = Group.objects.filter(name__in=names, pk__in=_with_service_roles())
+    return frozenset(found.values_list("name", flat=True)) - _ROLES
+
+
+def set_role(user: User, role: Role | None, teams: frozenset[str] = frozenset()) -> None:
+    """Make this the user's only role, and these the only groups with roles for services; without any, they are not
+    staff. Other groups of the user stay.
 
     A superuser with a password was made here, for when there is no provider, and is left alone.
     """
     if user.is_superuser and user.has_usable_password():
         return
-    present = {group.name for group in user.groups.all()} & _ROLES
-    wanted = set() if role is None else {str(role)}
-    if present == wanted and user.is_staff is (role is not None):
+    managed = _ROLES | set(Group.objects.filter(pk__in=_with_service_roles()).values_list("name", flat=True))
+    present = {group.name for group in user.groups.all()} & managed
+    wanted = {*teams, *(() if role is None else (str(role),))}
+    is_staff = bool(wanted)
+    if present == wanted and user.is_staff is is_staff:
         return
     with transaction.atomic():
         user.groups.remove(*Group.objects.filter(name__in=present - wanted))
         user.groups.add(*Group.objects.filter(name__in=wanted - present))
-        user.is_staff = role is not None
+        user.is_staff = is_staff
         user.save(update_fields=["is_staff"])
         before, after = sorted(present), sorted(wanted)
         record_operation(staff_actor(user), "account.role_changed", before={"roles": before}, after={"roles": after})
+
+
+def _with_service_roles() -> QuerySet[ServiceRole, int | None]:
+    """The primary keys of groups."""
+    return ServiceRole.objects.exclude(group=None).values_list("group", flat=True)
 
 
 def _check_active(user: User) -> None:

@@ -40,7 +40,8 @@ class ProviderSession(msgspec.Struct, frozen=True):
 class Person(msgspec.Struct, frozen=True, kw_only=True):
     """Who has signed in. Issuer and subject identify them (OpenID Connect Core section 5.7), and no other claim.
 
-    `email` is "" unless the provider has verified it; `role` is None without a mapped group.
+    `email` is "" unless the provider has verified it; `role` is None without a mapped group, and `teams` are the groups
+    here that the person is to be in.
     """
 
     issuer: str
@@ -50,6 +51,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     first_name: str
     last_name: str
     role: Role | None
+    teams: frozenset[str] = frozenset()
 
 
 def verify(claims: dict[str, Any], provider: Provider, nonce: str, now: float) -> dict[str, Any]:
@@ -107,6 +109,7 @@ def person_of(claims: Mapping[str, Any], provider: Provider) -> Person:
         first_name=_text(claims, "given_name", 150),
         last_name=_text(claims, "family_name", 150),
         role=provider.role_of(groups),
+        teams=provider.teams_of(groups),
     )
 
 

@@ -31,7 +31,8 @@ class SecondFactor(StrEnum):
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """An OpenID provider. `client_secret` is the secret or a reference to it; empty for a public client.
 
-    `domains` and `tenants` restrict who may sign in; empty ones do not.
+    `domains` and `tenants` restrict who may sign in; empty ones do not. Of a provider's group, `roles` have the role,
+    and `teams` the name of the group here whose members have roles for services.
     """
 
     issuer: str
@@ -41,6 +42,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = ("openid", "profile", "email")
     groups_claim: str = "groups"
     roles: tuple[tuple[str, Role], ...] = ()
+    teams: tuple[tuple[str, str], ...] = ()
     domains: tuple[str, ...] = ()
     tenants: tuple[str, ...] = ()
 
@@ -61,6 +63,11 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         """The highest role that these groups give; None if they give none."""
         present = set(groups)
         return max((role for group, role in self.roles if group in present), key=_RANK.__getitem__, default=None)
+
+    def teams_of(self, groups: Iterable[str]) -> frozenset[str]:
+        """The names of the groups here that these groups of the provider stand for."""
+        present = set(groups)
+        return frozenset(team for group, team in self.teams if group in present)
 
 
 class SignIn(msgspec.Struct, frozen=True, kw_only=True):

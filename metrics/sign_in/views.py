@@ -97,8 +97,11 @@ def _finish(request: HttpRequest, configured: Provider, begun: pending.Begun) ->
 def _sign_in(
     request: HttpRequest, person: Person, wanted: str, id_token: str, session: ProviderSession
 ) -> HttpResponse:
-    known = accounts.find_user(person)
-    if person.role is None and not _may_open_something(request, known, wanted):
+    known, teams = accounts.find_user(person), accounts.existing_teams(person.teams)
+    if missing := person.teams - teams:
+        names = ", ".join(sorted(missing))
+        log.warning("groups of STAFF_OIDC_ROLES do not exist or have no roles for services: %s", names)
+    if person.role is None and not teams and not _may_open_something(request, known, wanted):
         if known is not None:
             accounts.set_role(known, None)
         raise Refused(
@@ -106,7 +109,7 @@ def _sign_in(
             "Ask for membership of one that may, and sign in again."
         )
     user = accounts.user_of(person)
-    accounts.set_role(user, person.role)
+    accounts.set_role(user, person.role, teams)
     if request.user.is_authenticated and request.user != user:
         logout(request)
     user = User.objects.get(pk=user.pk)  # without cached permissions

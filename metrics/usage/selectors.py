@@ -12,6 +12,7 @@ from metrics.models import DailyUsage
 from metrics.runtime_access import run_on_loop, running
 from metrics.usage.days import local_date
 from metrics.usage.record import COUNT_FIELDS, decimal_amount, seconds
+from routing.rights import Names
 
 GROUPS: Final = ("day", "consumer", "caller", "key", "team", "service", "route")
 """What a report can be grouped by."""
@@ -64,12 +65,16 @@ EMPTY: Final = UsageRow(
 
 
 class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Days from `start` to `end`, both included. `filters` are exact values by field. Without `limit`: all."""
+    """Days from `start` to `end`, both included. `filters` are exact values by field. Without `limit`: all.
+
+    `names`: of these services, and of no requests that matched none.
+    """
 
     start: date
     end: date
     group_by: tuple[str, ...]
     filters: dict[str, str] = {}
+    names: Names = None
     offset: int = 0
     limit: int | None = None
 
@@ -123,11 +128,16 @@ def collect() -> None:
 def report(query: ReportQuery) -> list[UsageRow]:
     """Usage by group, ordered by group. Raises DatabaseError."""
     filters = {column(name): value for name, value in query.filters.items()}
-    rows = DailyUsage.objects.filter(day__gte=query.start, day__lte=query.end, **filters)
+    rows = of_services(query.names).filter(day__gte=query.start, day__lte=query.end, **filters)
     columns = [column(name) for name in query.group_by]
     groups = usage_rows(sums(rows, (*columns, "currency")).iterator(), columns)
     stop = None if query.limit is None else query.offset + query.limit
     return list(islice(groups, query.offset, stop))
+
+
+def of_services(names: Names) -> UsageRows:
+    """What was counted for these services."""
+    return DailyUsage.objects.all() if names is None else DailyUsage.objects.filter(service__in=names)
 
 
 def total(query: ReportQuery) -> UsageRow:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from routing.admin.service_settings_form import ServiceSettingsForm
 from routing.admin.setting_fields import plain
 from routing.admin.setting_fields.sections import SHARED_SECTIONS
 from routing.admin.setting_rows.services import RouteSettings
-from routing.admin.settings_form import SettingsForm, with_settings
+from routing.admin.settings_form import with_settings
 from routing.configuration.decode import decode_service
 from routing.configuration.faults import ConfigurationError, Fault
 from routing.models import ANY_SECRET, Service
@@ -13,7 +14,7 @@ from routing.models.faults import to_validation_error
 
 
 @with_settings({**plain.SHARED, **plain.ROUTE}, SHARED_SECTIONS)
-class RouteForm(SettingsForm):
+class RouteForm(ServiceSettingsForm):
     """Adds the faults that a route has beside the others of its service, such as a duplicate."""
 
     row_settings = RouteSettings

@@ -9,7 +9,6 @@ from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
-from django.shortcuts import get_object_or_404
 from django.urls import path
 from django.utils.html import format_html
 from django.utils.http import urlencode
@@ -22,13 +21,14 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from routing.admin.fields import HelpTextsMixin
 from routing.admin.route_form import RouteForm
-from routing.admin.settings_admin import SettingsAdmin
+from routing.admin.service_settings_admin import ServiceSettingsAdmin
 from routing.configuration.document import inline
 from routing.database import route_order
 from routing.database.deferred import deferred_writes
 from routing.database.rows import write
 from routing.models import SETTINGS, Route, Service
 from routing.pages.site import admin_site, admin_url
+from routing.rights import Right, may
 
 SERVICE: Final = "service__name"
 """The list's parameter: the service whose routes are shown."""
@@ -50,8 +50,9 @@ class PositionForm(ActionForm):
 
 
 @admin.register(Route, site=admin_site())
-class RouteAdmin(SettingsAdmin, HelpTextsMixin, ModelAdmin):
+class RouteAdmin(ServiceSettingsAdmin, HelpTextsMixin, ModelAdmin):
     form = RouteForm
+    service_path = SERVICE
     action_form = PositionForm
     list_display = ("number", "path", "method_names", "enabled", "own_settings")
     list_display_links = ("path",)
@@ -76,11 +77,17 @@ class RouteAdmin(SettingsAdmin, HelpTextsMixin, ModelAdmin):
     )
 
     class Media:
-        js = (*SettingsAdmin.Media.js, Script("forms/route_order.js", type="module"))
+        js = (*ServiceSettingsAdmin.Media.js, Script("forms/route_order.js", type="module"))
 
     def get_urls(self) -> list[Any]:
         move = path("<int:pk>/move/", self.admin_site.admin_view(self.move_one), name="routing_route_move")
         return [move, *super().get_urls()]
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_change_permission(request, obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """A route stays with its service."""
@@ -91,7 +98,7 @@ class RouteAdmin(SettingsAdmin, HelpTextsMixin, ModelAdmin):
         """A route that is added from the list of a service is one of this service."""
         found: dict[str, Any] = super().get_changeform_initial_data(request)
         name = QueryDict(request.GET.get("_changelist_filters", "")).get(SERVICE)
-        service = Service.objects.filter(name=name).first() if name else None
+        service = self._service(request, name)
         return found | ({"service": service.pk} if service else {})
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:  # noqa: ARG002 - Django's signature
@@ -102,11 +109,16 @@ class RouteAdmin(SettingsAdmin, HelpTextsMixin, ModelAdmin):
         changelist = super().get_changelist_instance(request)
         name = changelist.params.get(SERVICE)
         is_ordered = bool(name) and not changelist.query and not {"o", "enabled__exact"} & changelist.params.keys()
-        changelist.service = Service.objects.filter(name=name).first() if name else None
-        changelist.is_movable = is_ordered and self.has_change_permission(request)
+        changelist.service = self._service(request, name)
+        changelist.is_movable = is_ordered and may(request.user, Right.CONFIGURE, name)
         for row in changelist.result_list:
             row.is_movable = changelist.is_movable
         return changelist
+
+    def _service(self, request: HttpRequest, name: str | None) -> Service | None:
+        """None for one that the user may not view."""
+        is_shown = bool(name) and may(request.user, Right.VIEW, name)
+        return Service.objects.filter(name=name).first() if is_shown else None
 
     @admin.display(description=_("position"))
     def number(self, route: Any) -> SafeString | str:
@@ -148,7 +160,7 @@ class RouteAdmin(SettingsAdmin, HelpTextsMixin, ModelAdmin):
         """POST `before=PK` or `after=PK`: move a route beside another of its service."""
         if request.method != "POST" or not self.has_change_permission(request):
             raise PermissionDenied
-        route = get_object_or_404(Route.objects.select_related("service"), pk=pk)
+        route: Route = self.row_or_404(request, pk, Right.CONFIGURE)
         side = "before" if "before" in request.POST else "after"
         neighbour = request.POST.get(side, "")
         try:

@@ -3,14 +3,15 @@
 from django.core.exceptions import ValidationError
 
 from routing.admin.route_form import route_faults
+from routing.admin.service_settings_form import ServiceSettingsForm
 from routing.admin.setting_fields import plain
 from routing.admin.setting_fields.sections import SERVICE_SECTIONS, SHARED_SECTIONS
 from routing.admin.setting_rows.services import ServiceSettings
-from routing.admin.settings_form import SettingsForm, with_settings
+from routing.admin.settings_form import with_settings
 
 
 @with_settings({**plain.SERVICE, **plain.SHARED}, {**SERVICE_SECTIONS, **SHARED_SECTIONS})
-class ServiceForm(SettingsForm):
+class ServiceForm(ServiceSettingsForm):
     """Adds the faults that the service's routes would have with its new settings."""
 
     row_settings = ServiceSettings

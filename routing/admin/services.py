@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
@@ -17,16 +17,18 @@ from unfold.decorators import action
 from routing.admin.fields import HelpTextsMixin
 from routing.admin.routes import changed_text, list_address
 from routing.admin.service_form import ServiceForm
-from routing.admin.settings_admin import SettingsAdmin
+from routing.admin.service_settings_admin import ServiceSettingsAdmin
 from routing.admin.targets import TargetInline
 from routing.database.references import references
 from routing.models import Service
 from routing.pages.site import admin_site
+from routing.rights import Right, may
 
 
 @admin.register(Service, site=admin_site())
-class ServiceAdmin(SettingsAdmin, HelpTextsMixin, ModelAdmin):
+class ServiceAdmin(ServiceSettingsAdmin, HelpTextsMixin, ModelAdmin):
     form = ServiceForm
+    service_path = "name"
     list_display = ("name", "enabled", "addresses", "route_count", "auth", "rate_limit")
     list_filter = ("enabled",)
     search_fields = ("name", "targets__url")
@@ -52,6 +54,11 @@ class ServiceAdmin(SettingsAdmin, HelpTextsMixin, ModelAdmin):
         services: models.QuerySet[Service] = super().get_queryset(request)
         return services.prefetch_related("targets").annotate(number_of_routes=models.Count("routes", distinct=True))
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Rights for some services are for their names."""
+        own = super().get_readonly_fields(request, obj)
+        return own if obj is None or may(request.user, Right.CONFIGURE) else (*own, "name")
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """A service that others name is protected: without it, the configuration would not be valid."""
         found = super().get_deleted_objects(objs, request)
@@ -66,14 +73,14 @@ class ServiceAdmin(SettingsAdmin, HelpTextsMixin, ModelAdmin):
         return format_html('<a class="underline" href="{}">{}</a>', list_address(service), service.number_of_routes)
 
     @action(description=_("Routes"), url_path="routes")
-    def open_routes(self, request: HttpRequest, object_id: int) -> HttpResponse:  # noqa: ARG002 - unfold's signature
+    def open_routes(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """Redirect to the list of the service's routes."""
-        return redirect(list_address(get_object_or_404(Service, pk=object_id)))
+        return redirect(list_address(self.row_or_404(request, object_id, Right.VIEW)))
 
     @action(description=_("Explain a request"), url_path="try")
-    def try_route(self, request: HttpRequest, object_id: int) -> HttpResponse:  # noqa: ARG002 - unfold's signature
+    def try_route(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """Redirect to Explain, filled in with the service's first route."""
-        service = get_object_or_404(Service, pk=object_id)
+        service = self.row_or_404(request, object_id, Right.VIEW)
         route = service.routes.first()
         query = (
             {"method": (route.methods or ["GET"])[0], "path": f"/api/v1/{service.name}{route.path}"} if route else {}

@@ -110,7 +110,12 @@ class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
             self._read_yaml()
         else:
             self._read_fields()
-        super()._post_clean()  # type: ignore[misc]  # as above
+        if not self.is_refused():
+            super()._post_clean()  # type: ignore[misc]  # as above
+
+    def is_refused(self) -> bool:
+        """Whether what was read is refused, with an error, before the model sees it."""
+        return False
 
     def _read_yaml(self) -> None:
         if "yaml_text" not in self.cleaned_data:

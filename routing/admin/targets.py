@@ -10,16 +10,31 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
 
 from routing.admin.fields import HelpTextsMixin
-from routing.admin.rights import RightsMixin
-from routing.models import Target
+from routing.admin.rights import RightsMixin, ServiceRightsMixin
+from routing.models import Service, Target
 from routing.pages.site import admin_site
+from routing.rights import Right, is_any, services, within
 
 _OVERRIDES: Final = {"": "", "down": _("down"), "up": _("up")}
 
 
 class TargetInline(RightsMixin, HelpTextsMixin, TabularInline):
+    """For those who may view or change the service. Without one, Django asks whether there may be rows at all."""
+
     model = Target
     extra = 0
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _permits(request, Right.VIEW, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _permits(request, Right.CONFIGURE, obj)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_change_permission(request, obj)
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **options: Any) -> Any:
         """At least one target, unless a preset has targets."""
@@ -29,9 +44,10 @@ class TargetInline(RightsMixin, HelpTextsMixin, TabularInline):
 
 
 @admin.register(Target, site=admin_site())
-class TargetAdmin(RightsMixin, ModelAdmin):
+class TargetAdmin(ServiceRightsMixin, ModelAdmin):
     """All services' targets, and the operator's override, which takes precedence over failures and health checks."""
 
+    service_path = "service__name"
     list_display: tuple[str, ...] = ("url", "service", "weight", "canary", "override")
     list_display_links = None
     list_select_related = ("service",)
@@ -77,3 +93,8 @@ def _override(target: Target) -> str:
     if not target.enabled:
         return "down"
     return "up" if target.always_up else ""
+
+
+def _permits(request: HttpRequest, right: Right, service: Service | None) -> bool:
+    names = services(request.user, right)
+    return is_any(names) if service is None else within(service.name, names)

@@ -194,7 +194,9 @@ def _subject(request: HttpRequest, policy: CredentialPolicy, owner: Owner) -> Su
     """
     if policy.per is Per.TENANT and owner.per != Per.TENANT:
         return None
-    if policy.per is Per.SERVICE and not (is_staff_origin(request) and may(request.user, Right.CONFIGURE)):
+    if policy.per is Per.SERVICE and not (
+        is_staff_origin(request) and may(request.user, Right.CONFIGURE, owner.service)
+    ):
         return None
     try:
         return subject_of(policy, Caller(owner.caller, owner.tenant or None), owner.service)

@@ -14,23 +14,21 @@ from django.db import transaction
 from routing.configuration.decode import VERSION
 from routing.configuration.document import Document, canonical
 from routing.configuration.faults import ConfigurationError
-from routing.configuration.headers import reference
-from routing.configuration.literals import literal_secrets, service_fields
+from routing.configuration.literals import literal_secrets
 from routing.configuration_errors import InUse, WouldDelete
 from routing.database import masking
 from routing.database.apply import absent_names, apply_document
+from routing.database.bounds import check_bounds
 from routing.database.document_diff import DocumentDiff, document_diff
 from routing.database.document_parts import owner
 from routing.database.locks import lock_configuration
 from routing.database.references import references
 from routing.database.startup_file import ORIGIN
-from routing.errors import Forbidden
 from routing.models import ANY_SECRET, Service
+from routing.rights import Names
 from routing.router.table import Service as ServicePolicy
 
 _UNDONE: Final = "the file of GATEWAY_CONFIG sets this service again at the next start; change it there"
-Names = frozenset[str] | None
-"""The services that a caller may see and change, and nothing else of the document; None for all of it."""
 
 
 class WriteOptions(msgspec.Struct, frozen=True):
@@ -132,29 +130,8 @@ def _checked(
         ANY_SECRET, is_part=True
     )  # faults with their lines, before anything reads the structure
     if names is not None:
-        _check_bounds(structure, before, names)
+        check_bounds(structure, before, names)
     return unmasked, services
-
-
-def _check_bounds(structure: dict[str, Any], before: dict[str, Any], names: frozenset[str]) -> None:
-    """Raise Forbidden if the document has more than these services, or gives one a secret that it does not have.
-
-    Otherwise a key for one service could send the secrets of all others to a backend of its own.
-    """
-    services = structure.get("services") or {}
-    foreign = sorted(set(services) - names)
-    sections = sorted(key for key, value in structure.items() if key not in ("version", "services") and value)
-    if foreign or sections:
-        raise Forbidden(f"the key may not write {', '.join([*foreign, *sections])}")
-    for name, item in services.items():
-        added = _references(name, item) - _references(name, before["services"].get(name))
-        if added:
-            raise Forbidden(f"the key may not give {name} another secret: {', '.join(sorted(added))}")
-
-
-def _references(name: str, item: Any) -> set[str]:
-    found = (reference(field.value) for field in service_fields(name, item))
-    return {each.name for each in found if each is not None}
 
 
 def _check_unused(deleted: Collection[str]) -> None:

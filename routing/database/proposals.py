@@ -25,6 +25,7 @@ from routing.database.approval_rule import needs_approval
 from routing.database.config_file import digest
 from routing.database.document_diff import DocumentDiff, document_diff, parts
 from routing.database.locks import lock_configuration
+from routing.database.revisions import only_service
 from routing.database.touched import Place
 from routing.database.undo import document_of
 from routing.models import ApiKey, ConfigurationProposal
@@ -234,6 +235,7 @@ def _propose(changed: _Changed, author: _Author) -> ConfigurationProposal:
             identities=identities(actor.name, author.user),
             summary=(actor.note or changed.summary)[:200],
             comment=actor.comment[:500],
+            service=only_service(changed.to_parts()),
             parts=changed.to_parts(),
             differences=changed.differences.to_document(),
             secrets=changed.secrets or None,

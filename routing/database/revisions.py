@@ -1,6 +1,6 @@
 """The history of the configuration: records each change, shows differences and rolls back."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import unified_diff
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +16,7 @@ from routing.database.apply import Changes, apply_document, webhook_label
 from routing.database.apply_consumers import label
 from routing.database.issuers import issuer_label
 from routing.models import ConfigurationRevision
+from routing.rights import Names
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """About how much the documents of all revisions may take: those of many services are long."""
@@ -32,11 +33,13 @@ def record_revision() -> ConfigurationRevision | None:
     if text == before:
         return None
     actor = current_actor()
-    summary = actor.note or summary_of(parse(before).structure, document)
+    earlier = parse(before).structure
+    summary = actor.note or summary_of(earlier, document)
     revision = ConfigurationRevision.objects.create(
         actor=actor.name[:200],
         summary=summary[:200],
         comment=actor.comment[:500],
+        service=only_service(changed_parts(earlier, document)),
         document=text,
         secrets=masked.secrets or None,
     )
@@ -86,6 +89,14 @@ def previous_document(revision: ConfigurationRevision) -> str:
     return earlier.document if earlier else EMPTY
 
 
+def part_of_services(document: str, names: Names) -> str:
+    """A stored document with these services and nothing else; as it is for None."""
+    if names is None:
+        return document
+    found: dict[str, Any] = parse(document).structure.get("services") or {}
+    return dump({"version": 1, "services": {name: item for name, item in found.items() if name in names}})
+
+
 def diff_lines(before: str, after: str) -> Iterator[str]:
     """The lines of a unified diff, without the two lines that name the files."""
     lines = unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2)
@@ -96,13 +107,28 @@ def diff_lines(before: str, after: str) -> Iterator[str]:
 
 def summary_of(before: dict[str, Any], after: dict[str, Any]) -> str:
     """`added crm; changed billing, mail`."""
+    groups = _groups(before, after)
+    return "; ".join(f"{verb} {', '.join(sorted(names))}" for verb, names in groups.items() if names)
+
+
+def changed_parts(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """The names of services that differ, and of webhooks, issuers, alerts and plans as `apply` has them."""
+    return [name for names in _groups(before, after).values() for name in names]
+
+
+def only_service(changed: Collection[str]) -> str:
+    """The service, if one has changed and nothing else; otherwise empty. Names of other parts have a space."""
+    (name,) = changed if len(changed) == 1 else ("",)
+    return name if " " not in name else ""
+
+
+def _groups(before: dict[str, Any], after: dict[str, Any]) -> dict[str, set[str]]:
     old, new = _parts(before), _parts(after)
-    groups = {
+    return {
         "added": new.keys() - old.keys(),
         "changed": {name for name in new.keys() & old.keys() if new[name] != old[name]},
         "removed": old.keys() - new.keys(),
     }
-    return "; ".join(f"{verb} {', '.join(sorted(names))}" for verb, names in groups.items() if names)
 
 
 def _parts(structure: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from routing.models.openapi import ServiceDocument
 from routing.models.proposals import ConfigurationProposal
 from routing.models.revisions import ConfigurationChange, ConfigurationRevision, ConfigurationVersion
 from routing.models.revocations import Revocation
+from routing.models.service_roles import ServiceRole
 from routing.models.services import ANY_SECRET, SETTINGS, Route, Service, Target
 from routing.models.signing_keys import SigningKey
 from routing.models.watches import Watch
@@ -41,6 +42,7 @@ __all__ = [
     "Route",
     "Service",
     "ServiceDocument",
+    "ServiceRole",
     "SigningKey",
     "Target",
     "Team",

@@ -11,7 +11,8 @@ class ConfigurationProposal(models.Model):
     one that it replaces.
 
     `parts` are `{name: {"path": [...], "base": DIGEST or null, "value": ... or null}}`, masked; `secrets` are what the
-    masks stand for. `identities` are the names of those who may not approve it.
+    masks stand for. `identities` are the names of those who may not approve it. `service` is the one that it changes;
+    empty if these are several, or something else than a service.
     """
 
     class State(models.TextChoices):
@@ -25,6 +26,7 @@ class ConfigurationProposal(models.Model):
     identities = models.JSONField(default=list)
     summary = models.CharField(max_length=200)
     comment = models.CharField(max_length=500, blank=True)
+    service = models.CharField(max_length=63, blank=True, default="", db_default="", db_index=True)
     parts = models.JSONField()
     differences = models.JSONField()
     secrets = models.JSONField(null=True, editable=False)

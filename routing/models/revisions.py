@@ -29,6 +29,7 @@ class ConfigurationRevision(models.Model):
     """The configuration file after a change, with who made the change, when, and what it changed. Its number is its id.
 
     `comment` is what its author wrote about it, and `label` a name that staff give it, such as `before the sale`.
+    `service` is the one that was changed; empty if that were several, or something else than a service.
     """
 
     created_at = models.DateTimeField(auto_now_add=True)
@@ -36,6 +37,7 @@ class ConfigurationRevision(models.Model):
     summary = models.CharField(max_length=200)
     label = models.CharField(max_length=64, blank=True, default="", db_default="")
     comment = models.CharField(max_length=500, blank=True, default="", db_default="")
+    service = models.CharField(max_length=63, blank=True, default="", db_default="", db_index=True)
     document = models.TextField()
     secrets = models.JSONField(null=True, editable=False)
     """The secrets that the document's masks stand for, for a rollback. Never shown."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from routing.gateway_rules import GatewayRules
 from routing.realtime.consumer import EventsConsumer
 from routing.realtime.log import MemoryLog
 from routing.realtime.service import Realtime
+from routing.rights import Grant
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Route, RouteTable, Service
 from routing.steps.cache.cache_key import CacheKeys, holds_response
@@ -172,6 +174,22 @@ async def test_staff_subscribe_from_the_dashboard_without_a_token(world: World) 
     assert (await socket.receive_json())["topic"] == "service:app"
     await socket.disconnect()
     assert len(current_realtime().hub) == 0
+
+
+@pytest.mark.parametrize(("services", "topics"), [({"app"}, ["service:app"]), ({"crm"}, [])])
+async def test_staff_with_roles_for_services_follow_these_alone(
+    world: World, services: set[str], topics: list[str]
+) -> None:
+    grants = (Grant("Viewer", frozenset(services), {}),)
+    user = SimpleNamespace(is_active=True, is_staff=True, has_perm=lambda _: False, _service_grants=grants)
+    user.get_username = lambda: "eve"
+    world.add(Service("app", (Target("http://127.0.0.1:1"),)))
+    socket = staff_socket(user, OWN_PAGE)
+    assert await socket.connect() is None
+    await socket.send('{"type":"subscribe","topics":["service:app","gateway:keys"]}')
+    message = await socket.receive_json()
+    assert message["topics"] == topics, message
+    await socket.disconnect()
 
 
 @pytest.mark.parametrize("user", [AnonymousUser(), User(username="eve"), User(is_staff=True, is_active=False)])

@@ -17,6 +17,8 @@ from metrics.dashboard.palette.items import Item
 from metrics.dashboard.request_rows import clock_text, request_url, status_text
 from routing.models import ApiKey, Consumer
 from routing.pages.site import admin_site, admin_url, is_included, theme
+from routing.rights import Names
+from routing.router.table import Service
 
 MAX_ROWS: Final = 5
 """Of keys and of consumers."""
@@ -51,22 +53,27 @@ ACTIONS: Final = (
 )
 
 
-def services() -> Iterator[Item]:
-    for name, service in sorted(selectors.configured_services().items()):
+def _configured(names: Names) -> list[tuple[str, Service]]:
+    services = selectors.configured_services()
+    return [(name, services[name]) for name in selectors.service_names(names)]
+
+
+def services(names: Names) -> Iterator[Item]:
+    for name, service in _configured(names):
         hosts = " ".join(service.hosts)
         yield Item(name, reverse("dashboard:service", args=[name]), hosts)
 
 
-def routes() -> Iterator[Item]:
+def routes(names: Names) -> Iterator[Item]:
     """Each leads to the requests that it has matched."""
     address = reverse("dashboard:requests")
-    for name, service in sorted(selectors.configured_services().items()):
+    for name, service in _configured(names):
         for route in service.routes:
             query = urlencode({"service": name, "route": route.path})
             yield Item(f"{name} {route.path}", f"{address}?{query}", " ".join(route.methods))
 
 
-def requests_with(identifier: str) -> list[Item]:
+def requests_with(identifier: str, names: Names) -> list[Item]:
     """The requests with this id, the latest first."""
     if REQUEST_ID.fullmatch(identifier) is None:
         return []
@@ -76,7 +83,7 @@ def requests_with(identifier: str) -> list[Item]:
             request_url(each),
             f"{status_text(each.record)}, {clock_text(each.record.at)}",
         )
-        for each in requests.find(identifier).records[:MAX_ROWS]
+        for each in requests.find(identifier, names).records[:MAX_ROWS]
     ]
 
 
@@ -119,12 +126,12 @@ def pages(request: HttpRequest) -> Iterator[Item]:
         yield Item(_("API documentation"), reverse("docs"))
 
 
-def actions() -> Iterator[Item]:
-    """Each leads to a page that asks first."""
+def actions(names: Names) -> Iterator[Item]:
+    """On these services. Each leads to a page that asks first."""
     overview = reverse("dashboard:overview")
-    for action, title in ACTIONS:
+    for action, title in ACTIONS if names is None else ():
         yield Item(str(title), f"{overview}#action={action}")
-    for name in sorted(selectors.configured_services()):
+    for name in selectors.service_names(names):
         address: Any = reverse("dashboard:service", args=[name])
         for action, title in SERVICE_ACTIONS:
             yield Item(title % {"service": name}, f"{address}#action={action}")

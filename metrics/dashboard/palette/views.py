@@ -10,13 +10,13 @@ from django.utils.translation import gettext as _
 
 from metrics.dashboard.palette import sources
 from metrics.dashboard.palette.items import MAX_QUERY, Group, Item, matching, tokens
-from metrics.dashboard.views import staff_page
-from routing.rights import Right, may
+from metrics.dashboard.views import services_page, shown
+from routing.rights import Right, services
 
 log = logging.getLogger(__name__)
 
 
-@staff_page
+@services_page
 def palette_json(request: HttpRequest) -> HttpResponse:
     """`{"groups": [{"title", "items": [{"title", "url", "detail"}]}]}`, at most MAX_ITEMS in a group."""
     query = request.GET.get("q", "").strip()[:MAX_QUERY]
@@ -33,16 +33,17 @@ def palette_json(request: HttpRequest) -> HttpResponse:
 
 def _groups(request: HttpRequest, query: str) -> Iterable[Group]:
     """Without a query, pages and services are suggested."""
-    wanted = tokens(query)
+    wanted, names = tokens(query), shown(request)
     if query:
-        yield Group(_("Requests"), sources.requests_with(query))
-    yield Group(_("Services"), matching(sources.services(), wanted))
+        yield Group(_("Requests"), sources.requests_with(query, names))
+    yield Group(_("Services"), matching(sources.services(names), wanted))
     yield Group(_("Pages"), matching(sources.pages(request), wanted))
     if not query:
         return
-    if may(request.user, Right.OPERATE):
-        yield Group(_("Operations"), matching(sources.actions(), wanted))
-    yield Group(_("Routes"), matching(sources.routes(), wanted))
+    yield Group(_("Operations"), matching(sources.actions(services(request.user, Right.OPERATE)), wanted))
+    yield Group(_("Routes"), matching(sources.routes(names), wanted))
+    if names is not None:
+        return
     yield Group(_("API keys"), _rows(lambda: sources.keys(wanted)))
     yield Group(_("Consumers"), _rows(lambda: sources.consumers(wanted)))
 

@@ -1,23 +1,43 @@
 """What pickers offer: names of services, scopes and tags that the configuration has."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 from routing.caller import GATEWAY_SCOPES
 from routing.keys.scopes import configured
 from routing.models import Route, Service
+from routing.rights import Names
 
 _MAX: Final = 500
 """More would not help who picks one."""
 
 
+_names: Final[ContextVar[Names]] = ContextVar("suggested", default=None)
+"""The services of which the author of a form may know."""
+
+
+@contextmanager
+def suggesting(names: Names) -> Iterator[None]:
+    """Let suggestions in the block be those of these services."""
+    token = _names.set(names)
+    try:
+        yield
+    finally:
+        _names.reset(token)
+
+
 def service_names() -> list[str]:
-    return list(Service.objects.order_by("name").values_list("name", flat=True))
+    return list(_rows(Service).order_by("name").values_list("name", flat=True))
 
 
 def scope_names() -> list[str]:
     """Services, the gateway's own scopes, and those that services and routes require."""
-    return sorted({*GATEWAY_SCOPES, *configured()})[:_MAX]
+    if _names.get() is None:
+        return sorted({*GATEWAY_SCOPES, *configured()})[:_MAX]
+    required = {*_listed(Service, "scopes"), *_listed(Route, "scopes")}
+    return sorted({*GATEWAY_SCOPES, *service_names(), *required})[:_MAX]
 
 
 def tag_names() -> list[str]:
@@ -33,4 +53,10 @@ def _listed(model: type[Service | Route], name: str) -> Iterator[str]:
 
 
 def _values(model: type[Service | Route], name: str) -> Iterator[Any]:
-    return model._default_manager.exclude(**{name: None}).values_list(name, flat=True).iterator()
+    found: Iterator[Any] = _rows(model).exclude(**{name: None}).values_list(name, flat=True).iterator()
+    return found
+
+
+def _rows(model: type[Service | Route]) -> Any:
+    names, path = _names.get(), "name" if model is Service else "service__name"
+    return model._default_manager.all() if names is None else model._default_manager.filter(**{f"{path}__in": names})

@@ -1,6 +1,7 @@
 """The dashboard's live data: who receives it, how often, and that broadcasting stops."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.core.cache import cache
 
 from gateway_project import sockets
 from metrics.dashboard import live, staff
+from routing.rights import Grant
 from tests.websocket import Socket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,9 +25,9 @@ async def counted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[int]]:
     """Numbered snapshots, broadcast every 20 ms."""
     numbers: list[int] = []
 
-    def snapshot() -> bytes:
+    def snapshot(names: Any = None) -> bytes:
         numbers.append(len(numbers))
-        return b'{"number": %d}' % numbers[-1]
+        return json.dumps({"number": numbers[-1], "names": sorted(names or ())}).encode()
 
     monkeypatch.setattr(live, "snapshot", snapshot)
     monkeypatch.setattr(live, "update", snapshot)
@@ -89,6 +91,35 @@ async def test_a_user_who_is_no_longer_staff_is_disconnected(monkeypatch: pytest
     await one.receive_json()
     assert await one.receive() == {"type": "websocket.close", "code": staff.CLOSE_SESSION_ENDED}
     await one.disconnect()
+
+
+async def test_someone_with_a_role_for_services_receives_these_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    grants, user = (Grant("Viewer", frozenset({"crm"}), {}),), Limited()
+    monkeypatch.setattr(user, "_service_grants", grants)
+    one = socket(user)
+    assert await one.connect() is None
+    assert [(await one.receive_json())["names"] for _ in range(3)] == [["crm"]] * 3
+
+    async def nothing_any_more(_scope: Any) -> Any:
+        return Limited()
+
+    monkeypatch.setattr(live, "get_user", nothing_any_more)
+    monkeypatch.setattr(live, "RECHECK_SECONDS", 0)
+    while (message := await one.receive())["type"] != "websocket.close":
+        pass
+    assert message["code"] == staff.CLOSE_SESSION_ENDED
+    assert await socket(Limited()).connect() == staff.CLOSE_FORBIDDEN
+    await one.disconnect()
+
+
+class Limited:
+    """Staff without any right for the whole gateway."""
+
+    is_active = is_staff = True
+    _service_grants: tuple[Grant, ...] = ()
+
+    def has_perm(self, _name: str) -> bool:
+        return False
 
 
 async def test_a_failed_snapshot_skips_only_its_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from html import unescape
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from metrics.dashboard import request_feed, staff
 from metrics.dashboard.request_feed import RequestsConsumer
 from metrics.request_log.record import Kind, RequestRecord
 from metrics.requests import as_curl, explain_query, trace_url
+from routing.rights import Grant
 from routing.router.request_log_policy import RequestLogPolicy
 from tests.metrics.harness import SHARED, Harness
 from tests.websocket import Socket
@@ -101,6 +103,24 @@ async def test_the_feed_sends_what_matches_and_is_new(served: Harness, monkeypat
     assert await again.connect() is None
     assert (await again.receive_json())["requests"] == []
     await again.disconnect()
+
+
+async def test_the_feed_has_requests_to_the_services_that_one_may_view(
+    served: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_feed, "INTERVAL_SECONDS", 0.02)
+    user = SimpleNamespace(is_active=True, is_staff=True, has_perm=lambda _: False)
+    user._service_grants = (Grant("Viewer", frozenset({"broken"}), {}),)
+    feed = socket(b"after=0-0&service=", user)
+    assert await feed.connect() is None
+    await feed.receive_json()
+    for path in ("/api/v1/nothing/new", "/api/v1/broken/mine"):
+        await asyncio.to_thread(served.request, path)
+    rows: list[Any] = []
+    while not any(row["target"] == "/api/v1/broken/mine" for row in rows):
+        rows += (await feed.receive_json())["requests"]
+    assert {row["service"] for row in rows} == {"broken"}
+    await feed.disconnect()
 
 
 @pytest.mark.parametrize("user", [None, AnonymousUser(), User(username="eve")])

@@ -1,0 +1,69 @@
+"""What the author of a change may not do who may change some services: a rule for each door to the configuration."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.db import transaction
+
+from routing.configuration import fallbacks
+from routing.configuration.headers import reference
+from routing.configuration.literals import service_fields
+from routing.database.document_diff import document_diff
+from routing.database.locks import lock_configuration
+from routing.database.trial import present_document
+from routing.errors import Forbidden
+from routing.rights import Names
+
+T = TypeVar("T")
+
+
+def check_bounds(structure: dict[str, Any], before: dict[str, Any], names: frozenset[str]) -> None:
+    """Raise Forbidden if the document has more than these services, or gives one a secret that it does not have, or a
+    fallback to another service.
+
+    Otherwise who may change one service could send the secrets of all others to a backend of their own, or what
+    another service answers to the callers of this one.
+    """
+    services = structure.get("services") or {}
+    foreign = sorted(set(services) - names)
+    sections = sorted(key for key, value in structure.items() if key not in ("version", "services") and value)
+    if foreign or sections:
+        raise Forbidden(f"you may not write {', '.join([*foreign, *sections])}")
+    for name, item in services.items():
+        known = before["services"].get(name)
+        added = _references(name, item) - _references(name, known)
+        if added:
+            raise Forbidden(f"you may not give {name} another secret: {', '.join(sorted(added))}")
+        if others := _fallbacks(item) - _fallbacks(known) - names:
+            raise Forbidden(f"you may not let {name} fall back to {', '.join(sorted(others))}")
+
+
+def bounded(change: Callable[[], T], names: Names) -> T:
+    """What `change` returns, which may change the settings of these services and nothing else; None: everything.
+
+    Raises Forbidden, without a change.
+    """
+    if names is None:
+        return change()
+    with transaction.atomic():
+        lock_configuration()
+        before = present_document()
+        result = change()
+        after = present_document()
+        diff = document_diff(before, after)
+        if diff.created or diff.deleted:
+            raise Forbidden("what is added and deleted is up to those who may configure the gateway")
+        if foreign := sorted(set(diff.changed) - names):
+            raise Forbidden(f"you may not write {', '.join(foreign)}")
+        changed = {name: after["services"][name] for name in diff.changed}
+        check_bounds({"services": changed}, before, names)
+    return result
+
+
+def _references(name: str, item: Any) -> set[str]:
+    found = (reference(field.value) for field in service_fields(name, item))
+    return {each.name for each in found if each is not None}
+
+
+def _fallbacks(item: Any) -> set[str]:
+    return set(fallbacks.named(item)) if isinstance(item, dict) else set()
