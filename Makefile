@@ -130,6 +130,8 @@ messages: install-dev ## extract the texts of pages, and compile their translati
 	for domain in django djangojs; do $(CHECK_ENV) $(BIN)/python manage.py makemessages --locale de --domain $$domain \
 		--no-location --no-wrap --no-obsolete --ignore '.venv*' --ignore tests --ignore benchmarks --ignore docs --ignore var \
 		|| exit 1; done
+	for po in gateway_project/locale/de/LC_MESSAGES/*.po; do \
+		msgattrib --sort-output --no-wrap $$po | sed '/^"POT-Creation-Date:/d' > $$po.new && mv $$po.new $$po || exit 1; done
 	$(CHECK_ENV) $(BIN)/python manage.py compilemessages --locale de --ignore '.venv*'
 
 manifests: install-dev ## render the Helm chart to deploy/kubernetes/
