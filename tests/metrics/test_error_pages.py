@@ -72,7 +72,7 @@ def test_too_many_logins_say_when_to_try_again(harness: Harness, monkeypatch: py
 
 
 def test_a_fault_shows_the_id_and_nothing_else(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> bytes:
+    def fail(*_: object) -> bytes:
         raise RuntimeError("<secret>")
 
     monkeypatch.setattr(live, "snapshot", fail)
@@ -81,7 +81,7 @@ def test_a_fault_shows_the_id_and_nothing_else(harness: Harness, monkeypatch: py
 
 
 def test_staff_are_led_to_the_page_of_the_failed_request(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> bytes:
+    def fail(*_: object) -> bytes:
         raise RuntimeError("<secret>")
 
     monkeypatch.setattr(live, "snapshot", fail)
