@@ -36,7 +36,8 @@ BOUNDED: Final = {
     "routing.Service, routing.Target, routing.Route, routing.Webhook, routing.Issuer, routing.ServiceDocument, "
     "routing.Plan, routing.Team, routing.Consumer, routing.ConsumerIdentity, routing.SigningKey, "
     "routing.IdentityKey, routing.AlertRule": "the configuration",
-    "routing.Member, metrics.Identity, auth.User, auth.Group, auth.Permission, contenttypes.ContentType": "people",
+    "routing.Member, routing.ServiceRole, metrics.Identity, auth.User, auth.Group, auth.Permission, "
+    "contenttypes.ContentType": "people",
     "routing.BackendCredential, routing.Watch": "accounts that are connected",
 }
 """Why each model has an end. A new one belongs to `growing_tables`, or here with its reason."""
