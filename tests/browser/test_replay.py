@@ -28,8 +28,9 @@ def test_a_draft_is_replayed_before_it_is_applied(
     assert eventually(lambda: is_listed(page, "/api/v1/crm/status/404"))
     page.locator("#rows a").first.click()
     page.get_by_role("link", name="Replay").click()
-    assert violations(page) == []
     draft = page.get_by_label("Draft of the configuration file")
+    expect(draft).to_be_visible()
+    assert violations(page) == []
     draft.fill(draft.input_value().replace("  crm:\n", "  crm:\n    enabled: false\n"))
     page.get_by_role("button", name="Replay").click()
     expect(page.get_by_role("heading", level=2).first).to_contain_text("requests would end otherwise")
