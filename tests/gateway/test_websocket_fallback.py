@@ -226,6 +226,7 @@ async def test_it_is_closed_once_the_fallback_may_not_be_called_from_its_address
         denied = msgspec.structs.replace(OTHER, ip=(AddressPolicy(deny=NetworkSet(["127.0.0.0/8"])),))
         world.add(Service("standby", (Target(f"http://127.0.0.1:{second}"),), policy=denied))
         assert (await client.receive())["code"] == 4401
+        await client.disconnect()  # wait until the tunnel has closed the backend too
 
 
 async def test_a_client_that_leaves_meanwhile_leaves_nothing_behind() -> None:
