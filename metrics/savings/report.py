@@ -20,6 +20,9 @@ RECENT_DAYS: Final = 2
 """Days that are read with what is not in the database yet."""
 MAX_MONTHS: Final = 24
 """As long as days are kept."""
+MAX_NAMES: Final = 50_000
+_kinds: Final[dict[str, int]] = {}
+"""By the names of fields: 1 for requests, 2 for calls of the backend, 0 for others. About MAX_NAMES at most."""
 _SAVED: Final = tuple(f"cache|{result}" for result in SAVED_RESULTS)
 _decode: Final = msgspec.json.Decoder(dict[str, int]).decode
 _MONTH: Final = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
@@ -97,17 +100,38 @@ class _Sums:
         self.requests = self.saved = self.calls = self.backend_us = 0
 
     def add(self, fields: Fields) -> None:
-        """In one pass: of a year there are millions of fields."""
-        requests = calls = 0
-        for field, number in fields.items():
-            if field.startswith("requests|"):
-                requests += number
-            elif field.startswith("backend|"):
-                calls += number
+        try:
+            requests, calls = _requests_and_calls(fields, _kinds)
+        except KeyError:
+            requests, calls = _requests_and_calls(fields, _learned(fields))
         self.requests += requests
         self.calls += calls
-        self.saved += sum(fields.get(name, 0) for name in _SAVED)
+        self.saved += sum([fields.get(name, 0) for name in _SAVED])
         self.backend_us += fields.get("backend_us", 0)
+
+
+def _requests_and_calls(fields: Fields, kinds: Mapping[str, int]) -> tuple[int, int]:
+    """In one pass: of a year there are millions of fields. Raises KeyError for a name that is not in `kinds`."""
+    requests = calls = 0
+    for field, number in fields.items():
+        if kind := kinds[field]:
+            if kind == 1:
+                requests += number
+            else:
+                calls += number
+    return requests, calls
+
+
+def _learned(fields: Fields) -> Mapping[str, int]:
+    """The kinds of these names, which a process remembers: they return every day, and comparing their beginnings takes
+    three times as long.
+    """
+    kinds = {
+        field: 1 if field.startswith("requests|") else 2 if field.startswith("backend|") else 0 for field in fields
+    }
+    if len(_kinds) < MAX_NAMES:
+        _kinds.update(kinds)
+    return kinds
 
 
 def report(first: Month, last: Month, names: Names = None) -> Report:
@@ -122,9 +146,12 @@ def summarise(
 ) -> Report:
     """`counts` are those of days, by Unix seconds and service. Requests that matched no service are left out."""
     found: defaultdict[tuple[Month, str], _Sums] = defaultdict(_Sums)
+    month, month_of = first, -1
     for start, service, fields in counts:
         if service not in ("", GATEWAY):
-            found[Month.at(start), service].add(fields)
+            if start != month_of:
+                month, month_of = Month.at(start), start
+            found[month, service].add(fields)
     rows = [
         _savings(str(month), service, sums, costs.get(service, 0.0))
         for (month, service), sums in sorted(found.items(), key=lambda item: (_reversed(item[0][0]), item[0][1]))

@@ -37,7 +37,11 @@ def store(start: str, service: str, counts: dict[str, int]) -> None:
     Aggregate.objects.create(resolution=TimeResolution.DAY, start=day(start), service=service, counts=counts)
 
 
-def test_sums_are_by_month_and_service_at_the_present_cost() -> None:
+@pytest.mark.parametrize("names", [0, 3, report.MAX_NAMES])
+def test_sums_are_by_month_and_service_at_the_present_cost(monkeypatch: pytest.MonkeyPatch, names: int) -> None:
+    """However many names of fields are remembered."""
+    monkeypatch.setattr(report, "_kinds", {})
+    monkeypatch.setattr(report, "MAX_NAMES", names)
     counts = [
         (day("2026-01-01"), "crm", fields(10, 5)),
         (day("2026-01-31"), "crm", fields(20, 5, milliseconds=300)),
