@@ -40,6 +40,8 @@ ROWS_PER_READ: Final = 250
 """Rows of periods that are read at a time: those of a year and all services would take hundreds of megabytes, and the
 process would keep them.
 """
+TEXTS_PER_READ: Final = 1_000
+"""The same for texts, which take a tenth of the memory of what they are decoded into."""
 MAX_FAULTS_PER_ROW: Final = 50
 """Only the most frequent faults of a row, and the callers hit most often, are kept."""
 MAX_ROUTE_FIELDS: Final = 12_000
@@ -130,7 +132,7 @@ def iterate_counts(
         identifier: spread(batch.counts, (resolution,), with_sums=service == GATEWAY)
         for identifier, batch in batches.items()
     }
-    for piece in _pieces(batches.keys(), resolution, start, end, service):
+    for piece in _pieces(batches.keys(), resolution, start, end, service, most=ROWS_PER_READ):
         counts = {(at, owner): Counter(without(_counts.decode(text), omitted)) for at, owner, text in piece.rows}
         for identifier in batches.keys() - piece.applied:
             for (_, at, owner), fields in spreads[identifier].items():
@@ -141,7 +143,7 @@ def iterate_counts(
 
 def iterate_texts(resolution: TimeResolution, start: float, end: float) -> Iterator[tuple[int, str, str]]:
     """Start, service and counts as JSON, of all services: the rows in the database, for callers that decode a part."""
-    for piece in _pieces((), resolution, start, end, None):
+    for piece in _pieces((), resolution, start, end, None, most=TEXTS_PER_READ):
         yield from piece.rows
 
 
@@ -155,16 +157,24 @@ class _Piece(NamedTuple):
 
 
 def _pieces(
-    batches: Collection[str], resolution: TimeResolution, start: float, end: float, service: str | None
+    batches: Collection[str],
+    resolution: TimeResolution,
+    start: float,
+    end: float,
+    service: str | None,
+    *,
+    most: int,
 ) -> Iterator[_Piece]:
-    """All rows from `start` to `end`, in pieces. Server-side cursors outlive no transaction of a pooler."""
+    """All rows from `start` to `end`, in pieces. Server-side cursors outlive no transaction of a pooler. `most`: rows of a
+    piece, unless a single period has more.
+    """
     if resolution not in SECONDS:
         yield _Piece(0, 1, *_read_or_recall(batches, resolution, service))
         return
     while start < end:
-        rows, applied = _read_consistently(batches, resolution, service, (start, end), ROWS_PER_READ + 1)
+        rows, applied = _read_consistently(batches, resolution, service, (start, end), most + 1)
         until = end
-        if len(rows) > ROWS_PER_READ:  # the rows of the last period may be incomplete
+        if len(rows) > most:  # the rows of the last period may be incomplete
             first, until = rows[0][0], rows[-1][0]
             rows = [row for row in rows if row[0] < until]
             if first == until:
