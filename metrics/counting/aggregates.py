@@ -165,8 +165,8 @@ def _pieces(
     *,
     most: int,
 ) -> Iterator[_Piece]:
-    """All rows from `start` to `end`, in pieces. Server-side cursors outlive no transaction of a pooler. `most`: rows of a
-    piece, unless a single period has more.
+    """All rows from `start` to `end`, in pieces of at most `most` rows, unless a single period has more. Server-side
+    cursors outlive no transaction of a pooler.
     """
     if resolution not in SECONDS:
         yield _Piece(0, 1, *_read_or_recall(batches, resolution, service))
