@@ -311,7 +311,7 @@ async def test_the_last_keys_are_used_while_the_endpoint(
         token = issuer.token(sub=f"user-{clock.now}", exp=expiry)
         assert (await verifier.verify(token, clock())).id.startswith("firebase:user-")
     assert verifier.keys.fault is not None
-    await until(lambda: verifier.keys._current is None)
+    await until(lambda: verifier.keys._running == 0)
     issuer.status, issuer.answer = working
     clock.now += 2
     await verifier.verify(issuer.token(sub="bob", exp=expiry), clock())
