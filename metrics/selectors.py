@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from metrics import cluster_counts
 from metrics.cache_figures import read_cache_usage
+from metrics.circuit_status import circuit_status, hold_offs
 from metrics.cluster_counts import CountsByService
 from metrics.counting import aggregates
 from metrics.counting.counts import Fields, merge_counts, with_prefix
@@ -14,7 +15,6 @@ from metrics.models import CircuitChange, Operation, TimeResolution
 from metrics.read_models import (
     CacheUsage,
     CircuitStatus,
-    HoldOffStatus,
     Overview,
     PathStats,
     ServiceStatus,
@@ -33,8 +33,6 @@ from routing.router.table import Service
 
 RECENT_SECONDS: Final = 300
 SPARKLINE_MINUTES: Final = 30
-MAX_HOLD_OFFS: Final = 20
-"""Hold-offs of a service that are listed."""
 OPEN_STATES: Final = frozenset({State.OPEN, State.FORCED_OPEN})
 
 
@@ -255,9 +253,9 @@ def _status(
 
 
 def _circuits(totals: Mapping[str, Fields], names: Names = None) -> list[CircuitStatus]:
-    held, quotas = _hold_offs(), run_on_loop(running().quotas.load())
+    held, quotas = hold_offs(), run_on_loop(running().quotas.load())
     return [
-        _circuit(
+        circuit_status(
             name,
             snapshot,
             totals.get(name, {}),
@@ -272,30 +270,3 @@ def circuit_snapshots(names: Names = None) -> dict[str, Snapshot]:
     """The state of every service's circuit as this worker knows it, by name."""
     known = {breaker.name: breaker.snapshot for breaker in running().breakers}
     return {name: known.get(name, Snapshot()) for name in service_names(names)}
-
-
-def _hold_offs() -> dict[str, list[HoldOffStatus]]:
-    """The hold-offs of each service, the last to end first."""
-    found: defaultdict[str, list[HoldOffStatus]] = defaultdict(list)
-    for partition, hold_off in running().hold_offs.all().items():
-        found[partition.service].append(HoldOffStatus(str(partition), hold_off.until))
-    for held in found.values():
-        held.sort(key=lambda status: -status.until)
-    return found
-
-
-def _circuit(
-    name: str, snapshot: Snapshot, fields: Fields, held: Sequence[HoldOffStatus], quotas: dict[str, int]
-) -> CircuitStatus:
-    calls = with_prefix(fields, "circuit")
-    return CircuitStatus(
-        service=name,
-        state=snapshot.state.value,
-        failures=calls.get("failure", 0),
-        successes=calls.get("success", 0),
-        total_requests=sum(calls.values()),
-        until=snapshot.until,
-        reason=snapshot.reason,
-        hold_offs=tuple(held[:MAX_HOLD_OFFS]),
-        quotas=quotas,
-    )

@@ -224,7 +224,7 @@ class CacheStore:
         recorder = BodyRecorder(on_overflow=lambda: _land(slot, FlightEnd.UNCACHEABLE, remember=True))
 
         async def complete() -> None:
-            body, release = recorder.body(), None if is_part else self._release(slot, verdict.fresh_until)
+            body, release = recorder.body(), None if is_part else self._planned_release(slot, verdict.fresh_until)
             skipped = await self._cache.store(
                 slot.target, slot.request, response, body, result=result, storable=verdict, release=release
             )
@@ -274,7 +274,7 @@ class CacheStore:
         )
         return confine(headers) if exchange.resolution.sandboxed else headers
 
-    def _release(self, slot: CacheSlot, fresh_until: float) -> Release | None:
+    def _planned_release(self, slot: CacheSlot, fresh_until: float) -> Release | None:
         """How the lease of the fetch ends when the response is stored."""
         if slot.flight is None or slot.flight.end.done():
             return None
