@@ -67,7 +67,7 @@ class Worker:
         self.handler = handler
         self.application = application or self._unexpected
         self.head_cache = HeadCache()
-        self.draining = False
+        self.draining = self.stopping = False
         self.connections: set[Any] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.ticker = Ticker(lambda: self.connections)

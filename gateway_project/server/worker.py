@@ -63,7 +63,7 @@ class Worker(uvicorn.Server):
         self.connections = cast(set[Any], self.server_state.connections)
         self.tasks = self.server_state.tasks
         self.ticker = Ticker(lambda: [each for each in self.connections if isinstance(each, Connection)])
-        self.draining = self._stopping = False
+        self.draining = self.stopping = False
         self._proxies = proxies
         self._connection_limit = connection_limit or ConnectionLimit()
         self._drain_seconds = drain
@@ -90,7 +90,7 @@ class Worker(uvicorn.Server):
         if self._proxies is None:
             return CountedConnection(listener, self._loop, self._connection_limit)
         return ProxiedConnection(
-            self._proxies, lambda: CountedConnection(listener, self._loop, self._connection_limit), self._loop
+            self._proxies, lambda: CountedConnection(listener, self._loop, self._connection_limit), self, self._loop
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -140,9 +140,9 @@ class Worker(uvicorn.Server):
             self._begin_shutdown()
 
     def _begin_shutdown(self) -> None:
-        if self._stopping:
+        if self.stopping:
             return
-        self.draining = self._stopping = True
+        self.draining = self.stopping = True
         self._on_draining()
         self._on_stopping()
         self._loop.call_later(CLOSE_SECONDS if self.connections else 0, self._exit)
@@ -193,3 +193,7 @@ class StaffListener:
     @property
     def draining(self) -> bool:
         return self._worker.draining
+
+    @property
+    def stopping(self) -> bool:
+        return self._worker.stopping

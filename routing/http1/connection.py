@@ -15,7 +15,7 @@ from routing.http1.head_cache import MAX_CACHED_BYTES, RequestHead
 from routing.http1.request_body import RequestBody
 from routing.http1.request_parser import ParsedRequest, RequestParser
 from routing.http1.response_encoder import CLOSE, CONTINUE, connection_fields, encode_head, encode_sized_head
-from routing.http1.state import CLOSING, INPUT_ENDED, LINGERING, OPEN, SHUTTING_DOWN
+from routing.http1.state import CLOSING, INPUT_ENDED, LINGERING, NEW, OPEN, SHUTTING_DOWN
 from routing.http1.worker import Worker
 from routing.messages.identifiers import new_id
 from routing.messages.proxies import normal_address
@@ -29,6 +29,8 @@ HEAD_SECONDS: Final = 30.0
 """How long the head of a request may take to arrive, from its first byte, as nginx's client_header_timeout."""
 LINGER_SECONDS: Final = 5.0
 """How long a lingering close reads on, as nginx's lingering_timeout."""
+SHUTDOWN_SECONDS: Final = 1.5
+"""How long a request that is on its way may take to arrive when the worker stops."""
 REQUEST_TIMEOUT: Final = RequestTimeout.status
 """Closes the connection: the rest of the body may still come (RFC 9110 section 15.5.9)."""
 MAX_JOINED_BYTES: Final = 65_536
@@ -52,7 +54,7 @@ class Connection(FlowControl):
         self.client = ""
         self.peer: tuple[str, int] | None = None
         self.local: tuple[str, int] | None = None
-        self._state = OPEN
+        self._state = NEW
         self._cycle: RequestCycle | None = None
         self._queue: deque[ParsedRequest | GatewayError] = deque()
         self._parser = RequestParser(self._make_body)
@@ -71,8 +73,11 @@ class Connection(FlowControl):
         self.worker.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._state is not OPEN and self._ignores_input:
-            return
+        if self._state is not OPEN:
+            if self._state is NEW:
+                self._state = OPEN
+            elif self._ignores_input:
+                return
         parser = self._parser
         if parser.idle or parser.body is not None:
             self._active_at = self.worker.ticker.now
@@ -101,12 +106,15 @@ class Connection(FlowControl):
     # Called by the worker.
 
     def shutdown(self) -> None:
-        """Finish the current request, then close."""
+        """Finish the current request, then close. A new connection's request, or the rest of a head, is waited for."""
+        if self._state is NEW:
+            self._state = SHUTTING_DOWN
+            return
         if self._state is OPEN:
             self._state = SHUTTING_DOWN
         elif self._state is INPUT_ENDED:
             self._state = CLOSING
-        if self._cycle is None:
+        if self._cycle is None and not self._parser.has_partial_head and self._state is not LINGERING:
             self.transport.close()
 
     def check_timeouts(self, now: float) -> None:
@@ -120,10 +128,17 @@ class Connection(FlowControl):
         elif self._parser.body is not None:
             if waited > self._parser.body.timeout and not self._read_paused:
                 self._fail(RequestTimeout("the request body did not arrive in time"))
-        elif self._cycle is None and waited > (KEEP_ALIVE_SECONDS if self._parser.idle else HEAD_SECONDS):
+        elif self._cycle is None and waited > self._request_seconds:
             self.transport.close()
 
     # From data to requests.
+
+    @property
+    def _request_seconds(self) -> float:
+        """How long the next request may take to arrive."""
+        if self.worker.stopping:
+            return SHUTDOWN_SECONDS
+        return KEEP_ALIVE_SECONDS if self._parser.idle else HEAD_SECONDS
 
     @property
     def _ignores_input(self) -> bool:

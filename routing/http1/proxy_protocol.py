@@ -6,7 +6,9 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final, NamedTuple, cast
 
+from routing.http1.connection import SHUTDOWN_SECONDS
 from routing.http1.counted_connection import CountedConnection
+from routing.http1.worker import Worker
 from routing.messages.proxies import TrustedProxies, normal_address
 
 HEADER_SECONDS: Final = 10.0
@@ -94,14 +96,20 @@ def _used_tls(extensions: bytes) -> bool:
 class ProxiedConnection(asyncio.Protocol):
     """The start of a connection: reads the header of a trusted proxy, and hands over to `make_connection`'s.
 
-    Another peer's connection is handed over at once. A connection without a valid header is aborted.
+    Another peer's connection is handed over at once. A connection without a valid header is aborted. Until then the
+    connection is one of `worker`'s, which waits for it when it stops.
     """
 
     def __init__(
-        self, proxies: TrustedProxies, make_connection: Callable[[], CountedConnection], loop: asyncio.AbstractEventLoop
+        self,
+        proxies: TrustedProxies,
+        make_connection: Callable[[], CountedConnection],
+        worker: Worker,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._proxies = proxies
         self._make_connection = make_connection
+        self._worker = worker
         self._loop = loop
         self._data = b""
         self._timer: asyncio.TimerHandle | None = None
@@ -112,7 +120,8 @@ class ProxiedConnection(asyncio.Protocol):
         if not isinstance(peer, tuple) or not self._proxies.trusts(peer[0]):
             self._hand_over(None, b"")
         else:
-            self._timer = self._loop.call_later(HEADER_SECONDS, self._transport.abort)
+            self._worker.connections.add(self)
+            self._abort_after(SHUTDOWN_SECONDS if self._worker.stopping else HEADER_SECONDS)
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -125,10 +134,14 @@ class ProxiedConnection(asyncio.Protocol):
             self._hand_over(header, self._data[header.size :])
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
-        self._stop_timer()
+        self._leave()
+
+    def shutdown(self) -> None:
+        """Called by the worker when it stops."""
+        self._abort_after(SHUTDOWN_SECONDS)
 
     def _hand_over(self, header: ProxyHeader | None, data: bytes) -> None:
-        self._stop_timer()
+        self._leave()
         connection = self._make_connection()
         connection.connection_made(self._transport)
         if header is not None and header.client is not None:
@@ -136,6 +149,14 @@ class ProxiedConnection(asyncio.Protocol):
         self._transport.set_protocol(connection)
         if data:
             connection.data_received(data)
+
+    def _abort_after(self, seconds: float) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_later(seconds, self._transport.abort)
+
+    def _leave(self) -> None:
+        self._worker.connections.discard(self)
+        self._stop_timer()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

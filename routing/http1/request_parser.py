@@ -60,6 +60,10 @@ class RequestParser:
         self._url = b""
         self._headers: Headers = []
 
+    @property
+    def has_partial_head(self) -> bool:
+        return not self.idle and self.body is None
+
     def feed(self, data: bytes) -> ParseResult:
         was_idle, self._started = self.idle, 0
         error: GatewayError | None = None
@@ -73,7 +77,7 @@ class RequestParser:
             error = raised if isinstance(raised, GatewayError) else BadRequest(f"malformed request: {invalid}")
         self.idle = self._between and not self._held
         requests, self._requests = self._requests, []
-        if error is None and not self.idle and self.body is None:
+        if error is None and self.has_partial_head:
             error = self._too_large() if self._head_size > MAX_HEAD_BYTES else None
         is_single = was_idle and self.idle and self._started == len(requests) == 1 and requests[0][1] is None
         return ParseResult(requests, error, remainder, is_single and error is None and remainder is None)

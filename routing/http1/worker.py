@@ -11,7 +11,7 @@ from routing.http1.ticker import Ticker
 class Worker(Protocol):
     """`handler` handles requests; those it returns None for go to `application`.
 
-    While `draining`, connections are closed after their response.
+    While `draining`, connections are closed after their response; once `stopping`, also if no request comes soon.
     `upgrade_to_websocket` takes over a transport, with the bytes of the handshake and what follows,
     from `client` over the scheme `http` or `https`.
     """
@@ -25,6 +25,9 @@ class Worker(Protocol):
 
     @property
     def draining(self) -> bool: ...
+
+    @property
+    def stopping(self) -> bool: ...
 
     def upgrade_to_websocket(
         self, transport: asyncio.Transport, data: bytes, client: tuple[str, int] | None, scheme: str

@@ -75,6 +75,20 @@ def test_shutdown_finishes_requests_in_flight_and_accepts_no_others(
     assert own.wait() == 0
 
 
+def test_shutdown_waits_for_the_request_that_a_connection_was_made_for(own: Server) -> None:
+    with own.connect() as connected, own.connect() as halfway, own.connect() as silent:
+        halfway.sendall(b"GET /api/v1/open/x HTT")
+        own.get("/health")
+        own.terminate()
+        assert eventually(lambda: refuses(own))
+        connected.sendall(head(b"/api/v1/open/x"))
+        halfway.sendall(head(b"/api/v1/open/x").removeprefix(b"GET /api/v1/open/x HTT"))
+        assert received(connected).startswith(b"HTTP/1.1 200 ")
+        assert received(halfway).startswith(b"HTTP/1.1 200 ")
+        assert received(silent) == b""
+    assert own.wait() == 0
+
+
 async def endless(peer: Peer) -> None:
     await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     while True:

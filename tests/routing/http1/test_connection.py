@@ -613,7 +613,10 @@ class TestDisconnectsAndTimeouts:
         deferred = Deferred()
         worker = Worker(deferred)
         idle, busy = Client(worker), Client(worker)
+        idle.send(get(b"/0"))
         busy.send(get(b"/1"))
+        await busy.settle()
+        deferred.respond(b"/0")
         await busy.settle()
         for client in (idle, busy):
             client.connection.shutdown()
@@ -624,6 +627,55 @@ class TestDisconnectsAndTimeouts:
         assert bodies(busy.received) == [b"/1"]
         assert b"connection: close" in busy.received
         assert busy.transport.closed
+
+    @pytest.mark.parametrize("received", [b"", b"GE", b"GET /1 HTTP/1.1\r\nHost: h"])
+    async def test_shutdown_waits_for_the_request_that_a_connection_was_made_for(self, received: bytes) -> None:
+        request = get(b"/1")
+        worker = Worker(echo_path)
+        client = Client(worker)
+        if received:
+            client.send(received)
+        worker.draining = worker.stopping = True
+        client.connection.shutdown()
+        client.idle_for(connection.SHUTDOWN_SECONDS)
+        assert not client.transport.closed
+        client.send(request.removeprefix(received))
+        await client.settle()
+        assert bodies(client.received) == [b"/1"]
+        assert b"connection: close" in client.received
+        assert client.transport.closed
+
+    @pytest.mark.parametrize("received", [b"", b"GET /1 HTTP/1.1\r\n"])
+    async def test_shutdown_does_not_wait_for_long(self, received: bytes) -> None:
+        worker = Worker(echo_path)
+        client = Client(worker)
+        if received:
+            client.send(received)
+        worker.draining = worker.stopping = True
+        client.connection.shutdown()
+        client.idle_for(connection.SHUTDOWN_SECONDS + 0.1)
+        assert client.transport.closed
+
+    async def test_a_connection_to_a_stopping_worker_serves_one_request(self) -> None:
+        worker = Worker(echo_path)
+        worker.draining = worker.stopping = True
+        silent, client = Client(worker), Client(worker)
+        for each in (silent, client):
+            each.connection.shutdown()
+        client.send(get(b"/1") + get(b"/2"))
+        await client.settle()
+        assert bodies(client.received) == [b"/1"]
+        assert client.transport.closed
+        silent.idle_for(connection.SHUTDOWN_SECONDS + 0.1)
+        assert silent.transport.closed
+
+    async def test_shutdown_does_not_end_a_lingering_close(self) -> None:
+        client = Client(Worker(echo_path))
+        client.send(b"nonsense\r\n\r\n")
+        client.connection.shutdown()
+        assert not client.transport.closed
+        client.idle_for(connection.LINGER_SECONDS + 0.1)
+        assert client.transport.aborted
 
     async def test_shutdown_during_the_last_request_sends_its_response(self) -> None:
         deferred = Deferred()
@@ -638,6 +690,6 @@ class TestDisconnectsAndTimeouts:
 
     async def test_the_repr_shows_the_state(self) -> None:
         client = Client(Worker(echo_path))
-        assert repr(client.connection) == "<Connection [192.0.2.1, OPEN, queued: 0]>"
+        assert repr(client.connection) == "<Connection [192.0.2.1, NEW, queued: 0]>"
         client.send(b"nonsense\r\n\r\n")
         assert repr(client.connection) == "<Connection [192.0.2.1, LINGERING, queued: 0]>"

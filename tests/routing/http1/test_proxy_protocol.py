@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.http import Request, Response
+from routing.http1 import proxy_protocol
 from routing.http1.counted_connection import ConnectionLimit, CountedConnection
 from routing.http1.proxy_protocol import MAX_V1_BYTES, ProxiedConnection, ProxyHeader, parse
 from routing.messages.proxies import TrustedProxies
@@ -88,10 +89,10 @@ class Scene:
 
     def __init__(self, peer: str) -> None:
         self.requests: list[tuple[str, str]] = []
-        worker = Worker(self._handle)
+        self.worker = worker = Worker(self._handle)
         loop = asyncio.get_running_loop()
         proxies = TrustedProxies((ip_network("10.0.0.0/8"),))
-        first = ProxiedConnection(proxies, lambda: CountedConnection(worker, loop, ConnectionLimit()), loop)
+        first = ProxiedConnection(proxies, lambda: CountedConnection(worker, loop, ConnectionLimit()), worker, loop)
         self.transport = MemoryTransport(peer)
         self.transport.protocol = first
         first.connection_made(self.transport)
@@ -147,3 +148,25 @@ async def test_a_header_counts_before_the_first_request_only() -> None:
     scene.send(V1 + GET)
     scene.send(b"PROXY TCP4 6.6.6.6 192.0.2.80 1 443\r\n" + GET)
     assert scene.requests == [("203.0.113.8", "http")]
+
+
+async def test_a_stopping_worker_waits_for_the_header_and_the_request() -> None:
+    scene = Scene("10.0.0.1")
+    scene.send(V1[:5])
+    (waiting,) = scene.worker.connections
+    scene.worker.draining = scene.worker.stopping = True
+    waiting.shutdown()
+    scene.send(V1[5:])
+    assert scene.worker.connections == {scene.transport.protocol}
+    scene.send(GET)
+    assert scene.requests == [("203.0.113.8", "http")]
+    assert scene.transport.closed
+
+
+async def test_a_stopping_worker_does_not_wait_for_a_header_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy_protocol, "SHUTDOWN_SECONDS", 0.0)
+    scene = Scene("10.0.0.1")
+    (waiting,) = scene.worker.connections
+    waiting.shutdown()
+    await asyncio.sleep(0.01)
+    assert (scene.transport.aborted, scene.worker.connections) == (True, set())
