@@ -27,6 +27,13 @@ _BARE: Final = (
 )
 _KEY: Final = rb"[a-z*][a-z0-9_.*-]*"
 _MEMBER: Final = rb"(" + _KEY + rb")(?:=(" + _BARE + rb"))?(?:; *" + _KEY + rb"(?:=" + _BARE + rb")?)*"
+_PROHIBITIONS: Final = frozenset({b"no-store", b"private", b"no-cache", b"must-revalidate", b"proxy-revalidate"})
+"""Directives that hold where the rest of the field is malformed."""
+_LISTS: Final = frozenset({b"private", b"no-cache"})
+"""Directives whose argument lists field names (RFC 9111 sections 5.2.2.4 and 5.2.2.7)."""
+_TRUE: Final = frozenset({b"?1", b"1", b"true", b"yes", b"on"})
+"""What is written after `private=` by who means the whole response: no field has such a name."""
+_FIELD_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NUMERIC: Final = frozenset({b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error"})
 _INTEGER: Final = re.compile(rb"-?[0-9]{1,15}")
 _TARGETED_MEMBER: Final = re.compile(_MEMBER)
@@ -37,7 +44,8 @@ def parse(values: Sequence[bytes]) -> Directives:
     """The directives of all lines of a Cache-Control field (RFC 9111 section 5.2), as tokens or quoted strings.
 
     The grammar allows no white space around `=`, so what follows it is not an argument: `max-age =60` is stale at once,
-    and `no-store =x` is no-store (section 4.2.1). An excessively long field is no-store as a whole.
+    and `no-store =x` is no-store (section 4.2.1). After a `;` instead of a comma, prohibitions are read. An excessively
+    long field is no-store as a whole.
     """
     lines = tuple(values)
     size = sum(map(len, lines))
@@ -54,9 +62,12 @@ def _parsed(values: tuple[bytes, ...]) -> Directives:
     directives: dict[bytes, bytes | None] = {}
     for line in values:
         for match in _DIRECTIVE.finditer(line):
-            name, argument = match[1].lower(), _argument(match)
+            name = match[1].lower()
+            argument = _argument(name, match)
             if directives.setdefault(name, argument) != argument:
                 directives[name] = INVALID  # conflicting: stale at once (RFC 9111 section 4.2.1)
+            if match[3] and b";" in match[3]:
+                directives.update(dict.fromkeys(_prohibitions(match[3])))
     return directives
 
 
@@ -66,21 +77,24 @@ _parsed_memo: Final = lru_cache(maxsize=1_024)(_parsed)
 def parse_targeted(values: Sequence[bytes]) -> Directives | None:
     """The directives of a targeted field such as CDN-Cache-Control, a structured dictionary (RFC 9213 section 2.1).
 
-    None if it is absent, empty, too long or malformed, or a numeric directive has no number: then Cache-Control
-    applies.
+    None if it is absent, empty, too long or malformed, or a numeric directive has no number and nothing is prohibited:
+    then Cache-Control applies.
     """
     line = b", ".join(values).strip(b" ") if values else b""
     if not line or _is_excessive((line,), len(line)) or not _TARGETED_FIELD.fullmatch(line):
         return None
     directives: dict[bytes, bytes | None] = {}
+    is_numeric = True
     for match in _TARGETED_MEMBER.finditer(line):
         name, argument = match[1], match[2]
         if argument == b"?0":
             directives.pop(name, None)
         else:
-            directives[name] = _unquoted(argument)
+            directives[name] = None if argument == b"?1" else _fields_or_none(name, _unquoted(argument))
             if name in _NUMERIC and not _INTEGER.fullmatch(argument or b""):
-                return None
+                is_numeric = False
+    if not is_numeric and _PROHIBITIONS.isdisjoint(directives):
+        return None
     return directives or None
 
 
@@ -103,6 +117,22 @@ def _unquoted(item: bytes | None) -> bytes | None:
     return _ESCAPED.sub(rb"\1", item[1:-1]) if item and item.startswith(b'"') else item
 
 
-def _argument(match: re.Match[bytes]) -> bytes | None:
+def _argument(name: bytes, match: re.Match[bytes]) -> bytes | None:
     quoted, token = match[2], match[3]
-    return token if quoted is None else _ESCAPED.sub(rb"\1", quoted)
+    return _fields_or_none(name, token if quoted is None else _ESCAPED.sub(rb"\1", quoted))
+
+
+def _fields_or_none(name: bytes, argument: bytes | None) -> bytes | None:
+    """A directive's argument; None where there should be a list of fields, and is none: an empty one, or one with
+    blanks for commas. The directive then is for the whole response.
+    """
+    if name not in _LISTS or argument is None:
+        return argument
+    names = [part for part in map(bytes.strip, argument.split(b",")) if part]
+    is_list = names and argument.lower() not in _TRUE and all(map(_FIELD_NAME.fullmatch, names))
+    return argument if is_list else None
+
+
+def _prohibitions(argument: bytes) -> set[bytes]:
+    """Those that a malformed argument such as `60;private` contains."""
+    return {part.partition(b"=")[0].lower() for part in argument.split(b";")[1:]} & _PROHIBITIONS

@@ -86,13 +86,25 @@ def names(lines: Iterable[bytes]) -> set[bytes]:
 
 
 def variant(headers: Sequence[Header], vary: Iterable[bytes]) -> bytes:
-    """A digest of the request's fields named in `vary` (RFC 9111 section 4.1); their values may be secret."""
+    """A digest of the request's fields named in `vary` (RFC 9111 section 4.1); their values may be secret.
+
+    Some backends read underscores in names as hyphens: what they may take for a field that is named is part of it.
+    """
     parts = []
+    has_underscore = b"_" in b"".join([field for field, _ in headers])
     for name in vary:
         lines = [b" ".join(value.split()) for field, value in headers if field == name]
         value = _normalized(name, b",".join(lines))
         parts.append(b"%d:%d:%s" % (len(value), bool(lines), value))
+        if has_underscore or b"_" in name:
+            parts += [b"_%d:%s%d:%s" % (len(field), field, len(value), value) for field, value in _alike(headers, name)]
     return blake2b(b"".join(parts), digest_size=16).digest()
+
+
+def _alike(headers: Sequence[Header], name: bytes) -> list[Header]:
+    """The fields whose names differ from `name` in nothing but underscores."""
+    same = name.replace(b"_", b"-")
+    return [pair for pair in headers if pair[0] != name and pair[0].replace(b"_", b"-") == same]
 
 
 def _normalized(name: bytes, value: bytes) -> bytes:

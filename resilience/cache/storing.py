@@ -7,7 +7,7 @@ from collections.abc import Sequence, Set
 from email.utils import formatdate
 from typing import Final
 
-from resilience.cache import fields, ignoring
+from resilience.cache import fields, ignoring, variants
 from resilience.cache.directives import Directives, seconds
 from resilience.cache.ignoring import Ignorable
 from resilience.cache.messages import (
@@ -31,6 +31,10 @@ apply: the response itself must say how long it is fresh, or at least when it wa
 REQUEST_STATUSES: Final = frozenset({407, 408, 411, 412, 413, 415, 416, 421, 425, 426, 428, 429, 431, 511})
 """Refusals of what is not part of the key: fields, content or circumstances of one request (RFC 9110 section 15.5, RFC
 6585, RFC 8470). Stored, the 416 for one client's Range would be everybody's.
+"""
+BAD_REQUEST: Final = 400
+"""Any part of a request may be why it is refused: a field that is too long for the backend (CPDoS), say. If it were
+stored for more than one caller, anyone could replace a response by it.
 """
 PARTIAL_STATUSES: Final = frozenset({206, 304})
 """Statuses of incomplete responses (RFC 9111 sections 3.3 and 4.3.4)."""
@@ -64,6 +68,7 @@ _SHAREABLE: Final = frozenset({b"public", b"s-maxage", b"must-revalidate"})
 _EXPLICIT: Final = frozenset({b"public", b"s-maxage", b"max-age", b"no-cache"})
 """Directives by which a response says itself how it may be reused. With `no-cache` the backend is asked each time."""
 _COOKIE: Final = b"set-cookie"
+_BYTES_UNIT: Final = b"bytes"
 _VALIDATORS: Final = frozenset({b"etag", b"last-modified"})
 
 
@@ -78,7 +83,7 @@ def may_store(request: CacheRequest, response: CacheResponse, policy: CachePolic
     has_validator = request.can_validate and not _VALIDATORS.isdisjoint(names)
     has_expires = not targeted and bool(response.values(b"expires"))
     is_explicit = has_expires or not _EXPLICIT.isdisjoint(control)
-    varied = fields.names(response.values(b"vary"))
+    varied = variants.varied_fields(response)
     skip = (
         _check_request(request)
         or _check_response(response, control, names, varied, has_validator=has_validator)
@@ -94,7 +99,7 @@ def may_store(request: CacheRequest, response: CacheResponse, policy: CachePolic
         return Skip("the response is already stale", "RFC 9111 section 4.2.4")
     if b"date" not in names:  # RFC 9110 section 6.6.1
         headers = (*headers, (b"date", formatdate(response.received_at, usegmt=True).encode()))
-    vary = _vary(varied, policy)
+    vary = variants.selecting_fields(varied, policy)
     variant = fields.variant(request.headers, vary) if vary else b""
     return Storable(freshness, vary, variant, headers, _ignored(response, policy))
 
@@ -182,6 +187,8 @@ def _check_response(
         return Skip("the response sets a cookie", "RFC 9111 section 7.3")
     if b"*" in varied:  # never matches a request
         return Skip("the response has Vary: *", "RFC 9111 section 4.1")
+    if variants.is_malformed(varied):  # which fields are meant cannot be known
+        return Skip("the response has a malformed Vary", "RFC 9110 section 12.5.5")
     if _is_unqualified(control, b"no-cache") and not has_validator:  # it could not be validated
         return Skip("the response says no-cache and has no validator", "RFC 9111 section 5.2.2.4")
     return None
@@ -193,6 +200,8 @@ def _check_kind(response: CacheResponse) -> Skip | None:
         return Skip(f"the status is {response.status}", "RFC 9111 section 3")
     if response.status in REQUEST_STATUSES:
         return Skip(f"the status {response.status} is about one request", "RFC 9110 section 15.5")
+    if any(value.lstrip().lower().startswith(_BYTES_UNIT) for value in response.values(b"content-range")):
+        return Skip(f"the response is a part, with the status {response.status}", "RFC 9110 section 14.4")
     return Skip("the response is a stream of events") if is_endless(response) else None
 
 
@@ -220,6 +229,8 @@ def _check_scope(
     is_anonymous = not request.authenticated and policy.scope is not Scope.SHARED
     if is_anonymous and not is_explicit:
         return Skip("the request is anonymous and the response has no explicit lifetime")
+    if response.status == BAD_REQUEST and not (request.authenticated and scope is Scope.USER):
+        return Skip(f"the status {response.status} is about one request", "RFC 9110 section 15.5.1")
     is_wider = _SCOPE_WIDTH[scope] > _SCOPE_WIDTH[policy.scope]
     if is_wider and request.authenticated and not is_shareable(response):
         return Skip("the response is specific to one caller", "RFC 9111 section 3.5")
@@ -284,12 +295,3 @@ def _extension(by_policy: float, control: Directives, name: bytes, must_revalida
         return 0.0
     by_response = seconds(control, name)
     return by_policy if by_response is None else by_response
-
-
-def _vary(varied: Set[bytes], policy: CachePolicy) -> tuple[bytes, ...]:
-    """The request fields that the response varies by: those of Vary and the policy's."""
-    if not varied and not policy.vary:
-        return ()
-    names = set(varied).difference([name.encode() for name in policy.ignore_vary])
-    names.update([name.lower().encode() for name in policy.vary])
-    return tuple(sorted(names))

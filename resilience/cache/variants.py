@@ -1,6 +1,7 @@
 """The responses of one URI that vary by request fields (RFC 9111 section 4.1), stored as one entry."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Sequence, Set
 from typing import Final
 
 import msgspec
@@ -8,11 +9,44 @@ import msgspec
 from resilience.cache import fields
 from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
+from resilience.cache.messages import CacheResponse
+from resilience.cache.policy import CachePolicy
 
 MAX_VARIANTS: Final = 8
 """Responses stored per URI. Clients choose the request fields, and could otherwise fill the cache."""
 MAX_VARIANT_BYTES: Final = 8 * 1_024 * 1_024
 """Total size of a URI's other responses: each lookup loads them all."""
+
+_FIELD_NAME: Final = re.compile(rb"[!#$%&'+.^_`|~0-9a-z-]+")
+"""A member of Vary other than `*` (RFC 9110 section 12.5.5)."""
+
+
+def varied_fields(response: CacheResponse) -> set[bytes]:
+    """The request fields that a response varies by: those of Vary, and two that some backends omit there.
+
+    Content with a coding is of no use to a client that does not accept it (RFC 9110 section 12.5.3). A response with a
+    Content-Range and another status than 206 has a range in a unit that this cache does not know, such as rows.
+    """
+    varied = fields.names(response.values(b"vary"))
+    if fields.names(response.values(b"content-encoding")) - {b"identity"}:
+        varied.add(b"accept-encoding")
+    if response.values(b"content-range"):
+        varied.add(b"range")
+    return varied
+
+
+def is_malformed(varied: Set[bytes]) -> bool:
+    """Whether Vary has a member that is no field name: which fields are meant cannot be known."""
+    return not all(map(_FIELD_NAME.fullmatch, varied))
+
+
+def selecting_fields(varied: Set[bytes], policy: CachePolicy) -> tuple[bytes, ...]:
+    """The request fields that the response varies by: those of Vary and the policy's."""
+    if not varied and not policy.vary:
+        return ()
+    names = set(varied).difference([name.encode() for name in policy.ignore_vary])
+    names.update([name.lower().encode() for name in policy.vary])
+    return tuple(sorted(names))
 
 
 def select(entry: Entry, headers: Sequence[Header]) -> Entry | None:

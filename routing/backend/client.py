@@ -136,7 +136,8 @@ class Backend:
         self, connection: BackendConnection, head: bytes, call: Call, timeout: Timeout, deadline: float
     ) -> CallStream:
         parser = ResponseParser(call.method, self._head_cache, call.on_interim)
-        stream = CallStream(connection, parser, timeout=timeout, deadline=deadline, release=self._pool.put)
+        release = _close if call.binds_connection else self._pool.put
+        stream = CallStream(connection, parser, timeout=timeout, deadline=deadline, release=release)
         stream.send(head, call)
         return stream
 
@@ -160,3 +161,8 @@ class Backend:
             self._tls = ssl.create_default_context()
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
+
+
+def _close(connection: BackendConnection, _idle_limit: float) -> None:
+    """In place of the pool's `put`: nobody else may have this connection."""
+    connection.abort()

@@ -33,7 +33,8 @@ class Call:
     them, already encoded by `encode_headers`, and are sent first. A `body` of unknown `length` is sent in chunks.
     `host` None is the target's own. `timeout_ms`, sent as X-Gateway-Timeout-Ms, is how long the gateway will wait; it
     is a duration since clocks differ. `source` is where the body comes from, if that may be slow.
-    `on_interim` receives interim responses; without it they are dropped.
+    `on_interim` receives interim responses; without it they are dropped. `binds_connection`: its credential may
+    authenticate the connection and all that is sent on it later, which then is for nobody else.
     """
 
     method: str
@@ -46,6 +47,7 @@ class Call:
     timeout_ms: int | None = None
     source: BodySource | None = None
     on_interim: InterimSink | None = None
+    binds_connection: bool = False
 
 
 @dataclass(frozen=True, slots=True)

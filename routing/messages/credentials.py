@@ -1,6 +1,10 @@
-"""The request fields by which backends are known to identify users of their own, whom the gateway does not know."""
+"""The request fields by which backends identify users of their own, whom the gateway does not know. Pure rules."""
 
+import re
+from functools import lru_cache
 from typing import Final
+
+from routing.http import Request
 
 _CREDENTIALS: Final = """
 x-auth x-auth-key x-auth-token x-auth-user x-auth-email x-auth-request-user x-auth-request-email
@@ -25,9 +29,52 @@ x-meili-api-key x-algolia-api-key dd-api-key dd-application-key x-honeycomb-team
 x-postmark-server-token x-subject-token x-storage-token x-auth-sudo sudo x-grafana-org-id x-webauth-user x-dss-token
 x-ovh-consumer x-ovh-signature x-bz-auth-token x-mbx-apikey x-kong-token x-consumer-id x-consumer-username
 x-credential-identifier x-authenticated-userid x-authenticated-user x-authenticated-scope
+x-jfrog-art-api openai-project x-rh-identity x-registry-auth jenkins-crumb
 """
 _NAMED: Final = frozenset(name.encode() for name in _CREDENTIALS.split())
 CREDENTIALS: Final = _NAMED | {name.replace(b"-", b"_") for name in _NAMED}
 """Fields by which backends are known to identify a user, a session or a tenant of their own. Some backends read
 underscores as hyphens.
 """
+
+_TELLING: Final = re.compile(
+    rb"(?:^|-)(?:"
+    rb"[a-z0-9]*(?:token|secret|passw(?:or)?d|passphrase|credential|jwt|apikey|accesskey|authkey|session|sessionid)s?|"
+    rb"auth|authn|authz|authori[sz]ation|authentication|authenticated|assertion|ticket|csrf|xsrf|oidc|saml|sso|"
+    rb"impersonated?|impersonation|sudo|runas|tenant|tenantid|organi[sz]ation|organi[sz]ationid"
+    rb")(?:-|$)|"
+    rb"(?:^|-)(?:user|account|org|workspace|company|customer|login|principal|identity|subject)"
+    rb"(?:-?(?:id|name|email|uuid|key|slug))?$|"
+    rb"-key$"
+)
+"""What the names of such fields have in common, whoever invented them: words between hyphens, or the last ones."""
+_HARMLESS: Final = re.compile(
+    rb"authorization|proxy-.*|x-api-key|sec-.*|access-control-.*|x-forwarded-.*|x-gateway-.*|"
+    rb"(?:x-)?(?:idempotency|cache|surrogate)-key"
+)
+"""Names that look like these, and are part of the key, end at the gateway, or identify nobody."""
+LONGEST_NAME: Final = 64
+"""Bytes of the longest name that is judged and remembered. Clients choose names; those of credentials are shorter."""
+_BINDING: Final = (b"ntlm", b"negotiate")
+"""Authentication schemes that some servers apply to the connection instead of the request (RFC 4559 section 6)."""
+
+
+def is_credential(name: bytes) -> bool:
+    """Whether a field of this name identifies a user, a session or a tenant that the gateway does not know: by the list
+    above, or by its name. Some backends read underscores as hyphens.
+    """
+    return name in CREDENTIALS or (len(name) <= LONGEST_NAME and _looks_like_one(name))
+
+
+@lru_cache(maxsize=4_096)
+def _looks_like_one(name: bytes) -> bool:
+    folded = name.replace(b"_", b"-")
+    return _TELLING.search(folded) is not None and _HARMLESS.fullmatch(folded) is None
+
+
+def binds_connection(request: Request) -> bool:
+    """Whether the request's Authorization may authenticate all further requests on its connection."""
+    if b"authorization" not in request.fields:
+        return False
+    values = [value for name, value in request.headers if name == b"authorization"]
+    return any(value.lower().lstrip().startswith(_BINDING) for value in values)

@@ -29,9 +29,18 @@ _OVERRIDE_FIELDS: Final = frozenset(
         b"x-http-method",
         b"x-http-method-override",
         b"x-method-override",
+        b"x-override-url",
+        b"x-original-uri",
+        b"x-original-host",
+        b"x-host",
+        b"x-host-override",
+        b"x-http-host-override",
+        b"x-scheme",
+        b"x-url-scheme",
+        b"front-end-https",
     }
 )
-"""Fields that make some backends use another path or method than was routed, authorized and cached."""
+"""Fields that make some backends use another path, method, host or scheme than was routed, authorized and cached."""
 _CERTIFICATE_FIELDS: Final = frozenset({b"client-cert", b"client-cert-chain"})
 """Fields that a backend may take for the certificate of a client whose TLS connection ended here (RFC 9440)."""
 _FRAMING: Final = frozenset({b"host", b"content-length", b"expect"}) | HOP_BY_HOP
@@ -67,6 +76,32 @@ _STRIPPED_FROM_INTERIM: Final = frozenset(
     }
 )
 """An interim response has no content, and does not change the client's state."""
+_FOR_ALL_RECIPIENTS: Final = frozenset(
+    {
+        b"age",
+        b"cache-control",
+        b"cache-group-invalidation",
+        b"cache-groups",
+        b"cache-tag",
+        b"cdn-cache-control",
+        b"content-encoding",
+        b"content-length",
+        b"content-location",
+        b"content-range",
+        b"content-type",
+        b"date",
+        b"etag",
+        b"expires",
+        b"last-modified",
+        b"location",
+        b"set-cookie",
+        b"surrogate-key",
+        b"vary",
+    }
+)
+"""Fields that a backend's `Connection` cannot end: they are for all recipients (RFC 9110 section 7.6.1), and say among
+other things whether a response may be stored.
+"""
 _CORS_PREFIX: Final = b"access-control-"
 _PROGRESSIVE_TYPES: Final = (b"text/event-stream", b"multipart/x-mixed-replace", b"application/x-ndjson")
 """The beginnings of media types whose reader waits for each part."""
@@ -101,7 +136,17 @@ def to_backend(
         pair if pair[0] != b"cookie" else (b"cookie", strip_cookies(pair[1], own_cookies)) for pair in forwarded
     ]
     forwarded += added
-    return [pair for pair in forwarded if pair != (b"cookie", b"")]
+    return _with_one_cookie_field([pair for pair in forwarded if pair != (b"cookie", b"")])
+
+
+def _with_one_cookie_field(headers: Headers) -> Headers:
+    """Several Cookie fields, as HTTP/2 allows, as one (RFC 9113 section 8.2.3): most backends read the first alone, or
+    join them with a comma.
+    """
+    cookies = [value for name, value in headers if name == b"cookie"]
+    if len(cookies) < 2:
+        return headers
+    return [*[pair for pair in headers if pair[0] != b"cookie"], (b"cookie", b"; ".join(cookies))]
 
 
 def origin_fields(request: Request) -> Headers:
@@ -173,7 +218,7 @@ def to_client(headers: Headers, target: str, public: PublicAddress, own_cookies:
     forwarded = [pair for pair in headers if pair[0] not in _STRIPPED_FROM_RESPONSE]
     if _CORS_PREFIX in b" ".join(fields):  # one search in all names is faster than one in each
         forwarded = [pair for pair in forwarded if not pair[0].startswith(_CORS_PREFIX) or pair[0] == EXPOSE_HEADERS]
-    if b"connection" in fields and (named := connection_options(headers)):
+    if b"connection" in fields and (named := connection_options(headers) - _FOR_ALL_RECIPIENTS):
         forwarded = [pair for pair in forwarded if pair[0] not in named]
     if b"set-cookie" in fields:
         forwarded = [pair for pair in forwarded if pair[0] != b"set-cookie" or _cookie(pair[1]) not in own_cookies]

@@ -21,6 +21,7 @@ from routing.errors import (
 from routing.exchange import CallRecord, Circuit, Exchange
 from routing.http import Headers, InterimSink
 from routing.messages import forwarding
+from routing.messages.credentials import binds_connection
 from routing.messages.outcome import OutcomeClass
 from routing.messages.request_body import Upload
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
@@ -275,7 +276,8 @@ def _call(exchange: Exchange, headers: Headers, encoded: bytes = b"") -> Call:
     match, request = exchange.match, exchange.request
     path = match.path + b"?" + request.query if request.query else match.path
     host = request.fields.get(b"host") if match.policy.preserve_host else None
-    return Call(request.method, path, headers, None, None, host, encoded)
+    is_bound = match.policy.forward_authorization and binds_connection(request)
+    return Call(request.method, path, headers, None, None, host, encoded, binds_connection=is_bound)
 
 
 def _give_back(probes: Iterable[Probe]) -> None:

@@ -7,7 +7,7 @@ from resilience.cache.content_key import MAX_CONTENT_BYTES
 from resilience.cache.messages import CACHE_CONDITIONS, CACHE_FIELDS, ORIGIN_CONDITIONS
 from resilience.cache.policy import CachePolicy
 from routing.http import IDEMPOTENCY_KEY, Request
-from routing.messages.credentials import CREDENTIALS
+from routing.messages.credentials import LONGEST_NAME, is_credential
 from routing.router.policy import RoutePolicy
 
 _CONTENT: Final = frozenset({b"content-length", b"transfer-encoding"})
@@ -17,9 +17,14 @@ CONTENT_SECONDS: Final = 10.0
 _LAST_EVENT_ID: Final = b"last-event-id"
 EVENT_STREAM: Final = b"text/event-stream"
 
-SPECIAL_FIELDS: Final = CACHE_FIELDS | _CONTENT | CREDENTIALS | {_LAST_EVENT_ID}
-"""A GET without any of these can be answered by a fresh response without further checks, unless it accepts an event
-stream.
+_SPECIAL_FIELDS: Final = CACHE_FIELDS | _CONTENT | {_LAST_EVENT_ID}
+_AMBIGUOUS: Final = frozenset(name.replace(b"-", b"_") for name in _SPECIAL_FIELDS if b"-" in name)
+"""What some backends read as one of these, as CGI does, and others do not read at all."""
+MAX_PLAIN_FIELDS: Final = 4_096
+"""Names that are remembered as plain. Clients choose names; those of further ones are judged each time."""
+PLAIN_FIELDS: Final[set[bytes]] = set()
+"""Names of request fields that have been judged. A GET with no other can be answered by a fresh response without
+further checks, unless it accepts an event stream: a hit costs one comparison of sets, whatever the rules are.
 """
 
 
@@ -33,6 +38,7 @@ BYPASS_RULES: Final = {
     "idempotency-key": "a request with an Idempotency-Key is a write, and bypasses the cache",
     "precondition": "a POST with a precondition bypasses the cache",
     "last-event-id": "a request that resumes an event stream bypasses the cache",
+    "ambiguous-field": "a field that some backends take for a condition or a directive bypasses the cache",
     "credential": "a request with a credential that cache.credentials does not name bypasses the cache",
     "event-stream": "a request for an event stream bypasses the cache",
 }
@@ -48,19 +54,28 @@ def bypass_detail(request: Request, policy: CachePolicy) -> str:
     - An event stream: it does not end, and a reconnection resumes it at an event of its own (HTML standard, section
       9.2.4).
     """
-    fields = request.fields
-    has_special = not SPECIAL_FIELDS.isdisjoint(fields)
-    return "content" if has_special and has_content(request) else detail_beside_content(request, policy)
+    return "content" if has_content(request) else detail_beside_content(request, policy)
+
+
+def has_plain_fields(fields: dict[bytes, bytes]) -> bool:
+    """Whether none of a request's fields affects more than the variant. Remembers those that do not."""
+    unknown = fields.keys() - PLAIN_FIELDS
+    if any(name in _SPECIAL_FIELDS or name in _AMBIGUOUS or is_credential(name) for name in unknown):
+        return False
+    if len(PLAIN_FIELDS) + len(unknown) <= MAX_PLAIN_FIELDS:
+        PLAIN_FIELDS.update([name for name in unknown if len(name) <= LONGEST_NAME])
+    return True
 
 
 def detail_beside_content(request: Request, policy: CachePolicy) -> str:
     """The same where content is no reason."""
     fields = request.fields
-    if not SPECIAL_FIELDS.isdisjoint(fields):
-        if _LAST_EVENT_ID in fields:
-            return "last-event-id"
-        if _has_unknown_credential(fields, policy):
-            return "credential"
+    if _LAST_EVENT_ID in fields:
+        return "last-event-id"
+    if not _AMBIGUOUS.isdisjoint(fields):
+        return "ambiguous-field"
+    if _has_unknown_credential(fields, policy):
+        return "credential"
     return "event-stream" if EVENT_STREAM in fields.get(b"accept", b"").lower() else ""
 
 
@@ -104,7 +119,7 @@ def has_content(request: Request) -> bool:
 
 
 def _has_unknown_credential(fields: dict[bytes, bytes], policy: CachePolicy) -> bool:
-    if policy.credentials == () or CREDENTIALS.isdisjoint(fields):
+    if policy.credentials == () or not (found := [*filter(is_credential, fields.keys() - PLAIN_FIELDS)]):
         return False
     known = {name.lower().encode() for name in (*(policy.credentials or ()), *policy.vary, *policy.key.headers)}
-    return any(name.replace(b"_", b"-") not in known for name in CREDENTIALS.intersection(fields))
+    return any(name.replace(b"_", b"-") not in known for name in found)

@@ -93,7 +93,8 @@ class CacheKeys:
 
     def _credentials(self, request: Request, policy: RoutePolicy, backend: _Backend) -> bytes:
         """A digest of the credentials that the backend gets, since its response may depend on them: cookies and
-        Authorization, unless all callers share it, and the fields and cookies that the configuration names.
+        Authorization, unless all callers share it, and the fields and cookies that the configuration names. A field
+        with underscores for hyphens counts, since some backends read it, and is another one, since others do not.
         """
         sent = request.fields
         if backend.read.isdisjoint(sent) and b"_" not in b"".join(sent):
@@ -104,7 +105,7 @@ class CacheKeys:
             named |= {b"cookie"}
         for name, value in self._forwarded(forwarding.end_to_end(request), backend.cookies):
             is_standard = name == b"cookie" or (policy.forward_authorization and name == b"authorization")
-            if name in named or (is_standard and not is_shared):
+            if name.replace(b"_", b"-") in named or (is_standard and not is_shared):
                 digest = digest or blake2b(digest_size=20, key=self._secret)
                 digest.update(b"%d:%s%d:%s" % (len(name), name, len(value), value))
         return digest.digest() if digest else b""
@@ -121,7 +122,7 @@ class CacheKeys:
         return blake2b(msgspec.json.encode(claims, order="sorted"), digest_size=20, key=self._secret).digest()
 
     def _forwarded(self, headers: Headers, cookies: frozenset[bytes] | None) -> Iterator[Header]:
-        """Names as most backends read them, and cookies without the gateway's own: only `cookies`, unless None."""
+        """Cookies without the gateway's own: only `cookies`, unless None."""
         for name, value in headers:
             if name == b"cookie":
                 kept = forwarding.strip_cookies(value, self._own_cookies)
@@ -129,7 +130,7 @@ class CacheKeys:
                 if kept:
                     yield name, kept
             else:
-                yield name.replace(b"_", b"-"), value
+                yield name, value
 
     def _backend(self, match: Match) -> _Backend:
         """Computed once for each service and policy of a table."""

@@ -16,7 +16,7 @@ from routing.http import Response
 from routing.messages import forwarding
 from routing.router.memoised_headers import HitHeaders
 from routing.steps.cache import cache_status
-from routing.steps.cache.bypass import EVENT_STREAM, SPECIAL_FIELDS, bypass_detail
+from routing.steps.cache.bypass import EVENT_STREAM, PLAIN_FIELDS, bypass_detail, has_plain_fields
 from routing.steps.cache.cache_key import CacheKeys, replayable
 from routing.steps.cache.coalescing import Coalescing
 from routing.steps.cache.responses import hit_headers, render
@@ -57,7 +57,8 @@ class CacheLookup:
         policy = match.policy.cache
         assert policy is not None  # noqa: S101 - else the step is one of the two below
         fields = request.fields
-        is_plain = SPECIAL_FIELDS.isdisjoint(fields) and EVENT_STREAM not in fields.get(b"accept", b"")
+        is_plain = fields.keys() <= PLAIN_FIELDS or has_plain_fields(fields)
+        is_plain = is_plain and EVENT_STREAM not in fields.get(b"accept", b"").lower()
         if not is_plain and (detail := bypass_detail(request, policy)):
             self.bypass(exchange, detail)
             return None

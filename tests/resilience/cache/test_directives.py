@@ -15,6 +15,8 @@ from resilience.cache.directives import MAX_DELTA_SECONDS, delta_seconds, parse,
         (b"Max-Age=60, PUBLIC", {b"max-age": b"60", b"public": None}),
         (b'max-age="60"', {b"max-age": b"60"}),  # RFC 9111 section 5.2: both forms
         (b'private="set-cookie, x", no-cache', {b"private": b"set-cookie, x", b"no-cache": None}),
+        (b'private=", X ,,y ,"', {b"private": b", X ,,y ,"}),
+        (b"no-cache=x", {b"no-cache": b"x"}),
         (b'ext="a \\"no-store\\" b",public', {b"ext": b'a "no-store" b', b"public": None}),
         (b" , ,public,, ", {b"public": None}),
         (b"max-age=60,max-age=60", {b"max-age": b"60"}),
@@ -43,10 +45,31 @@ def test_an_unterminated_quote_hides_no_directive() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (b"max-age=60;private", b"private"),
+        (b"max-age=60;No-Store;x", b"no-store"),
+        (b"max-age=60;no-cache=x", b"no-cache"),
+        (b"public;private", b"private"),
+        (b"private=1", b"private"),
+        (b'private="True"', b"private"),
+        (b'private=""', b"private"),
+        (b'private=" , "', b"private"),
+        (b'no-cache="x-a x-b"', b"no-cache"),
+        (b'private="set-cookie; x"', b"private"),
+        (b"no-cache=true", b"no-cache"),
+    ],
+)
+def test_a_prohibition_that_is_written_wrongly_holds_for_the_whole_response(line: bytes, name: bytes) -> None:
+    assert parse([line])[name] is None
+
+
+@pytest.mark.parametrize(
     ("line", "expected"),
     [
         (b"", None),
         (b"max-age=0", 0),
+        (b"max-age=60;public", 0),
         (b"max-age=60", 60),
         (b"max-age=007", 7),
         (b"max-age", 0),
@@ -78,6 +101,10 @@ def test_malformed_delta_seconds_are_zero_and_large_ones_are_capped(line: bytes,
         (b'ext="a, no-store", max-age=1', {b"ext": b"a, no-store", b"max-age": b"1"}),
         (b'private="x, y"', {b"private": b"x, y"}),
         (b"max-age=-1", {b"max-age": b"-1"}),
+        (b"private=?1", {b"private": None}),
+        (b"no-cache=1", {b"no-cache": None}),
+        (b"no-store, max-age=soon", {b"no-store": None, b"max-age": b"soon"}),  # it is well formed, and forbids storing
+        (b's-maxage="60", private', {b"s-maxage": b"60", b"private": None}),
         (b'max-age="60", s-maxage=5', None),  # the wrong type: Cache-Control applies, which may forbid storing
         (b"max-age=1.5", None),
         (b"max-age", None),

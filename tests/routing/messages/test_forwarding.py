@@ -29,7 +29,20 @@ def test_a_client_cannot_set_the_gateways_fields(name: bytes) -> None:
     assert name not in forwarded([(name, b"admin")])
 
 
-@pytest.mark.parametrize("name", [b"x-original-url", b"x-rewrite-url", b"x-http-method-override", b"x_method_override"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"x-original-url",
+        b"x-rewrite-url",
+        b"x-http-method-override",
+        b"x_method_override",
+        b"x-host",
+        b"x_original_host",
+        b"x-http-host-override",
+        b"x-url-scheme",
+        b"front-end-https",
+    ],
+)
 def test_a_client_cannot_override_the_path_or_method_that_was_authorized(name: bytes) -> None:
     assert name not in forwarded([(name, b"/admin")])
 
@@ -84,3 +97,20 @@ def test_a_backend_cannot_set_the_gateways_cookies_or_cors_fields() -> None:
         (b"set-cookie", b"theme=dark"),
         (b"set-cookie", b"lang=en"),
     ]
+
+
+def test_several_cookie_fields_become_one() -> None:
+    sent = [(b"cookie", b"a=1"), (b"accept", b"*/*"), (b"cookie", b"gateway_session=s"), (b"cookie", b"b=2; c=3")]
+    assert forwarded(sent)[b"cookie"] == b"a=1; b=2; c=3"  # RFC 9113 section 8.2.3
+
+
+def test_connection_does_not_end_what_is_for_all_recipients() -> None:
+    headers = [
+        (b"connection", b"cache-control, Vary, set-cookie, x-hop"),
+        (b"cache-control", b"private"),
+        (b"vary", b"x-lang"),
+        (b"set-cookie", b"a=1"),
+        (b"x-hop", b"1"),
+    ]
+    kept = to_client(headers, "http://127.0.0.1", PublicAddress(b""), OWN)
+    assert [name for name, _ in kept] == [b"cache-control", b"vary", b"set-cookie"]  # RFC 9110 section 7.6.1
