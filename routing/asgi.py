@@ -7,7 +7,7 @@ from http import HTTPStatus
 from math import inf
 from typing import Any, Final
 
-from routing.http import ClientGone, Request, Response, client_timeout
+from routing.http import ClientGone, Request, Response, client_timeout, may_have_content
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -32,7 +32,9 @@ def serve_asgi(
     A disconnect of the client cancels the handler.
     """
     request, client = _request(scope), _ClientStream(receive)
-    if b"transfer-encoding" in request.fields or request.fields.get(b"content-length", b"0") != b"0":
+    fields = request.fields
+    length, coding = fields.get(b"content-length"), fields.get(b"transfer-encoding")
+    if may_have_content(request.method, request.version, length, coding):
         request.body = client.body()
     response = handler(request)
     if response is None:

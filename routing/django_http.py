@@ -9,7 +9,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from routing import runtime
-from routing.http import ClientGone, Headers, Request, Response, Stream, client_timeout
+from routing.http import ClientGone, Headers, Request, Response, Stream, client_timeout, may_have_content
 from routing.messages.proxies import Origin, hosts_of, with_host
 
 CHUNK_BYTES: Final = 64 * 1024
@@ -22,7 +22,10 @@ _BLANK_IF_ABSENT: Final = frozenset({b"content-length", b"content-type"})
 
 def to_gateway_request(request: HttpRequest) -> Request:
     """The same request for the gateway. Django may have read the body already; it is passed on in chunks."""
-    has_body = "Transfer-Encoding" in request.headers or request.headers.get("Content-Length", "0") not in ("", "0")
+    # WSGI does not say reliably. With 1.0 a missing Host is accepted: checking it is the server's task.
+    version = request.scope.get("http_version", "1.1") if isinstance(request, ASGIRequest) else "1.0"
+    length, coding = request.headers.get("Content-Length"), request.headers.get("Transfer-Encoding")
+    has_body = may_have_content(_method(request), version, length, coding)
     path, _, query = _target(request).partition(b"?")
     converted = Request(
         method=_method(request),
@@ -31,8 +34,7 @@ def to_gateway_request(request: HttpRequest) -> Request:
         headers=fields(request),
         client=request.META.get("REMOTE_ADDR", ""),
         scheme=request.scheme or "http",
-        # WSGI does not say reliably. With 1.0 a missing Host is accepted: checking it is the server's task.
-        version=request.scope.get("http_version", "1.1") if isinstance(request, ASGIRequest) else "1.0",
+        version=version,
         body=_chunks(request) if has_body else None,
     )
     converted.via_proxy = VIA_PROXY in request.META

@@ -46,6 +46,9 @@ HOP_BY_HOP: Final = frozenset(
 _NO_FIELD: Final = frozenset({b"keep-alive", b"close"})
 """The most common values of `Connection`, which list no field that would be forwarded."""
 
+_FRAMED_BY_FIELDS: Final = frozenset({"1.0", "1.1"})
+"""Versions of HTTP in which header fields say whether there is content."""
+_WITH_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Safe methods (RFC 9110 section 9.2.1)."""
 IDEMPOTENT: Final = SAFE | {"PUT", "DELETE"}
@@ -124,6 +127,17 @@ class Response:
     headers: Headers = field(default_factory=list)
     body: bytes | Stream = b""
     framed: bool = False
+
+
+def may_have_content(method: str, version: str, length: str | bytes | None, coding: str | bytes | None) -> bool:
+    """Whether a request may have content, by its fields (RFC 9112 section 6.3). In HTTP/2 and later its end needs no
+    field (RFC 9113 section 8.1): without a Content-Length, a request may have some if its method usually does.
+    """
+    if coding is not None:
+        return True
+    if length is not None:
+        return length not in (b"", b"0", "", "0")
+    return version not in _FRAMED_BY_FIELDS and method in _WITH_CONTENT
 
 
 def client_timeout(body: Stream) -> float:

@@ -49,7 +49,7 @@ _TELLING: Final = re.compile(
 )
 """What the names of such fields have in common, whoever invented them: words between hyphens, or the last ones."""
 _HARMLESS: Final = re.compile(
-    rb"authorization|proxy-.*|x-api-key|sec-.*|access-control-.*|x-forwarded-.*|x-gateway-.*|"
+    rb"authorization|proxy-authorization|x-api-key|sec-.*|access-control-.*|x-forwarded-.*|x-gateway-.*|"
     rb"(?:x-)?(?:idempotency|cache|surrogate)-key"
 )
 """Names that look like these, and are part of the key, end at the gateway, or identify nobody."""

@@ -40,14 +40,16 @@ class ServerConnection:
     def body(self) -> bytes:
         return b"".join(message.get("body", b"") for message in self.sent)
 
-    async def serve(self, handler: asgi.RequestHandler, *fields: tuple[bytes, bytes]) -> None:
+    async def serve(
+        self, handler: asgi.RequestHandler, *fields: tuple[bytes, bytes], method: str = "POST", version: str = "1.1"
+    ) -> None:
         scope = {
             "type": "http",
-            "method": "POST",
+            "method": method,
             "path": "/",
             "query_string": b"",
             "headers": [*fields],
-            "http_version": "1.1",
+            "http_version": version,
         }
         await asyncio.wait_for(asgi.serve_asgi(handler, unused, scope, self.receive, self.send), 5)
 
@@ -128,3 +130,27 @@ async def test_a_disconnect_within_the_body_ends_its_reader() -> None:
     await connection.serve(handler, (b"transfer-encoding", b"chunked"))
     with pytest.raises(ClientGone):
         reading[0].result()
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "fields", "has_content"),
+    [
+        ("POST", "2", [], True),  # RFC 9113 section 8.1: no field is needed
+        ("PUT", "3", [], True),
+        ("DELETE", "2", [], False),
+        ("POST", "2", [(b"content-length", b"0")], False),
+        ("GET", "2", [], False),
+        ("GET", "2", [(b"content-length", b"1")], True),
+        ("POST", "1.1", [], False),
+        ("POST", "1.1", [(b"transfer-encoding", b"chunked")], True),
+    ],
+)
+async def test_a_request_over_http2_may_have_content_of_unknown_length(
+    method: str, version: str, fields: list[tuple[bytes, bytes]], has_content: bool
+) -> None:
+    def handler(request: Request) -> Response:
+        return Response(200, [], str(request.body is not None).encode())
+
+    connection = ServerConnection(piece(b"a", more=False))
+    await connection.serve(handler, *fields, method=method, version=version)
+    assert connection.body.decode() == str(has_content)
