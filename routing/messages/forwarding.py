@@ -43,8 +43,10 @@ _OVERRIDE_FIELDS: Final = frozenset(
 """Fields that make some backends use another path, method, host or scheme than was routed, authorized and cached."""
 _CERTIFICATE_FIELDS: Final = frozenset({b"client-cert", b"client-cert-chain"})
 """Fields that a backend may take for the certificate of a client whose TLS connection ended here (RFC 9440)."""
+_PROXY: Final = frozenset({b"proxy"})
+"""No field of HTTP. As the variable HTTP_PROXY of CGI, it would redirect the backend's own calls (CVE-2016-5385)."""
 _FRAMING: Final = frozenset({b"host", b"content-length", b"expect"}) | HOP_BY_HOP
-_STRIPPED: Final = _FRAMING | _GATEWAY_FIELDS | _OVERRIDE_FIELDS | _CERTIFICATE_FIELDS | {b"x-api-key"}
+_STRIPPED: Final = _FRAMING | _GATEWAY_FIELDS | _OVERRIDE_FIELDS | _CERTIFICATE_FIELDS | _PROXY | {b"x-api-key"}
 _TRACE_FIELDS: Final = frozenset({b"traceparent", b"tracestate"})
 _REWRITTEN: Final[dict[bytes, Callable[[bytes, str, PublicAddress], bytes]]] = {
     b"location": references.rewrite_reference,

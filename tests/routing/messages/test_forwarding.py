@@ -41,6 +41,7 @@ def test_a_client_cannot_set_the_gateways_fields(name: bytes) -> None:
         b"x-http-host-override",
         b"x-url-scheme",
         b"front-end-https",
+        b"proxy",
     ],
 )
 def test_a_client_cannot_override_the_path_or_method_that_was_authorized(name: bytes) -> None:
