@@ -22,7 +22,7 @@ from routing.errors import BackendLimited, Forbidden
 from routing.exchange import Exchange
 from routing.http import Request
 from routing.messages import forwarding
-from routing.messages.credentials import CREDENTIALS
+from routing.messages.credentials import CREDENTIALS, is_credential
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.router.policy import RoutePolicy
 from routing.router.table import Match
@@ -161,7 +161,7 @@ class BackendLimits:
             return policy.forward_authorization
         if name == b"cookie":
             return bool(forwarding.strip_cookies(value, self._own_cookies))
-        return name in CREDENTIALS
+        return is_credential(name)
 
 
 def local_limits(clock: Callable[[], float], own_cookies: frozenset[bytes], emit: EventSink) -> BackendLimits:

@@ -58,6 +58,14 @@ async def test_the_same_calls_of_others_are_not_held(world: World) -> None:
     assert len(origin.requests) == 4
 
 
+@pytest.mark.parametrize("name", ["X-Auth-Token", "X-Acme-Token"])
+async def test_nor_are_those_of_another_user_of_the_backends(world: World, name: str) -> None:
+    origin = await serve(world, limited(retry_after="30"), answer(OK), **OFF)
+    assert await statuses(world, 2, headers=[(name, "ann")]) == [429, 429]
+    assert await statuses(world, 1, headers=[(name, "bob")]) == [200]
+    assert len(origin.requests) == 2
+
+
 async def test_a_credential_of_the_service_is_limited_for_all_callers(world: World) -> None:
     headers = {"Authorization": "Bearer env:GATEWAY_SECRET_SLACK"}
     origin = await serve(world, limited(retry_after="30"), answer(OK), headers=headers, outcome=LIMITED, **OFF)
