@@ -124,9 +124,9 @@ def to_backend(
     A client's trace is continued with its `traceparent`. If the call is `traced`, that field is left out, since another
     is added with the gateway's own span. `replaced` is a field that is added later with a credential of the gateway's.
     """
-    stripped = _STRIPPED | connection_options(headers) | {name for name, _ in added}
+    stripped = _STRIPPED | _ended(headers) | {name.replace(b"_", b"-") for name, _ in added}
     if replaced is not None:
-        stripped |= {replaced}
+        stripped |= {replaced.replace(b"_", b"-")}
     if not keep_credential:
         stripped |= {b"authorization"}
     if not continues_trace(headers):
@@ -168,9 +168,14 @@ def port_field(request: Request) -> Header:
 
 def end_to_end(request: Request) -> Headers:
     """The request's fields without those that `Connection` lists, which end here (RFC 9110 section 7.6.1)."""
-    if b"connection" not in request.fields or not (ended := connection_options(request.headers)):
+    if b"connection" not in request.fields or not (ended := _ended(request.headers)):
         return request.headers
-    return [pair for pair in request.headers if pair[0] not in ended]
+    return [pair for pair in request.headers if pair[0].replace(b"_", b"-") not in ended]
+
+
+def _ended(headers: Headers) -> frozenset[bytes]:
+    """What `Connection` lists, with hyphens for underscores: both spellings end here, as some backends read both."""
+    return frozenset([name.replace(b"_", b"-") for name in connection_options(headers)])
 
 
 def continues_trace(headers: Headers) -> bool:

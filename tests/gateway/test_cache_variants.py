@@ -1,5 +1,7 @@
 """What selects a response besides its key: fields that backends read in other ways, forget to name, or misspell."""
 
+import random
+
 import pytest
 
 from resilience.cache.policy import CachePolicy, KeyPolicy, Scope
@@ -232,3 +234,45 @@ def test_names_that_clients_invent_are_remembered_within_limits(monkeypatch: pyt
         assert bypass.has_plain_fields({b"x-%d" % number: b""})
     assert len(known) == bypass.MAX_PLAIN_FIELDS
     assert not bypass.has_plain_fields({b"x-acme-token": b""})
+
+
+FIELDS = {
+    "X-Lang": ["1", "2"],
+    "x_lang": ["1", "2"],
+    "Accept-Language": ["de", "en"],
+    "accept_language": ["de", "en"],
+    "Accept-Encoding": ["gzip", "br"],
+    "Cookie": ["a=1", "b=2", "a=1; sessionid=staff"],
+    "X-Team": ["1", "2"],
+    "x_team": ["1", "2"],
+    "Range": ["bytes=0-3", "items=0-1", "0-9"],
+    "Connection": ["x-lang", "close, x-team", "cookie", "accept-language, accept-encoding"],
+    "X-Acme-Token": ["ann", "bob"],
+    "If_None_Match": ['"a"'],
+}
+OF_ONE_REQUEST = {b"x-request-id", b"traceparent", b"x-gateway-timeout-ms", b"cache-control", b"host"}
+
+
+async def test_a_hit_is_what_the_backend_would_say_to_this_very_request(cache_world: World) -> None:
+    """The backend says all that it was sent, and what it varies by."""
+
+    async def say(peer: Peer) -> None:
+        body = repr(sorted(field for field in peer.request.fields if field[0] not in OF_ONE_REQUEST)).encode()
+        vary = b"Vary: X-Lang, Accept-Language, Accept-Encoding, Cookie, Range\r\n"
+        await peer.send(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n%b" % vary)
+        await peer.send(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    cache = CachePolicy(scope=Scope.SHARED, key=KeyPolicy(headers=("X-Team",)), cookies=("a", "b"))
+    policy = RoutePolicy(auth=Auth.NONE, timeout=QUICK, cache=cache)
+    await cache_world.serve(say, policy=policy, hosts=("a.test",))
+    pick, hits = random.Random(15), 0
+    for _ in range(400):
+        cache_world.clock.advance(0.1)
+        fields = [(name, pick.choice(FIELDS[name])) for name in pick.sample([*FIELDS], pick.choice([0, 1, 1, 2, 3]))]
+        host, path = pick.choice([("gateway.test", PATH + "/a"), ("gateway.test:80", PATH + "/a"), ("a.test", "/a")])
+        response = await cache_world.request("GET", path, fields, host=host, key="")
+        if response.get("x-cache") == "HIT" and response.status == 200:
+            hits += 1
+            fresh = [*fields, ("Cache-Control", "no-store")]
+            assert response.body == (await cache_world.request("GET", path, fresh, host=host, key="")).body, fields
+    assert hits > 50

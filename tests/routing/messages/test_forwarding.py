@@ -105,6 +105,17 @@ def test_several_cookie_fields_become_one() -> None:
     assert forwarded(sent)[b"cookie"] == b"a=1; b=2; c=3"  # RFC 9113 section 8.2.3
 
 
+@pytest.mark.parametrize("listed", [b"x-lang", b"x_lang"])
+def test_connection_ends_a_field_in_every_spelling(listed: bytes) -> None:
+    assert forwarded([(b"connection", listed), (b"x-lang", b"1"), (b"x_lang", b"2")]) == {}
+
+
+@pytest.mark.parametrize("name", [b"x-secret", b"x_secret"])
+def test_a_client_cannot_set_a_configured_field_in_any_spelling(name: bytes) -> None:
+    for sent in (b"x-secret", b"x_secret"):
+        assert forwarded([(sent, b"forged")], added=[(name, b"ours")]) == {name: b"ours"}
+
+
 def test_connection_does_not_end_what_is_for_all_recipients() -> None:
     headers = [
         (b"connection", b"cache-control, Vary, set-cookie, x-hop"),
