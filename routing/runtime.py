@@ -1,7 +1,6 @@
 """Where this process's gateway runs: on the server's event loop, or, under any other host, on a thread of its own."""
 
 import asyncio
-import atexit
 import contextlib
 import os
 import threading
@@ -220,13 +219,20 @@ class Runtime:
         except BaseException:
             loop.call_soon_threadsafe(loop.stop)
             raise
-        atexit.register(self._stop_thread, loop)
+        _before_exit(self._stop_thread, loop)
 
     def _stop_thread(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close what the thread's gateway has open, so that the last second's counts are not lost."""
-        if self._loop is loop and loop.is_running():
+        if self._loop is loop and self._process == os.getpid() and loop.is_running():
             with contextlib.suppress(Exception):
                 asyncio.run_coroutine_threadsafe(self.stop(), loop).result(EXIT_SECONDS)
+
+
+def _before_exit(function: Callable[..., object], *arguments: object) -> None:
+    """Call `function` when the main thread ends. `atexit` would be too late: its functions run when thread pools, in
+    which the last counts are written to the database, accept nothing more.
+    """
+    threading._register_atexit(function, *arguments)  # type: ignore[attr-defined]
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

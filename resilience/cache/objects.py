@@ -5,6 +5,7 @@ reaches every worker's memory, and a value that is being computed meanwhile is n
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -85,9 +86,9 @@ class ObjectCache:
     async def set(self, name: str, value: Any, ttl: float = TTL, tags: Iterable[str] = ()) -> bool:
         """Replace the value. False if the store is unavailable, or the value was replaced or invalidated meanwhile.
 
-        Raises TypeError for what JSON cannot hold.
+        Raises TypeError or ValueError for what JSON cannot hold.
         """
-        body = msgspec.json.encode(value)
+        body = _encode(value)
         self._detach(name)
         try:
             _, seq = await self._store.invalidate(self.service, _own_tag(name))
@@ -141,8 +142,11 @@ class ObjectCache:
                 return Held(msgspec.json.decode(body))
 
     async def fulfil(self, computation: Computation, value: Any, ttl: float = TTL, tags: Iterable[str] = ()) -> Any:
-        """Store the value, give it to those who wait, and return it as JSON gives it back."""
-        body = msgspec.json.encode(value)
+        """Store the value, give it to those who wait, and return it as JSON gives it back.
+
+        Raises TypeError or ValueError for what JSON cannot hold.
+        """
+        body = _encode(value)
         stored = await self._put(computation.name, body, ttl, tags, computation.seq)
         self._settle(computation, body, FlightEnd.STORED if stored else FlightEnd.ABANDONED)
         return msgspec.json.decode(body)
@@ -247,6 +251,13 @@ class ObjectCaches:
         if known is None:
             known = self._known[service] = self._make(service)
         return known
+
+
+def _encode(value: Any) -> bytes:
+    body = msgspec.json.encode(value)
+    if b"null" in body:  # what msgspec also makes of numbers that are not finite
+        json.dumps(msgspec.to_builtins(value), allow_nan=False)
+    return body
 
 
 def _value_key(service: str, name: str) -> str:

@@ -1,6 +1,7 @@
 """CacheService: the cache for Python code, synchronous and asynchronous."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
@@ -30,7 +31,8 @@ class CacheService:
     """The cache for synchronous and, as the methods that begin with `a`, asynchronous code. One that is bound to a
     service shares that service's tags; see `for_service`.
 
-    Names and tags are strings, values what JSON can hold, `ttl` seconds.
+    Names and tags are strings, values what JSON can hold, `ttl` seconds. Anything else raises TypeError or ValueError,
+    and changes nothing.
     """
 
     def __init__(self, runner: Runner, service: str | None = None) -> None:
@@ -45,30 +47,33 @@ class CacheService:
         return CacheService(self._runner, service)
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self._runner.run(lambda objects: objects(self._service).get(name, default))
+        return self._runner.run(lambda objects: objects(self._service).get(_name(name), default))
 
     async def aget(self, name: str, default: Any = None) -> Any:
-        return await self._runner.arun(lambda objects: objects(self._service).get(name, default))
+        return await self._runner.arun(lambda objects: objects(self._service).get(_name(name), default))
 
     def set(self, name: str, value: Any, ttl: float = TTL, tags: Iterable[str] = ()) -> bool:
         """False if the store is unavailable, or the value was replaced or invalidated meanwhile."""
+        name, ttl, tags = _name(name), _ttl(ttl), _tags(tags)
         return self._runner.run(lambda objects: objects(self._service).set(name, value, ttl, tags))
 
     async def aset(self, name: str, value: Any, ttl: float = TTL, tags: Iterable[str] = ()) -> bool:
+        name, ttl, tags = _name(name), _ttl(ttl), _tags(tags)
         return await self._runner.arun(lambda objects: objects(self._service).set(name, value, ttl, tags))
 
     def delete(self, name: str) -> bool:
         """Whether there was a value. Raises StoreUnavailable."""
-        return self._runner.run(lambda objects: objects(self._service).delete(name))
+        return self._runner.run(lambda objects: objects(self._service).delete(_name(name)))
 
     async def adelete(self, name: str) -> bool:
-        return await self._runner.arun(lambda objects: objects(self._service).delete(name))
+        return await self._runner.arun(lambda objects: objects(self._service).delete(_name(name)))
 
     def get_or_set(self, name: str, compute: Callable[[], T], ttl: float = TTL, tags: Iterable[str] = ()) -> T:
         """The value, computed if there is none: once in the cluster, however many callers ask for it at a time.
 
         `compute` runs in the caller's thread, with its database connection and transaction.
         """
+        name, ttl, tags = _name(name), _ttl(ttl), _tags(tags)
         found = self._runner.run(lambda objects: objects(self._service).claim(name))
         if isinstance(found, Held):
             held: T = found.value
@@ -85,6 +90,7 @@ class CacheService:
         self, name: str, compute: Callable[[], Awaitable[T]], ttl: float = TTL, tags: Iterable[str] = ()
     ) -> T:
         """The same; `compute` is awaited on the caller's event loop."""
+        name, ttl, tags = _name(name), _ttl(ttl), _tags(tags)
         found = await self._runner.arun(lambda objects: objects(self._service).claim(name))
         if isinstance(found, Held):
             held: T = found.value
@@ -122,8 +128,33 @@ class CacheService:
         return await self._runner.arun(lambda objects: objects(self._service).stats())
 
     async def _invalidate(self, objects: Objects, tag: str) -> int:
+        (tag,) = _tags([tag])
         names = [self._bound] if self._bound else [SERVICE, *self._runner.services()]
         return sum([await objects(name).invalidate_tag(tag) for name in names])
+
+
+def _name(name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a value must be a string, not {type(name).__name__}")
+    return name
+
+
+def _ttl(ttl: float) -> float:
+    if not isinstance(ttl, int | float):
+        raise TypeError(f"ttl must be a number of seconds, not {type(ttl).__name__}")
+    if not math.isfinite(ttl):
+        raise ValueError(f"ttl must be a finite number of seconds, not {ttl}")
+    return ttl
+
+
+def _tags(tags: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(tags, str):
+        raise TypeError(f"tags must be a list of strings, not a string: [{tags!r}]")
+    tags = tuple(tags)
+    for tag in tags:
+        if not isinstance(tag, str):
+            raise TypeError(f"a tag must be a string, not {type(tag).__name__}")
+    return tags
 
 
 def _abandoning(service: str, computation: Computation, error: BaseException) -> Work[None]:

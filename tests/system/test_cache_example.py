@@ -1,5 +1,6 @@
 """The example of CacheService in docs/caching.md, installed as an app and run in two workers, a command and WSGI."""
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -92,6 +93,23 @@ def test_look_ups_of_values_are_counted(deployment: Deployment) -> None:
     counted = deployment.one.get("/metrics/cache", key).json()["byService"]["app"]
     assert counted["hits"] >= 2
     assert counted["entries"] >= 1
+
+
+def test_a_command_saves_what_it_has_counted_when_it_ends(seed: Seed) -> None:
+    """Without a Redis nobody else would."""
+    with contextlib.closing(Server(seed=seed.database)) as own:
+        for number in range(2):
+            code = f"from routing.cache import cache; cache.get_or_set('a{number}', lambda: 1)"
+            command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", code]
+            done = subprocess.run(
+                command, cwd=ROOT, env=own.environment, capture_output=True, text=True, check=True, timeout=60
+            )
+            assert done.stderr == ""
+        read = (
+            "from metrics.models import Aggregate as A; print(A.objects.get(resolution='total', service='app').counts)"
+        )
+        counts = own.manage("shell", "--no-imports", "-c", read)
+        assert "'cache|MISS': 2" in counts, counts
 
 
 def test_the_documentation_shows_the_example_as_it_is() -> None:

@@ -258,6 +258,41 @@ async def service(cache: ObjectCache, store: NearStore, clock: Clock) -> CacheSe
     return CacheService(LoopRunner({SERVICE: cache, "crm": ObjectCache(store, clock, "crm")}))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        (("name", 1, None), TypeError, "ttl must be a number of seconds, not NoneType"),
+        (("name", 1, "60"), TypeError, "ttl must be a number of seconds, not str"),
+        (("name", 1, float("nan")), ValueError, "ttl must be a finite number of seconds, not nan"),
+        (("name", 1, 60, "slack:channels"), TypeError, "tags must be a list of strings, not a string"),
+        (("name", 1, 60, [7]), TypeError, "a tag must be a string, not int"),
+        ((7, 1), TypeError, "the name of a value must be a string, not int"),
+        (("name", {"a": [1.0, float("inf")]}), ValueError, "not JSON compliant"),
+        (("name", object()), TypeError, "unsupported"),
+    ],
+)
+async def test_what_cannot_be_stored_is_an_error_and_changes_nothing(
+    service: CacheService, arguments: tuple[Any, ...], error: type[Exception], text: str
+) -> None:
+    await service.aset("name", "before")
+    with pytest.raises(error, match=text):
+        await service.aset(*arguments)
+    with pytest.raises(error, match=text):
+        await asyncio.to_thread(service.set, *arguments)
+    assert await service.aget("name") == "before"
+
+
+async def test_arguments_are_checked_before_anything_is_computed(service: CacheService) -> None:
+    computing = Computing()
+    with pytest.raises(TypeError, match="tags must be a list"):
+        await service.aget_or_set("name", computing, tags="slack:channels")
+    with pytest.raises(TypeError, match="ttl must be a number"):
+        await asyncio.to_thread(service.get_or_set, "name", lambda: 1 / 0, ttl="60")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a tag must be a string"):
+        await service.ainvalidate_tag(None)  # type: ignore[arg-type]
+    assert computing.calls == 0
+
+
 class TestFromAThread:
     async def test_it_does_the_same_from_a_thread(self, service: CacheService) -> None:
         def work() -> None:
