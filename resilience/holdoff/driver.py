@@ -8,18 +8,20 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 from resilience.holdoff import rules
 from resilience.holdoff.policy import HoldOffPolicy
-from resilience.holdoff.rules import HoldOff
+from resilience.holdoff.rules import HoldOff, Swap
 from resilience.holdoff.store import FailOpen, Store
 from resilience.partition import Partition
 from resilience.task_set import TaskSet
 
 Clock = Callable[[], float]
 OnChange = Callable[[Partition, HoldOff | None], None]
+Change = tuple[Partition, HoldOff | None]
 Rule = Callable[[HoldOff | None, float], HoldOff | None]
 
 MAX_PER_SERVICE: Final = 1_000
@@ -66,7 +68,8 @@ class HoldOffs:
         self._worker = secrets.token_hex(8)
         self._probes = 0
         self._tasks = TaskSet()
-        self.store.listen(self._apply)
+        self._told: dict[int, list[Change]] = {}
+        self.store.listen(self._on_message)
 
     def of(self, service: str) -> Mapping[Partition, HoldOff]:
         """The hold-offs of a service: the same mapping each time, which is empty while there are none."""
@@ -136,9 +139,12 @@ class HoldOffs:
         """Load what is shared, if it has changed, and drop what has lapsed. Called every second, since messages may be
         lost.
         """
-        loaded = await self.store.load()
+        with self._listening() as told:
+            loaded = await self.store.load()
         if loaded is not None:
             self._replace(loaded)
+            for change in told:
+                self._apply(*change)
         now = self.clock()
         lapsed = [each for found in self._by_service.values() for each, item in found.items() if item.has_lapsed(now)]
         for partition in lapsed:
@@ -180,15 +186,41 @@ class HoldOffs:
 
     async def _update(self, partition: Partition, rule: Rule) -> HoldOff | None:
         """Apply `rule` to the shared hold-off; again whenever another worker has changed it meanwhile."""
+        before = self.of(partition.service).get(partition)
         while True:
-            before = self.of(partition.service).get(partition)
             after = rule(before, self.clock())
             if after == before:
                 return after
-            if await self.store.swap(partition, before, after):
-                self._apply(partition, after)
+            made, stored = await self._swap(partition, before, after)
+            if made:
                 self._notify(partition, before, after)
                 return after
+            before = stored
+
+    async def _swap(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> Swap:
+        """Swap, and keep what is stored then, unless a message has told of it already: what is kept is as late."""
+        with self._listening() as told:
+            swap = await self.store.swap(partition, before, after)
+        if (partition, swap.stored) not in told:
+            self._apply(partition, swap.stored)
+        return swap
+
+    @contextmanager
+    def _listening(self) -> Iterator[list[Change]]:
+        """What messages tell while the store is asked. They come over another connection than its replies: a reply may
+        be older than a message that came before it.
+        """
+        told: list[Change] = []
+        self._told[id(told)] = told
+        try:
+            yield told
+        finally:
+            del self._told[id(told)]
+
+    def _on_message(self, partition: Partition, item: HoldOff | None) -> None:
+        for told in self._told.values():
+            told.append((partition, item))
+        self._apply(partition, item)
 
     def _notify(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> None:
         is_lease = before is not None and after is not None and before.until == after.until

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from resilience.holdoff.rules import HoldOff
+from resilience.holdoff.rules import HoldOff, Swap
 from resilience.partition import Partition
 
 
@@ -14,13 +14,13 @@ class MemoryStore:
     async def load(self) -> dict[Partition, HoldOff]:
         return dict(self._stored)
 
-    async def swap(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> bool:
-        swapped = self._stored.get(partition) == before
-        if swapped:
-            self.put(partition, after)
+    async def swap(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> Swap:
+        if self._stored.get(partition) != before:
+            return Swap(False, self._stored.get(partition))
+        self.put(partition, after)
         for listener in self._listeners:
-            listener(partition, self._stored.get(partition))
-        return swapped
+            listener(partition, after)
+        return Swap(True, after)
 
     def listen(self, listener: Callable[[Partition, HoldOff | None], None]) -> None:
         self._listeners.append(listener)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from resilience.holdoff.rules import HoldOff
+from resilience.holdoff.rules import HoldOff, Swap
 from resilience.partition import Partition
 from resilience.redis import RedisLink, Script
 
@@ -44,7 +44,6 @@ class RedisStore:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
         self._version: bytes | None = None
-        self._listeners: list[Callable[[Partition, HoldOff | None], None]] = []
 
     async def load(self) -> Mapping[Partition, HoldOff] | None:
         key = self._link.key(KEY)
@@ -56,7 +55,7 @@ class RedisStore:
         found = {_decoded(_partition, field): _decoded(_hold_off, value) for field, value in stored.items()}
         return {partition: item for partition, item in found.items() if partition is not None and item is not None}
 
-    async def swap(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> bool:
+    async def swap(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> Swap:
         field, value = _encode(partition), b"" if after is None else _encode(after)
         expected = b"" if before is None else _encode(before)
         while True:
@@ -66,20 +65,14 @@ class RedisStore:
             )
             stored: bytes | None = await self._link.run(_SWAP, [self._link.key(KEY)], args)
             if stored is None:
-                return True
+                return Swap(True, after)
             current = _decoded(_hold_off, stored) if stored else None
             if current != before or stored == expected:
-                self._notify(partition, current)
-                return False
+                return Swap(False, current)
             expected = stored  # equal, but encoded by another version, or malformed
 
     def listen(self, listener: Callable[[Partition, HoldOff | None], None]) -> None:
-        self._listeners.append(listener)
         self._link.feed.listen(CHANNEL, lambda message: listener(*_message.decode(message)))
-
-    def _notify(self, partition: Partition, current: HoldOff | None) -> None:
-        for listener in self._listeners:
-            listener(partition, current)
 
 
 def _decoded(decoder: Any, value: bytes) -> Any:

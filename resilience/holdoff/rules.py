@@ -4,7 +4,7 @@ A hold-off refuses all calls of its partition until it ends. Then one call in th
 refused until it has returned. A limited probe begins the next hold-off, any other response lifts it.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -36,6 +36,13 @@ class HoldOff(msgspec.Struct, frozen=True):
 
     def has_lapsed(self, now: float) -> bool:
         return now >= self.until + KEPT_SECONDS
+
+
+class Swap(NamedTuple):
+    """Whether a hold-off was replaced, and the one that is stored now."""
+
+    made: bool
+    stored: HoldOff | None
 
 
 def limited(current: HoldOff | None, policy: HoldOffPolicy, wait: float | None, now: float, spread: float) -> HoldOff:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from resilience.holdoff.memory import MemoryStore
-from resilience.holdoff.rules import HoldOff
+from resilience.holdoff.rules import HoldOff, Swap
 from resilience.outage import StoreUnavailable
 from resilience.partition import Partition
 
@@ -17,13 +17,13 @@ class Store(Protocol):
     async def load(self) -> Mapping[Partition, HoldOff] | None:
         """All hold-offs; None if they are as they were at the last call."""
 
-    async def swap(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> bool:
-        """Store `after` (None: nothing) and return True if `before` is stored; else call the listener with what is
-        stored, and return False.
-        """
+    async def swap(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> Swap:
+        """Store `after` (None: nothing) if `before` is stored."""
 
     def listen(self, listener: Listener) -> None:
-        """Call `listener` with each change, by any worker."""
+        """Call `listener` with each change, by any worker, in their order. It may come before the reply to a `swap` or
+        `load` that was processed earlier.
+        """
 
 
 class FailOpen:
@@ -38,7 +38,7 @@ class FailOpen:
         """The shared hold-offs, once those of this worker have been written to them."""
         try:
             for partition, own in (await self._local.load()).items():
-                if await self._shared.swap(partition, None, own):
+                if (await self._shared.swap(partition, None, own)).made:
                     self._local.put(partition, None)
             loaded = await self._shared.load()
         except StoreUnavailable:
@@ -48,14 +48,13 @@ class FailOpen:
         self.degraded = False
         return loaded
 
-    async def swap(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> bool:
+    async def swap(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> Swap:
         try:
-            swapped = await self._shared.swap(partition, before, after)
+            return await self._shared.swap(partition, before, after)
         except StoreUnavailable:
             self.degraded = True
             self._local.put(partition, after)
-            return True
-        return swapped
+            return Swap(True, after)
 
     def listen(self, listener: Listener) -> None:
         self._shared.listen(listener)

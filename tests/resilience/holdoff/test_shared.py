@@ -9,7 +9,7 @@ from resilience.holdoff.driver import MAX_PER_SERVICE, Held, HoldOffs
 from resilience.holdoff.memory import MemoryStore
 from resilience.holdoff.policy import HoldOffPolicy
 from resilience.holdoff.redis import KEY, RedisStore
-from resilience.holdoff.rules import KEPT_SECONDS, HoldOff
+from resilience.holdoff.rules import KEPT_SECONDS, HoldOff, Swap
 from resilience.partition import Partition
 from resilience.redis import RedisLink
 from tests.clock import FakeClock
@@ -65,6 +65,74 @@ async def test_both_heed_the_longer_one_and_one_of_them_probes(workers: list[Wor
     await until(lambda: not a.of("crm") and not b.of("crm"))
     changes = workers[0].changes + workers[1].changes
     assert sorted(item is None for _, item in changes) == [False, True], "each is announced once"
+
+
+class SlowReplies(MemoryStore):
+    """What others change is told before its own replies, as over two connections. Each reply waits for `go`."""
+
+    def __init__(self, shared: MemoryStore) -> None:
+        super().__init__()
+        self._shared = shared
+        self.listen = shared.listen  # type: ignore[method-assign]
+        self.go = asyncio.Event()
+
+    async def load(self) -> dict[Partition, HoldOff]:
+        loaded = await self._shared.load()
+        await self.go.wait()
+        return loaded
+
+    async def swap(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> Swap:
+        swap = await self._shared.swap(partition, before, after)
+        await self.go.wait()
+        return swap
+
+
+class Late:
+    """A worker whose replies are late, and another one."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.shared = MemoryStore()
+        self._replies = SlowReplies(self.shared)
+        self.late, self.other = HoldOffs(self._replies, clock=clock), HoldOffs(self.shared, clock=clock)
+
+    async def limited(self, wait: float) -> "asyncio.Task[HoldOff | None]":
+        task = asyncio.create_task(self.late.limited(CALL, POLICY, wait))
+        await asyncio.sleep(0.001)
+        return task
+
+    def reply(self) -> None:
+        self._replies.go.set()
+
+
+async def test_a_reply_that_comes_after_a_later_change_is_not_kept(clock: FakeClock) -> None:
+    both = Late(clock)
+    made = await both.limited(30)
+    await both.other.limited(CALL, POLICY, 50)
+    both.reply()
+    assert await made is not None
+    assert both.late.retry_after(CALL) == both.other.retry_after(CALL) == 50
+
+
+async def test_a_refusal_that_comes_after_a_later_change_is_not_kept(clock: FakeClock) -> None:
+    both = Late(clock)
+    earlier = HoldOff(clock.now, clock.now + 30)
+    both.shared.put(CALL, earlier)
+    refused = await both.limited(20)
+    await both.shared.swap(CALL, earlier, earlier)  # its message
+    await both.other.limited(CALL, POLICY, 50)
+    both.reply()
+    await refused
+    assert both.late.retry_after(CALL) == both.other.retry_after(CALL) == 50
+
+
+async def test_what_changes_while_all_are_loaded_is_kept(clock: FakeClock) -> None:
+    both = Late(clock)
+    refreshed = asyncio.create_task(both.late.refresh())
+    await asyncio.sleep(0.001)
+    await both.other.limited(CALL, POLICY, 50)
+    both.reply()
+    await refreshed
+    assert both.late.retry_after(CALL) == 50
 
 
 async def test_a_worker_that_missed_the_message_reads_it(workers: list[Worker], redis_url: str) -> None:
