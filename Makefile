@@ -90,7 +90,7 @@ micro: install-dev ## run the microbenchmarks of single functions
 	$(BIN)/python -m benchmarks.micro $(ARGS)
 
 .PHONY: scale
-scale: install-dev ## measure what one Redis carries for 1 to 256 virtual workers, in four minutes (ARGS="--workers 16 --dry-run")
+scale: install-dev ## measure what one Redis carries for 1 to 256 virtual workers, in four minutes (ARGS="--workers 16 --dry-run", or "--replay 64")
 	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 load: install ## run five load tests with ApacheBench against a temporary gateway

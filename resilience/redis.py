@@ -38,21 +38,21 @@ T = TypeVar("T")
 
 
 class Script:
-    """A Lua script: sent by its digest, and in full to a server that does not have it yet.
+    """A Lua script: sent by its `digest`, and in full to a server that does not have it yet.
 
     `kinds` are the types of its keys, in order; further keys are of the last one. `RedisLink.run` uses them.
     """
 
-    __slots__ = ("_digest", "_source", "kinds")
+    __slots__ = ("_source", "digest", "kinds")
 
     def __init__(self, source: str, *kinds: str) -> None:
         self._source = source
         self.kinds = kinds
-        self._digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, client: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         try:
-            return await client.evalsha(self._digest, len(keys), *keys, *arguments)
+            return await client.evalsha(self.digest, len(keys), *keys, *arguments)
         except NoScriptError:
             return await client.eval(self._source, len(keys), *keys, *arguments)
 

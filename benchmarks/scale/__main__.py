@@ -2,6 +2,9 @@
 
 Virtual workers, each with the stores and drivers of a real one and a connection pool of its own, share one Redis. They
 idle, take a mixed load, agree on a circuit that one of them opens, and share a limit. Needs redis-server.
+
+`--replay 64` records what one worker sends to Redis instead, and sends it as 64 workers would: as many as this machine
+could not run. The same for the numbers of `--compare`, with as many real workers beside.
 """
 
 import argparse
@@ -13,11 +16,14 @@ from typing import Final
 from benchmarks import machine, results, servers
 from benchmarks.scale.fleet import ROUTINE
 from benchmarks.scale.measuring import Measured, measure
+from benchmarks.scale.replay import trials
 from benchmarks.scale.worker import SHARED_LIMIT
 from benchmarks.stats import Threshold, table, verdict
 
 COMMAND: Final = "make scale"
 TITLE: Final = "One Redis"
+REPLAY_TITLE: Final = "One Redis and more workers than two cores can run"
+SECONDS: Final = 6.0
 REQUIRED: Final = 64
 """Workers for which the thresholds hold."""
 AGREED: Final = Threshold(1.0, maximum=True)
@@ -116,45 +122,58 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--workers", default="1,16,64,256", help="numbers of workers, separated by commas")
     parser.add_argument("--rate", type=float, default=500.0, help="requests a second of each worker")
-    parser.add_argument("--seconds", type=float, default=6.0, help="of load for each number of workers")
+    parser.add_argument("--seconds", type=float, help="of load for each number of workers: 6, or 20 of a replay")
     parser.add_argument("--processes", type=int, default=max(1, len(os.sched_getaffinity(0)) - 1))
+    parser.add_argument("--replay", type=int, metavar="WORKERS", help="send one worker's traffic as so many")
+    parser.add_argument(
+        "--compare", default="4,16", help="numbers of workers of which a replay is compared to real ones"
+    )
     parser.add_argument("--dry-run", action="store_true", help="do not write results.md")
     return parser.parse_args()
+
+
+def numbers(text: str) -> list[int]:
+    """Separated by commas; none in an empty text."""
+    return [int(number) for number in text.split(",") if number]
+
+
+def simulate(workers: Sequence[int], rate: float, seconds: float, processes: int) -> str:
+    """Run so many workers, one number of them after the other, and return the tables."""
+    measured = []
+    with servers.redis() as port:
+        for number in workers:
+            url = f"redis://127.0.0.1:{port}/0"
+            measured.append(measure(url, number, processes, rate=rate, seconds=seconds))
+            print(f"{number} workers: {measured[-1].rate:,.0f} requests/s", flush=True)
+    load = ", ".join(f"{share:.1%} {kind}" for kind, share in ROUTINE)
+    return "\n".join(
+        [
+            f"Load: {load}; {processes} processes for the workers. The last column is calculated from the most "
+            f"workers of which each sent at least {rate / 2:.0f} requests a second.\n",
+            server_rows(measured, rate),
+            "Commands of one worker in a second:\n",
+            part_rows(measured),
+            message_rows(measured),
+            check_rows(measured, rate),
+        ]
+    )
 
 
 def main() -> None:
     options = arguments()
     machine.raise_open_file_limit()
-    measured = []
-    with servers.redis() as port:
-        for workers in map(int, options.workers.split(",")):
-            measured.append(
-                measure(
-                    f"redis://127.0.0.1:{port}/0",
-                    workers,
-                    options.processes,
-                    rate=options.rate,
-                    seconds=options.seconds,
-                )
-            )
-            print(f"{workers} workers: {measured[-1].rate:,.0f} requests/s", flush=True)
-    load = ", ".join(f"{share:.1%} {kind}" for kind, share in ROUTINE)
-    body = "\n".join(
-        [
-            f"Load: {load}; {options.processes} processes for the workers. The last column is calculated from the most "
-            f"workers of which each sent at least {options.rate / 2:.0f} requests a second.\n",
-            server_rows(measured, options.rate),
-            "Commands of one worker in a second:\n",
-            part_rows(measured),
-            message_rows(measured),
-            check_rows(measured, options.rate),
-        ]
-    )
+    title, command, rate, processes = TITLE, COMMAND, options.rate, options.processes
+    if options.replay:
+        title, command = REPLAY_TITLE, f'{COMMAND} ARGS="--replay {options.replay}"'
+        seconds = options.seconds or trials.SECONDS
+        body = trials.run(options.replay, numbers(options.compare), rate, seconds, processes)
+    else:
+        body = simulate(numbers(options.workers), rate, options.seconds or SECONDS, processes)
     if options.dry_run:
         print(body)
     else:
         versions = {"Redis": machine.version_of("redis-server", "--version")}
-        results.publish(TITLE, body, command=COMMAND, versions=versions)
+        results.publish(title, body, command=command, versions=versions)
     if FAILED in body:
         sys.exit(1)
 

@@ -1,15 +1,12 @@
-"""Virtual workers in processes, and what they are told to do."""
+"""Virtual workers in processes, and their load."""
 
 import asyncio
 import random
 import time
 from collections import Counter
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from typing import Any, Final
 
-import uvloop
-
+from benchmarks.scale.remote import Remote
 from benchmarks.scale.worker import SERVICES, VirtualWorker
 
 PAGES: Final = 20
@@ -22,9 +19,16 @@ ROUTINE: Final = (
     ("write", 0.001),
 )
 """Kinds of requests and their shares."""
+DEALT: Final = 1_000
+"""Of so many requests in a row, each kind has exactly its share: in a short load, the number of writes would vary."""
 TICK_SECONDS: Final = 0.02
 MAX_IN_FLIGHT: Final = 256
 """Requests of one process: with more, its own queue would look like a slow Redis."""
+
+
+def shared_paths() -> list[str]:
+    """The paths of all services whose responses are shared."""
+    return [f"/api/v1/s{service}/pages/{page}" for service in range(1, SERVICES) for page in range(PAGES)]
 
 
 class Fleet:
@@ -33,6 +37,8 @@ class Fleet:
     def __init__(self, url: str, count: int) -> None:
         self._workers = [VirtualWorker(url) for _ in range(count)]
         self._random = random.Random()  # noqa: S311 - it protects nothing
+        self._kinds: list[str] = []
+        self._events_owed = 0.0
 
     async def start(self) -> None:
         for worker in self._workers:
@@ -41,8 +47,7 @@ class Fleet:
     async def warm(self) -> None:
         """Let each worker have all shared responses in memory."""
         for worker in self._workers:
-            pages = [f"/api/v1/s{number}/pages/{page}" for number in range(1, SERVICES) for page in range(PAGES)]
-            await asyncio.gather(*(worker.request("GET", page) for page in pages))
+            await asyncio.gather(*(worker.request("GET", path) for path in shared_paths()))
 
     async def idle(self, seconds: float) -> dict[str, Any]:
         self._reset()
@@ -99,26 +104,25 @@ class Fleet:
             await worker.close()
 
     async def _one(self, worker: VirtualWorker, statuses: Counter[int]) -> None:
-        choice, service = self._random.random(), self._random.randrange(1, SERVICES)
-        if choice < EVENT_SHARE:
+        kind, service = self._kind(), self._random.randrange(1, SERVICES)
+        self._events_owed += EVENT_SHARE
+        if self._events_owed >= 1:
+            self._events_owed -= 1
             await worker.publish()
-        kind = self._kind()
         page = self._random.randrange(PAGES)
         path = {
             "hit": f"/api/v1/s{service}/pages/{page}",
             "uncached": f"/api/v1/s{service}/uncached",
-            "miss": f"/api/v1/s{service}/unique/{self._random.random()}",
+            "miss": f"/api/v1/s{service}/unique/f{self._random.getrandbits(64):016x}",
             "write": f"/api/v1/s{service}/pages/{page}",
         }[kind]
         statuses[await worker.request("PUT" if kind == "write" else "GET", path)] += 1
 
     def _kind(self) -> str:
-        left = self._random.random()
-        for kind, share in ROUTINE:
-            left -= share
-            if left < 0:
-                return kind
-        return ROUTINE[0][0]
+        if not self._kinds:
+            self._kinds = [kind for kind, share in ROUTINE for _ in range(round(share * DEALT))]
+            self._random.shuffle(self._kinds)
+        return self._kinds.pop()
 
     def _reset(self) -> None:
         for worker in self._workers:
@@ -137,52 +141,19 @@ class Fleets:
     """`workers` virtual workers in `processes` processes."""
 
     def __init__(self, url: str, workers: int, processes: int) -> None:
-        context = get_context("spawn")
-        self._connections: list[Connection] = []
-        self._processes = []
-        for number in range(min(processes, workers)):
-            count = len(range(number, workers, processes))
-            ours, theirs = context.Pipe()
-            process = context.Process(target=serve, args=(url, count, theirs), daemon=True)
-            process.start()
-            self._connections.append(ours)
-            self._processes.append(process)
+        shares = [len(range(number, workers, processes)) for number in range(min(processes, workers))]
+        self._fleets = [Remote(Fleet, url, share) for share in shares]
 
     def all(self, method: str, *arguments: Any) -> list[Any]:
         """What each process returns. Raises RuntimeError for an exception in one."""
-        for connection in self._connections:
-            connection.send((method, arguments))
-        return [self._result(connection) for connection in self._connections]
+        for fleet in self._fleets:
+            fleet.begin(method, *arguments)
+        return [fleet.result() for fleet in self._fleets]
 
     def first(self, method: str, *arguments: Any) -> Any:
         """Of the first process alone."""
-        self._connections[0].send((method, arguments))
-        return self._result(self._connections[0])
+        return self._fleets[0].call(method, *arguments)
 
     def close(self) -> None:
-        self.all("close")
-        for connection in self._connections:
-            connection.send(None)
-        for process in self._processes:
-            process.join(10)
-
-    def _result(self, connection: Connection) -> Any:
-        fault, result = connection.recv()
-        if fault:
-            raise RuntimeError(fault)
-        return result
-
-
-def serve(url: str, count: int, connection: Connection) -> None:
-    """In a process of its own: do what the connection says, until it says None."""
-    uvloop.run(_serve(url, count, connection))
-
-
-async def _serve(url: str, count: int, connection: Connection) -> None:
-    fleet = Fleet(url, count)
-    while (message := await asyncio.to_thread(connection.recv)) is not None:
-        method, arguments = message
-        try:
-            connection.send(("", await getattr(fleet, method)(*arguments)))
-        except Exception as error:  # noqa: BLE001 - reported to the parent
-            connection.send((repr(error), None))
+        for fleet in self._fleets:
+            fleet.close()

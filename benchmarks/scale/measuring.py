@@ -16,9 +16,12 @@ SETTLE_SECONDS: Final = 2.0
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Of the server, in a second: processor seconds, commands with those within scripts, and bytes."""
+    """Of the server, in a second: processor seconds, those of its main thread, commands with those within scripts, and
+    bytes.
+    """
 
     processor: float
+    main_thread: float
     commands: float
     received: float
     sent: float
@@ -74,6 +77,7 @@ class Meter:
         return (
             time.monotonic(),
             found["used_cpu_user"] + found["used_cpu_sys"],
+            found["used_cpu_user_main_thread"] + found["used_cpu_sys_main_thread"],
             found["total_commands_processed"],
             found["total_net_input_bytes"],
             found["total_net_output_bytes"],

@@ -43,6 +43,8 @@ FLUSH_SECONDS: Final = 5.0
 SERVICES: Final = 10
 SHARED_LIMIT: Final = RatePolicy(2_000, 60)
 """Of the route on which it is checked that limits are exact."""
+UNREACHED_LIMIT: Final = RatePolicy(1_000_000_000, 60)
+"""Of the address that all requests come from."""
 BODY: Final = b'{"id":7,"name":"' + b"x" * 600 + b'"}'
 FAILING: Final = b"/failing"
 
@@ -132,8 +134,7 @@ class VirtualWorker:
         self._tasks = TaskSet()
         limits = BackendLimits(self._hold_offs, OutboundLimiter(self._limiter), self._quotas, own_cookies=frozenset())
         self.gateway = Gateway(
-            # Addresses have no limit of their own here: requests come from one.
-            rules=GatewayRules(rate=RatePolicy(1_000_000, 60)),
+            rules=GatewayRules(rate=UNREACHED_LIMIT),
             live=live,
             limiter=self._limiter,
             authenticator=Authenticator(lambda: live.keys),

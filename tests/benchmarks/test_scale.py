@@ -9,8 +9,8 @@ from benchmarks.scale.measuring import Measured, Usage, measure
 from benchmarks.scale.worker import SHARED_LIMIT
 from tests.redis_server import RedisServer
 
-IDLE = Usage(processor=0.01, commands=20, received=0, sent=0)
-LOAD = Usage(processor=0.11, commands=2_000, received=0, sent=0)
+IDLE = Usage(processor=0.01, main_thread=0.01, commands=20, received=0, sent=0)
+LOAD = Usage(processor=0.11, main_thread=0.11, commands=2_000, received=0, sent=0)
 
 
 @pytest.mark.parametrize(
