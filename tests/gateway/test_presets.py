@@ -216,3 +216,104 @@ async def test_a_sync_state_that_is_gone_ends_what_its_caller_has_stored(
         assert (await world.request("GET", f"/api/v1/api{other}", key=world.other_key)).get("x-cache") == "HIT"
         assert (await world.request("GET", f"/api/v1/api{other}")).get("x-cache") == "MISS"
     assert len(origin.requests) == 3 * len(others) + 1
+
+
+GOOGLES = {"gmail": GMAIL, "google-calendar": CALENDAR}
+
+
+@pytest.mark.parametrize(
+    ("preset", "write", "reads"),
+    [
+        ("slack", "POST /chat.postMessage", ["POST /conversations.history", "POST /conversations.replies"]),
+        ("slack", "POST /chat.delete", ["POST /conversations.history"]),
+        ("slack", "POST /reactions.add", ["POST /conversations.history"]),
+        ("slack", "POST /files.completeUploadExternal", ["POST /conversations.history"]),
+        ("slack", "POST /conversations.create", ["GET /conversations.list"]),
+        ("slack", "POST /conversations.invite", ["POST /conversations.members", "POST /conversations.info"]),
+        ("slack", "POST /users.profile.set", ["POST /users.info", "GET /users.list"]),
+        ("gmail", "POST /gmail/v1/users/me/labels", ["GET /gmail/v1/users/me/labels"]),
+        ("gmail", "DELETE /gmail/v1/users/me/labels/Label_1", ["GET /gmail/v1/users/me/labels"]),
+        ("gmail", "POST /gmail/v1/users/me/messages/batchModify", ["GET /gmail/v1/users/me/messages?q=is:unread"]),
+        ("gmail", "DELETE /gmail/v1/users/me/messages/18c", ["GET /gmail/v1/users/me/messages/18c"]),
+        ("gmail", "POST /gmail/v1/users/me/threads/18c/trash", ["GET /gmail/v1/users/me/threads/18c"]),
+        ("gmail", "POST /upload/gmail/v1/users/me/messages/send?uploadType=media", ["GET /gmail/v1/users/me/messages"]),
+        ("gmail", "POST /batch/gmail/v1", ["GET /gmail/v1/users/me/labels", "GET /gmail/v1/users/me/messages/18c"]),
+        (
+            "google-calendar",
+            "POST /calendar/v3/calendars/a/events/quickAdd?text=x",
+            ["GET /calendar/v3/calendars/a/events"],
+        ),
+        (
+            "google-calendar",
+            "POST /calendar/v3/calendars/a/events/1/move?destination=b",
+            ["GET /calendar/v3/calendars/b/events"],
+        ),
+        ("google-calendar", "POST /calendar/v3/calendars/a/clear", ["GET /calendar/v3/calendars/a/events/1"]),
+        ("google-calendar", "DELETE /calendar/v3/calendars/a", ["GET /calendar/v3/users/me/calendarList"]),
+        ("google-calendar", "POST /calendar/v3/users/me/calendarList", ["GET /calendar/v3/users/me/calendarList"]),
+        (
+            "google-calendar",
+            "POST /batch/calendar/v3",
+            ["GET /calendar/v3/calendars/a/events", "POST /calendar/v3/freeBusy"],
+        ),
+        (
+            "hubspot",
+            "POST /crm/v3/objects/contacts/batch/update",
+            ["GET /crm/v3/objects/contacts/1", "POST /crm/v3/objects/contacts/search"],
+        ),
+        ("hubspot", "POST /crm/v3/objects/contacts/merge", ["GET /crm/v3/objects/contacts/1"]),
+        (
+            "hubspot",
+            "PUT /crm/v4/objects/contacts/1/associations/default/companies/2",
+            ["GET /crm/v3/objects/contacts/1"],
+        ),
+        ("hubspot", "POST /crm/v3/properties/contacts", ["GET /crm/v3/properties/contacts"]),
+        ("hubspot", "PATCH /crm/v3/pipelines/deals/1/stages/2", ["GET /crm/v3/pipelines/deals"]),
+        (
+            "salesforce",
+            "PATCH /services/data/v60.0/sobjects/Contact/Ext__c/7",
+            ["GET /services/data/v60.0/query?q=SELECT"],
+        ),
+        ("salesforce", "POST /services/data/v60.0/composite/sobjects", ["GET /services/data/v60.0/sobjects/Contact/3"]),
+        ("github", "POST /repos/acme/site/issues", ["GET /repos/acme/site/issues?state=open"]),
+        ("openai", "DELETE /v1/models/ft:1", ["GET /v1/models"]),
+    ],
+)
+async def test_a_write_is_seen_by_its_callers_next_read(
+    world: World, preset: str, write: str, reads: list[str]
+) -> None:
+    """Without webhooks too."""
+    await connect(world, preset, answer({"ok": True}, **GOOGLES.get(preset, {})))
+    for read in reads:
+        assert [await _sent(world, read) for _ in range(2)] == ["MISS", "HIT"]
+    await _sent(world, write)
+    assert [await _sent(world, read) for read in reads] == ["MISS"] * len(reads)
+
+
+async def test_a_write_that_slack_refuses_ends_nothing(world: World) -> None:
+    refused = answer({"ok": False, "error": "not_in_channel"})
+    await connect(world, "slack", answer({"ok": True}), answer({"ok": True}), refused)
+    reads = ["POST /conversations.history", "GET /conversations.list"]
+    for line in (*reads, "POST /chat.postMessage", "POST /conversations.create"):
+        await _sent(world, line)
+    assert [await _sent(world, read) for read in reads] == ["HIT", "HIT"]
+
+
+async def test_posting_a_message_leaves_the_histories_of_other_callers(world: World) -> None:
+    await connect(world, "slack", answer({"ok": True}))
+    for key in (world.key, world.other_key):
+        await world.request("GET", "/api/v1/api/conversations.history?channel=C1", key=key)
+    await _sent(world, "POST /chat.postMessage")
+    found = [
+        (await world.request("GET", "/api/v1/api/conversations.history?channel=C1", key=key)).get("x-cache")
+        for key in (world.key, world.other_key)
+    ]
+    assert found == ["MISS", "HIT"]
+
+
+async def _sent(world: World, line: str) -> str:
+    """X-Cache of the response to this method and path."""
+    method, path = line.split(" ")
+    body = b"{}" if method in ("POST", "PUT", "PATCH") else b""
+    _, cached = await send(world, method, path, body, JSON if body else [])
+    return cached
