@@ -154,7 +154,7 @@ def _account(document: dict[str, Any], holder: dict[str, Any]) -> str:
 def _retry_after(headers: Headers, now: float) -> float | None:
     """Seconds (RFC 9110 section 10.2.3), at most MAX_RETRY_AFTER_SECONDS."""
     value = (first(headers, b"retry-after") or b"").decode("latin-1").strip()
-    if value.isdigit() and len(value) < 10:
+    if value.isascii() and value.isdigit() and len(value) < 10:
         return min(float(value), MAX_RETRY_AFTER_SECONDS)
     try:
         seconds = parsedate_to_datetime(value).timestamp() - now

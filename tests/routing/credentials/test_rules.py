@@ -114,6 +114,7 @@ def test_failures_that_no_repetition_mends_are_told_from_others() -> None:
         (b"Tue, 14 Nov 2000 22:13:50 GMT", 0.0),
         (b"soon", None),
         (b"-5", None),
+        (b"\xb2", None),  # a digit to Python, though no number
     ],
 )
 def test_retry_after_is_honoured_within_bounds(value: bytes, seconds: float | None) -> None:
