@@ -10,9 +10,11 @@ from routing.demo.calendar_channels import Channels
 from routing.demo.calendars import OWNER, Calendar, Calendars, Event, etag
 from routing.demo.controls import Controls, reply
 from routing.demo.google import GoogleAccess, GoogleError, error_response, not_found, page
+from routing.demo.google_batch import Batches
 from routing.demo.json_backend import json_body
 
 QUERIES_PER_MINUTE: Final = 600
+CALLS_IN_A_BATCH: Final = 50
 SECONDS: Final = 0.15
 HEADERS: Final = {
     "Cache-Control": "no-cache, no-store, max-age=0, must-revalidate",
@@ -35,6 +37,7 @@ class CalendarApi:
 
     def attach(self, backend: web.Application) -> None:
         self._access.attach(backend)
+        Batches("/calendar/v3", CALLS_IN_A_BATCH).attach(backend)
         root, events = "/calendar/v3", "/calendar/v3/calendars/{calendar}/events"
         reads: tuple[tuple[str, str, Operation], ...] = (
             ("/users/me/calendarList", "calendarList.list", self._calendar_list),

@@ -19,11 +19,13 @@ from routing.demo.google import (
     not_found,
     page,
 )
+from routing.demo.google_batch import Batches
 from routing.demo.json_backend import json_body
 from routing.demo.mailboxes import SYSTEM_LABELS, Letter, Mailbox, Mailboxes, parsed, resource
 from routing.demo.pubsub import Publisher
 
 UNITS_PER_MINUTE: Final = 6_000
+CALLS_IN_A_BATCH: Final = 100
 SECONDS: Final = 0.18
 HEADERS: Final = {"Cache-Control": "private", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "SAMEORIGIN"}
 VARY: Final = ("Origin", "X-Origin", "Referer")
@@ -41,6 +43,7 @@ class GmailApi:
 
     def attach(self, backend: web.Application) -> None:
         self._access.attach(backend)
+        Batches("/gmail/v1", CALLS_IN_A_BATCH).attach(backend)
         self._publisher.attach(backend)
         user = "/gmail/v1/users/{user}"
         for path, operation, units, run in READS:

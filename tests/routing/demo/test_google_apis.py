@@ -4,9 +4,11 @@ import json
 import time
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable
+from email import message_from_bytes
 
 import jwt
 import pytest
+import requests
 from cryptography import x509
 
 from tests.routing.demo.conftest import Call
@@ -176,3 +178,70 @@ def test_free_and_busy_times_are_read_by_post(call: Call) -> None:
     wanted = {"timeMin": "2026-11-30T00:00:00Z", "timeMax": "2026-12-01T00:00:00Z", "items": [{"id": "primary"}]}
     busy = call(CALENDAR, "/calendar/v3/freeBusy", "POST", json=wanted).json()["calendars"]["primary"]["busy"]
     assert [span["start"] for span in busy] == ["2026-11-30T09:00:00Z", "2026-11-30T13:00:00Z"]
+
+
+def batch(*requests: str, newline: str = "\n", **fields: str) -> tuple[dict[str, str], bytes]:
+    """Header fields and content of a batch of these requests, as Google's client for Python writes them."""
+    parts = [
+        f"Content-Type: application/http\nContent-ID: <base + {number}>\n\n{request}\n"
+        for number, request in enumerate(requests)
+    ]
+    content = "".join(f"--b\n{part}" for part in parts) + "--b--\n"
+    return {"Content-Type": 'multipart/mixed; boundary="b"', **fields}, content.replace("\n", newline).encode()
+
+
+def parts_of(response: requests.Response) -> list[tuple[str, str, str]]:
+    """Content-ID, status line and content of each part of a response to a batch."""
+    header = f"Content-Type: {response.headers['Content-Type']}\r\n\r\n".encode()
+    found = []
+    for part in message_from_bytes(header + response.content).get_payload():
+        head, _, content = str(part.get_payload()).partition("\r\n\r\n")  # type: ignore[union-attr]
+        found.append((str(part["Content-ID"]), head.splitlines()[0], content))  # type: ignore[index]
+    return found
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_each_request_of_a_batch_has_its_own_response(call: Call, newline: str) -> None:
+    key = call(GMAIL, f"{ANN}/messages").json()["messages"][0]["id"]
+    modify = f"POST {ANN}/messages/{key}/modify HTTP/1.1\nContent-Type: application/json\n\n"
+    headers, content = batch(
+        f"GET {ANN}/profile HTTP/1.1\naccept: application/json\n",
+        modify + '{"addLabelIds": ["STARRED"]}',
+        f"GET {ANN}/messages/0 HTTP/1.1\n",
+        "GET /demo/settings HTTP/1.1\n",
+        newline=newline,
+    )
+    response = call(GMAIL, "/batch/gmail/v1", "POST", data=content, headers=headers)
+    found = parts_of(response)
+    assert [(content_id, line) for content_id, line, _ in found] == [
+        ("<response-base + 0>", "HTTP/1.1 200 OK"),
+        ("<response-base + 1>", "HTTP/1.1 200 OK"),
+        ("<response-base + 2>", "HTTP/1.1 404 Not Found"),
+        ("<response-base + 3>", "HTTP/1.1 404 Not Found"),
+    ]
+    assert "STARRED" in json.loads(found[1][2])["labelIds"]
+    assert json.loads(found[0][2])["emailAddress"] == "ann@company.example"
+
+
+def test_a_request_of_a_batch_has_the_batchs_token_unless_it_has_its_own(call: Call, settings: Settings) -> None:
+    settings(CALENDAR, token="ya29.right")
+    request = f"GET {TEAM}/events HTTP/1.1\n"
+    headers, content = batch(request, request + "Authorization: Bearer ya29.other\n", Authorization="Bearer ya29.right")
+    found = parts_of(call(CALENDAR, "/batch/calendar/v3", "POST", data=content, headers=headers))
+    assert [line for _, line, _ in found] == ["HTTP/1.1 200 OK", "HTTP/1.1 401 Unauthorized"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        batch(*["GET /gmail/v1/users/me/profile HTTP/1.1\n"] * 101),
+        batch("GET https://gmail.googleapis.com/gmail/v1/users/me/profile HTTP/1.1\n"),
+        batch(),
+        ({"Content-Type": "application/json"}, b"{}"),
+        ({"Content-Type": "multipart/mixed"}, b""),
+        ({}, b""),
+    ],
+)
+def test_what_is_no_batch_is_refused(call: Call, headers: dict[str, str], content: bytes) -> None:
+    response = call(GMAIL, "/batch", "POST", data=content, headers=headers)
+    assert (response.status_code, response.json()["error"]["errors"][0]["reason"]) == (400, "badRequest")
