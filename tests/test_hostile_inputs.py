@@ -90,12 +90,12 @@ PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "link": lambda data: references.rewrite_links(data, "http://b/base", PublicAddress(b"/p")),
     "refresh": lambda data: references.rewrite_refresh(data, "http://b/base", PublicAddress(b"/p")),
     "cookie's path": lambda data: references.rewrite_cookie(data, "http://b/base", PublicAddress(b"/p")),
-    "rewritten location": lambda data: references.rewrite_reference(
-        data, "http://b/base", PublicAddress(b"/api/v1/crm")
+    "rewritten location": lambda data: references.rewrite_created(
+        data, "http://b/base", PublicAddress(b"/api/v1/crm", b"gateway.example")
     ),
     "cookie": lambda data: forwarding.strip_cookies(data, frozenset({b"sessionid"})),
     "set-cookie": lambda data: forwarding.to_client(
-        [(b"set-cookie", data)], "http://b", PublicAddress(b"/p"), frozenset({b"s"})
+        [(b"set-cookie", data)], "http://b", PublicAddress(b"/p"), frozenset({b"s"}), 200
     ),
     "connection": lambda data: connection_options([(b"connection", data)]),
     "authorization": lambda data: authenticator.read_credential([(b"authorization", data)]),

@@ -43,9 +43,9 @@ def invalidated_tags(
 ) -> set[str]:
     """The tags that the response to an unsafe request for this URI invalidates.
 
-    `headers` are as sent to the client: URIs of the backend are paths under `prefix`. URIs of other origins are ignored
-    (RFC 9111 section 4.4). `normalized` returns the form of a path that all its spellings share, and `spellings` the
-    queries under which the response to one may be stored.
+    `headers` are as sent to the client: URIs of the backend are under `prefix`, a URL or its path. URIs of other
+    origins are ignored (RFC 9111 section 4.4). `normalized` returns the form of a path that all its spellings share,
+    and `spellings` the queries under which the response to one may be stored.
     """
     uris = {(path, query)}
     for name in (b"location", b"content-location"):
@@ -62,12 +62,13 @@ def _referenced(reference: bytes, path: bytes, prefix: bytes) -> set[tuple[bytes
     try:
         base = (prefix + path).decode("latin-1")
         parts = urlsplit(urljoin(base, reference.decode("latin-1").strip()))
+        root = urlsplit(prefix.decode("latin-1"))
     except ValueError:
         return set()
-    full = parts.path.encode("latin-1")
-    if parts.scheme or parts.netloc or not (full + b"/").startswith(prefix + b"/"):
+    is_own = (parts.scheme, parts.netloc) == (root.scheme, root.netloc)
+    if not is_own or not (parts.path + "/").startswith(root.path + "/"):
         return set()
-    return {(full[len(prefix) :], parts.query.encode("latin-1"))}
+    return {(parts.path[len(root.path) :].encode("latin-1"), parts.query.encode("latin-1"))}
 
 
 MAX_FENCED_TAGS: Final = 4_096

@@ -55,6 +55,7 @@ _REWRITTEN: Final[dict[bytes, Callable[[bytes, str, PublicAddress], bytes]]] = {
     b"refresh": references.rewrite_refresh,
     b"set-cookie": references.rewrite_cookie,
 }
+_REWRITTEN_IN_SUCCESS: Final = _REWRITTEN | {b"location": references.rewrite_created}
 
 _STRIPPED_FROM_RESPONSE: Final = HOP_BY_HOP | {
     b"x-request-id",
@@ -214,7 +215,9 @@ def depends_on_address(headers: Headers) -> bool:
     return any(name in _REWRITTEN for name, _ in headers)
 
 
-def to_client(headers: Headers, target: str, public: PublicAddress, own_cookies: frozenset[bytes]) -> Headers:
+def to_client(
+    headers: Headers, target: str, public: PublicAddress, own_cookies: frozenset[bytes], status: int
+) -> Headers:
     """The end-to-end fields of a backend's response, with references into `target`, its URL, and the paths of cookies
     rewritten to where the client sees them.
 
@@ -230,8 +233,9 @@ def to_client(headers: Headers, target: str, public: PublicAddress, own_cookies:
     if b"set-cookie" in fields:
         forwarded = [pair for pair in forwarded if pair[0] != b"set-cookie" or _cookie(pair[1]) not in own_cookies]
     if not _REWRITTEN.keys().isdisjoint(fields):
+        rewrites = _REWRITTEN_IN_SUCCESS if 200 <= status < 300 else _REWRITTEN
         for index, (name, value) in enumerate(forwarded):
-            rewrite = _REWRITTEN.get(name)
+            rewrite = rewrites.get(name)
             if rewrite is not None:
                 forwarded[index] = name, rewrite(value, target, public)
     return forwarded
@@ -239,7 +243,7 @@ def to_client(headers: Headers, target: str, public: PublicAddress, own_cookies:
 
 def interim_to_client(headers: Headers, target: str, public: PublicAddress, own_cookies: frozenset[bytes]) -> Headers:
     """The same for an interim response, without the fields that only a final one should have."""
-    forwarded = to_client(headers, target, public, own_cookies)
+    forwarded = to_client(headers, target, public, own_cookies, 103)
     return [pair for pair in forwarded if pair[0] not in _STRIPPED_FROM_INTERIM]
 
 

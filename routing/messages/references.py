@@ -6,6 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 
 _LINK_TARGET: Final = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|<([^<>"]*)>')
 """A quoted parameter, also one that does not end, or a link's target (RFC 8288 section 3)."""
+_ABSOLUTE: Final = re.compile(rb"https?://", re.IGNORECASE)
 MAX_COOKIE_ATTRIBUTES: Final = 32
 """Further ones are dropped: this bounds the time to read them."""
 _REFRESH: Final = re.compile(rb"([ \t]*[0-9.]+[ \t]*[;,][ \t]*url[ \t]*=[ \t]*[\"']?)([^\"' \t]*)(.*)", re.IGNORECASE)
@@ -23,6 +24,11 @@ class PublicAddress(NamedTuple):
     host: bytes = b""
     scheme: str = "http"
     path: bytes = b""
+
+    @property
+    def url(self) -> bytes:
+        """That of the prefix; a path, if the host is not known."""
+        return b"%b://%b%b" % (self.scheme.encode(), self.host, self.prefix) if self.host else self.prefix
 
 
 def rewrite_reference(reference: bytes, target: str, public: PublicAddress) -> bytes:
@@ -48,6 +54,17 @@ def rewrite_reference(reference: bytes, target: str, public: PublicAddress) -> b
     rest = parts._replace(scheme="", netloc="", path="").geturl().encode("latin-1")
     upgrade = is_public and (parts.scheme, public.scheme) == ("https", "http")  # the point of such a redirect
     return (b"https://" + parts.netloc.encode("latin-1") if upgrade else b"") + path + rest
+
+
+def rewrite_created(reference: bytes, target: str, public: PublicAddress) -> bytes:
+    """The same for the Location of what was created, such as an upload that is continued there: absolute if it was.
+
+    Clients resolve a redirect's reference, and not all of them this one.
+    """
+    rewritten = rewrite_reference(reference, target, public)
+    if public.host and rewritten.startswith(b"/") and _ABSOLUTE.match(reference):
+        return b"%b://%b%b" % (public.scheme.encode(), public.host, rewritten)
+    return rewritten
 
 
 def rewrite_links(value: bytes, target: str, public: PublicAddress) -> bytes:

@@ -320,6 +320,19 @@ async def test_a_redirect_within_the_target_is_rewritten_to_the_gateway(world: W
     assert (await world.request("GET", "/api/v1/crm/x")).get("location") == "/api/v1/crm/login?a=1"
 
 
+@pytest.mark.parametrize("status", [b"200 OK", b"201 Created"])
+async def test_the_location_of_an_upload_stays_absolute(world: World, status: bytes) -> None:
+    """Google's clients request it as it is."""
+    origin = await world.serve(b"")
+    location = b"Location: %s/upload?upload_id=1" % origin.url.encode()
+    origin._scripts = [ok(b"1"), b"HTTP/1.1 %b\r\n%b\r\nContent-Length: 0\r\n\r\n" % (status, location), ok(b"2")]
+    upload = "/api/v1/crm/upload?upload_id=1"
+    await world.request("GET", upload)
+    created = await world.request("POST", "/api/v1/crm/upload")
+    assert created.get("location") == f"http://gateway.test{upload}"
+    assert (await world.request("GET", upload)).body == b"2"  # invalidated: RFC 9111 section 4.4
+
+
 @pytest.mark.parametrize("length", [True, False])
 async def test_a_request_body_is_forwarded(world: World, length: bool) -> None:
     origin = await world.serve(ok())

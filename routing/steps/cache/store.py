@@ -246,7 +246,7 @@ class CacheStore:
             return None
         tags = set(filled(match.policy.invalidates, match, exchange.caller))
         if _has_cache(exchange):
-            path, prefix = match.path.removesuffix(b"?"), exchange.prefix
+            path, prefix = match.path.removesuffix(b"?"), exchange.public_address.url
             same = partial(spelling.normalized, policy=match.service.paths)
             queries = partial(query_spellings, match.service)
             tags |= invalidation.invalidated_tags(path, request.query, headers, prefix, same, spellings=queries)
@@ -269,9 +269,8 @@ class CacheStore:
         return headers
 
     def _to_client(self, exchange: Exchange, call: BackendCall) -> Headers:
-        headers = forwarding.to_client(
-            call.response.headers, call.target.url, exchange.public_address, self._own_cookies
-        )
+        response, public = call.response, exchange.public_address
+        headers = forwarding.to_client(response.headers, call.target.url, public, self._own_cookies, response.status)
         return confine(headers) if exchange.resolution.sandboxed else headers
 
     def _planned_release(self, slot: CacheSlot, fresh_until: float) -> Release | None:

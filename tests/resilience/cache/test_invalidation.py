@@ -67,6 +67,23 @@ def test_a_service_under_its_own_host_has_no_prefix() -> None:
 
 
 @pytest.mark.parametrize(
+    ("location", "is_own"),
+    [
+        ("http://gw.example:80/p/b", True),
+        ("/p/b", True),
+        ("//gw.example:80/p/b", True),
+        ("b", True),
+        ("https://gw.example:80/p/b", False),
+        ("http://other.example/p/b", False),
+        ("http://gw.example:80/q/b", False),
+    ],
+)
+def test_a_prefix_with_an_origin_has_absolute_references_too(location: str, is_own: bool) -> None:
+    tags = invalidated_tags(b"/a", b"", pairs(location=location), b"http://gw.example:80/p")
+    assert (uri_tag(b"/b", b"") in tags) is is_own
+
+
+@pytest.mark.parametrize(
     ("value", "groups"),
     [
         ('"a"', {"a"}),

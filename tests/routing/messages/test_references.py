@@ -5,6 +5,7 @@ import pytest
 from routing.messages.references import (
     PublicAddress,
     rewrite_cookie,
+    rewrite_created,
     rewrite_links,
     rewrite_reference,
     rewrite_refresh,
@@ -158,3 +159,24 @@ def test_cookies_are_for_the_service_as_the_client_sees_it(
 def test_long_fields_take_little_time(value: bytes) -> None:
     for rewrite in (rewrite_links, rewrite_refresh, rewrite_cookie, rewrite_reference):
         assert milliseconds(partial(rewrite, value, TARGET, PUBLIC), 50) < 50
+
+
+@pytest.mark.parametrize(
+    ("location", "own"),
+    [
+        (b"http://10.1.1.1:9101/base/x?upload_id=1", b"http://gateway.example/api/v1/crm/x?upload_id=1"),
+        (b"HTTP://10.1.1.1:9101/base", b"http://gateway.example/api/v1/crm"),
+        (b"http://gateway.example/base/x", b"http://gateway.example/api/v1/crm/x"),
+        (b"/base/x", b"/api/v1/crm/x"),
+        (b"x", b"x"),
+        (b"//elsewhere.example/x", b"//elsewhere.example/x"),
+        (b"https://elsewhere.example/base/x", b"https://elsewhere.example/base/x"),
+        (b"http://10.1.1.1:9101/other", b"http://gateway.example/other"),
+    ],
+)
+def test_the_location_of_what_was_created_is_absolute_if_it_was(location: bytes, own: bytes) -> None:
+    assert rewrite_created(location, TARGET, PUBLIC) == own
+
+
+def test_without_a_host_a_location_is_a_path() -> None:
+    assert rewrite_created(b"http://10.1.1.1:9101/base/x", TARGET, PublicAddress(PREFIX)) == b"/api/v1/crm/x"
