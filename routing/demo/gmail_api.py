@@ -9,6 +9,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from routing.demo.controls import Controls, of_the_machine, reply
+from routing.demo.gmail_uploads import Uploads
 from routing.demo.google import (
     GoogleAccess,
     GoogleError,
@@ -32,6 +33,7 @@ VARY: Final = ("Origin", "X-Origin", "Referer")
 FORMATS: Final = ("minimal", "full", "raw", "metadata")
 Body = dict[str, Any]
 Operation = Callable[[Mailbox, web.Request], Body | None]
+Change = Callable[[Mailbox, web.Request, Body], Body | None]
 
 
 class GmailApi:
@@ -40,6 +42,7 @@ class GmailApi:
         self._controls = controls
         self._access = GoogleAccess(controls)
         self._publisher = Publisher(controls)
+        self._uploads = Uploads()
 
     def attach(self, backend: web.Application) -> None:
         self._access.attach(backend)
@@ -49,6 +52,8 @@ class GmailApi:
         for path, operation, units, run in READS:
             backend.router.add_get(user + path, partial(self._read, operation, units, run))
         backend.router.add_post(f"{user}/messages/send", partial(self._write, "messages.send", 100, _send))
+        for method in ("POST", "PUT"):
+            backend.router.add_route(method, f"/upload{user}/messages/send", self._upload)
         backend.router.add_post(f"{user}/messages/{{id}}/modify", partial(self._write, "messages.modify", 5, _modify))
         backend.router.add_post(f"{user}/watch", partial(self._write, "watch", 100, self._watch))
         backend.router.add_post(f"{user}/stop", partial(self._write, "stop", 50, _stop))
@@ -62,17 +67,30 @@ class GmailApi:
         except GoogleError as error:
             return _varied(error_response(error, HEADERS))
 
-    async def _write(
-        self, operation: str, units: int, run: Callable[[Mailbox, web.Request, Body], Body | None], request: web.Request
-    ) -> web.Response:
+    async def _write(self, operation: str, units: int, run: Change, request: web.Request) -> web.Response:
         try:
             self._access.check(request, operation, units, UNITS_PER_MINUTE)
             await self._controls.wait(SECONDS)
-            mailbox = self._mailbox(request)
-            history = mailbox.history
-            body = run(mailbox, request, await json_body(request) if request.can_read_body else {})
+            return self._change(run, request, await json_body(request) if request.can_read_body else {})
         except GoogleError as error:
             return _varied(error_response(error, HEADERS))
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        """A message to send that comes as it is, at once or in parts."""
+        try:
+            self._access.check(request, "messages.upload", 0, UNITS_PER_MINUTE)
+            received = await self._uploads.receive(request)
+            if isinstance(received, web.Response):
+                return _varied(received)
+            self._access.check(request, "messages.send", 100, UNITS_PER_MINUTE)
+            return self._change(_send, request, received)
+        except GoogleError as error:
+            return _varied(error_response(error, HEADERS))
+
+    def _change(self, run: Change, request: web.Request, given: Body) -> web.Response:
+        mailbox = self._mailbox(request)
+        history = mailbox.history
+        body = run(mailbox, request, given)
         self._report(mailbox, history)
         return _varied(web.Response(status=204) if body is None else reply(body, headers=HEADERS))
 

@@ -6,15 +6,17 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from contextlib import closing
 from email.message import EmailMessage
+from io import BytesIO
 from typing import Any
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.oauth2.credentials import Credentials
 from google_auth_httplib2 import AuthorizedHttp
-from googleapiclient.discovery import build
+from googleapiclient.discovery import build, build_from_document
+from googleapiclient.discovery_cache import get_static_doc
 from googleapiclient.errors import HttpError
-from googleapiclient.http import BatchHttpRequest
+from googleapiclient.http import BatchHttpRequest, MediaIoBaseUpload
 
 from tests.sdk.conftest import Gateway
 
@@ -36,6 +38,15 @@ def client(gateway: Gateway, api: str, version: str, path: str) -> Any:
 @pytest.fixture
 def gmail(gateway: Gateway) -> Any:
     with client(gateway, "gmail", "v1", "gmail/") as service:
+        yield service.users()
+
+
+@pytest.fixture
+def uploads(gateway: Gateway) -> Any:
+    """Gmail with the gateway's address in its document: uploads ignore `api_endpoint`."""
+    document = json.loads(get_static_doc("gmail", "v1"))
+    document["rootUrl"] = gateway.base("gmail/")
+    with build_from_document(document, credentials=Credentials(gateway.key)) as service:  # type: ignore[no-untyped-call]
         yield service.users()
 
 
@@ -72,6 +83,31 @@ def test_a_message_that_is_sent_is_in_the_next_list_and_in_the_history(gmail: An
     assert sent["id"] in {message["id"] for message in after["messages"]}
     assert len(after["messages"]) == len(before["messages"]) + 1
     assert history["history"][0]["messagesAdded"][0]["message"]["id"] == sent["id"]
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+@pytest.mark.parametrize("metadata", [None, {"threadId": "t1"}])
+def test_a_message_with_an_attachment_is_uploaded(gmail: Any, uploads: Any, resumable: bool, metadata: Any) -> None:
+    before = gmail.messages().list(userId=ANN).execute()
+    raw = b"From: a@b.example\r\nSubject: Uploaded\r\n\r\n" + b"x" * (300 * 1_024)
+    media = MediaIoBaseUpload(BytesIO(raw), mimetype="message/rfc822", chunksize=256 * 1_024, resumable=resumable)
+    sent = uploads.messages().send(userId=ANN, body=metadata, media_body=media).execute()
+    after = gmail.messages().list(userId=ANN).execute()
+    assert {message["id"] for message in after["messages"]} == {sent["id"], *(one["id"] for one in before["messages"])}
+    assert sent["threadId"] == ("t1" if metadata else sent["id"])
+    shown = gmail.messages().get(userId=ANN, id=sent["id"], format="full").execute()
+    assert shown["payload"]["body"]["size"] == 300 * 1_024
+
+
+def test_an_upload_in_parts_tells_how_far_it_is(uploads: Any) -> None:
+    raw = b"Subject: In parts\r\n\r\n" + b"x" * (700 * 1_024)
+    media = MediaIoBaseUpload(BytesIO(raw), mimetype="message/rfc822", chunksize=256 * 1_024, resumable=True)
+    request, response, progress = uploads.messages().send(userId=ANN, media_body=media), None, []
+    while response is None:
+        status, response = request.next_chunk()
+        progress.append(status and status.resumable_progress)
+    assert progress == [262_144, 524_288, None]
+    assert response["labelIds"] == ["SENT"]
 
 
 def test_labels_are_changed(gmail: Any) -> None:
