@@ -14,6 +14,7 @@ from routing.errors import BadRequest
 from routing.http import Headers, first
 from routing.messages.media_type import may_be_json
 from routing.webhooks.policy import MAX_TAGS, Verify, Webhook
+from routing.webhooks.verification import standard_prefix
 
 PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*)\}")
 MAX_VALUE_LENGTH: Final = 200
@@ -28,7 +29,6 @@ _ID_PATHS: Final[dict[Verify, tuple[str, ...]]] = {
     Verify.SLACK: ("event_id",),
     Verify.GITHUB: ("header.x-github-delivery",),
     Verify.STRIPE: ("id",),
-    Verify.STANDARD: ("header.webhook-id",),
     Verify.GOOGLE_CHANNEL: ("header.x-goog-channel-id", "header.x-goog-message-number"),
     Verify.GOOGLE_PUBSUB: ("subscription", "message.messageId"),
 }
@@ -121,6 +121,8 @@ def _known_id(verify: Verify, content: Content) -> list[str]:
     """The provider's own id of the delivery; empty if it has none."""
     if verify is Verify.HUBSPOT_V3:
         return _hubspot_id(content.body)
+    if verify is Verify.STANDARD:
+        return content.values(f"header.{standard_prefix(content.headers)}-id")
     found = [content.values(path) for path in _ID_PATHS.get(verify, ())]
     return [value for values in found for value in values] if all(found) else []
 

@@ -121,9 +121,10 @@ def _hubspot(webhook: Webhook, request: SignedRequest, now: float) -> BodyCheck:
 
 
 def _standard(webhook: Webhook, request: SignedRequest, now: float) -> BodyCheck:
-    identifier = request.field("webhook-id")
-    time = _recent(request.field("webhook-timestamp"), now)
-    pairs = [part.partition(b",") for part in request.field("webhook-signature").split(b" ")]
+    prefix = standard_prefix(request.headers)
+    identifier = request.field(f"{prefix}-id")
+    time = _recent(request.field(f"{prefix}-timestamp"), now)
+    pairs = [part.partition(b",") for part in request.field(f"{prefix}-signature").split(b" ")]
     sent = [value for version, _, value in pairs if version == b"v1"]
     start = b"%b.%b." % (identifier, time)
     return lambda body: _require(sent, (_base64(secret, start, body) for secret in webhook.secrets))
@@ -170,6 +171,12 @@ _RULES: Final[dict[Verify, Callable[[Webhook, SignedRequest, float], BodyCheck |
     Verify.GOOGLE_CHANNEL: _google_channel,
     Verify.SHARED_TOKEN: _shared_token,
 }
+
+
+def standard_prefix(headers: Headers) -> str:
+    """Of the fields of Standard Webhooks: `webhook`, or `svix` in the older form that Svix's customers still send."""
+    names = {name for name, _ in headers}
+    return "svix" if b"svix-id" in names and b"webhook-id" not in names else "webhook"
 
 
 def standard_secret(text: str) -> bytes:

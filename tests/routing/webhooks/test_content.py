@@ -155,6 +155,8 @@ def test_a_retry_has_the_id_of_the_first_delivery() -> None:
     assert key(Verify.GITHUB, {}, [(b"x-github-delivery", b"1")]) == key(
         Verify.GITHUB, {"a": 1}, [(b"x-github-delivery", b"1")]
     )
+    svix = [key(Verify.STANDARD, {"a": n}, [(b"svix-id", b"1")]) for n in range(2)]
+    assert len({*svix, key(Verify.STANDARD, {}, [(b"svix-id", b"2")])}) == 2
     push = {"subscription": "s", "message": {"messageId": "1"}}
     assert key(Verify.GOOGLE_PUBSUB, push) != key(Verify.GOOGLE_PUBSUB, {**push, "subscription": "t"})
     channel = [(b"x-goog-channel-id", b"c"), (b"x-goog-message-number", b"1")]

@@ -64,6 +64,18 @@ def test_the_examples_that_providers_publish() -> None:
     verify(webhook(Verify.STANDARD, secrets=(key,)), headers, b'{"test": 2432232314}', 1_614_265_330.0)
 
 
+def test_a_standard_delivery_may_have_svixs_fields() -> None:
+    standard = SIGNERS[Verify.STANDARD](BODY)
+    svix = [(name.replace(b"webhook", b"svix"), value) for name, value in standard]
+    verify(webhook(Verify.STANDARD), svix)
+    assert reason(webhook(Verify.STANDARD), svix, BODY + b" ") == "bad_signature"
+    assert reason(webhook(Verify.STANDARD), svix, now=NOW + 301) == "bad_time"
+    for index in range(len(svix)):
+        assert reason(webhook(Verify.STANDARD), svix[:index] + svix[index + 1 :]) == "missing_field"
+    # The id of one form, which would be the delivery's, beside the signature of the other.
+    assert reason(webhook(Verify.STANDARD), [*svix, (b"webhook-id", b"msg_3")]) == "missing_field"
+
+
 @pytest.mark.parametrize("kind", OF_BODIES)
 def test_a_changed_byte_is_refused(kind: Verify) -> None:
     headers = SIGNERS[kind](BODY)
