@@ -127,6 +127,12 @@ async def test_what_slack_calls_not_ok_is_never_stored(world: World, code: str) 
         assert cached == "MISS"
 
 
+async def test_a_page_in_place_of_slacks_json_is_not_stored(world: World) -> None:
+    await connect(world, "slack", reply(200, b"<p>We are looking into it.", content_type="text/html", **SLACK))
+    for _ in range(2):
+        assert await send(world, "GET", "/conversations.list") == (200, "MISS")
+
+
 async def test_slacks_failures_open_the_circuit_and_callers_faults_do_not(world: World) -> None:
     failed = answer({"ok": False, "error": "internal_error"}, **SLACK)
     fault = answer({"ok": False, "error": "channel_not_found"}, **SLACK)
