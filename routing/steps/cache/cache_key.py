@@ -37,6 +37,7 @@ _NEGOTIATION: Final = frozenset({b"accept", b"accept-encoding", b"accept-languag
 LONGEST_RECORDED: Final = 1_024
 """Bytes of the longest path and query that are recorded for warming."""
 _CLAIMS: Final = {IdentityField.TENANT: "tenant", IdentityField.SCOPES: "scope", IdentityField.EMAIL: "email"}
+_BYTE_BY_BYTE: Final = QueryPolicy()
 MAX_BACKENDS: Final = 4_096
 """Digests of configurations that are remembered, one for each route."""
 
@@ -160,7 +161,7 @@ class CacheKeys:
         values = content.values if content is not None else NO_CONTENT
         named = filled(policy.tags, match, caller, query, values)
         tags = (*named, uri_tag(match.resource, query))
-        normalized = _query_policy(policy)
+        normalized = _query_policy(policy) if query else None
         if normalized is not None and (stored := query_key(query, normalized)) != query:
             tags = (*tags, uri_tag(match.resource, stored))
         if match.policy.credential is not None:
@@ -176,7 +177,7 @@ def _invalidates_own(service: Service) -> bool:
 
 
 def _query_policy(policy: CachePolicy | None) -> QueryPolicy | None:
-    return None if policy is None or policy.key.query == QueryPolicy() else policy.key.query
+    return None if policy is None or policy.key.query == _BYTE_BY_BYTE else policy.key.query
 
 
 def _cookie_names(policy: CachePolicy | None) -> frozenset[bytes] | None:
@@ -197,6 +198,8 @@ async def holds_response(store: Store, keys: CacheKeys, match: Match, caller: Ca
 
 def query_spellings(service: Service, query: bytes) -> set[bytes]:
     """A query, and what it is compared by on each of a service's routes: a write ends what is stored under any."""
+    if not query:
+        return {query}
     policies = {_query_policy(policy.cache) for policy in (service.policy, *(route.policy for route in service.routes))}
     return {query, *(query_key(query, policy) for policy in policies if policy is not None)}
 
