@@ -86,6 +86,10 @@ def test_a_notification_of_a_calendar() -> None:
 def test_events_of_hubspot() -> None:
     events = [{"objectId": 1, "subscriptionType": "contact.propertyChange"}, {"objectId": 2}]
     assert tags("hubspot", events) == {"object:1", "object:2", "objects"}
+    association = [{"fromObjectId": 3, "toObjectId": 4, "subscriptionType": "contact.associationChange"}]
+    assert tags("hubspot", association) == {"object:3", "object:4", "objects"}
+    merge = [{"primaryObjectId": 5, "mergedObjectIds": [6, 7], "subscriptionType": "contact.merge"}]
+    assert tags("hubspot", merge) == {"object:5", "object:6", "object:7", "objects"}
 
 
 def test_an_event_of_github() -> None:
