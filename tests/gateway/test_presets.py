@@ -317,6 +317,22 @@ async def test_posting_a_message_leaves_the_histories_of_other_callers(world: Wo
     assert found == ["MISS", "HIT"]
 
 
+@pytest.mark.parametrize("parameters", ["alt=json", "maxResults=250&alt=json"])
+@pytest.mark.parametrize("calendar", ["ann@example.com", "primary"])
+async def test_a_notification_of_a_calendar_ends_what_is_stored_of_it(
+    world: World, calendar: str, parameters: str
+) -> None:
+    """The forms in which Google sends X-Goog-Resource-URI."""
+    await connect(world, "google-calendar", answer({}, **CALENDAR))
+    events = f"/calendar/v3/calendars/{calendar.replace('@', '%40')}/events"
+    reads = [f"GET {events}?singleEvents=true", f"GET {events}/1", "GET /calendar/v3/calendars/b/events"]
+    for read in reads:
+        await _sent(world, read)
+    uri = f"https://www.googleapis.com/calendar/v3/calendars/{calendar}/events?{parameters}"
+    await world.cache.invalidate("api", [f"resource:{uri}"])
+    assert [await _sent(world, read) for read in reads] == ["MISS", "MISS", "HIT"]
+
+
 async def _sent(world: World, line: str) -> str:
     """X-Cache of the response to this method and path."""
     method, path = line.split(" ")
