@@ -87,7 +87,8 @@ class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
     `ignore`: what is not read of responses; `ignore_vary`: request fields in their Vary that keep no variants apart.
     Under `scope: shared` only with `share_ignored`: what a backend says is for one caller is then for all. `methods`
     are those whose responses are stored, `key` says what is part of their keys, and `only_if` which of them are stored.
-    `invalidate_own`: which responses invalidate what their caller has stored, in scope user.
+    `invalidate_own`: which responses invalidate what their caller has stored, in scope user. `bypass_query`: parameters
+    of the query with which a request bypasses the cache.
     Raises ValueError, naming the field.
     """
 
@@ -107,6 +108,7 @@ class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
     cookies: tuple[str, ...] | None = None
     ignore_vary: tuple[str, ...] = ()
     invalidate_own: OwnInvalidation | None = None
+    bypass_query: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field in ("ttl", "stale_while_revalidate", "stale_if_error"):

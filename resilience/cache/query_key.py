@@ -24,6 +24,11 @@ def query_key(query: bytes, policy: QueryPolicy) -> bytes:
     return b"&".join([part for _, part in kept])
 
 
+def has_parameter(query: bytes, names: Collection[str]) -> bool:
+    """Whether the query has any of these parameters, with `&` or `;` between them."""
+    return bool(query) and any(name in names for name, _ in _parameters(query.replace(b";", b"&")))
+
+
 def query_values(query: bytes, names: Collection[str]) -> dict[str, list[str]]:
     """The values of these parameters, decoded, in order and without repetition."""
     found: dict[str, list[str]] = {}

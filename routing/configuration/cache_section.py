@@ -140,4 +140,5 @@ CACHE: Final[dict[str, ValueParser]] = {
     "only_if": nullable(_only_if),
     "cookies": nullable(_names(cookie_name)),
     "invalidate_own": nullable(_invalidate_own),
+    "bypass_query": _names(_parameter),
 }

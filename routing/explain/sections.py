@@ -25,7 +25,7 @@ from routing.router.credential_policy import CredentialPolicy
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Match, Service
 from routing.router.tags import ANONYMOUS, filled
-from routing.steps.cache.bypass import BYPASS_RULES, bypass_detail, content_detail, reads
+from routing.steps.cache.bypass import BYPASS_RULES, bypass_detail, content_detail, query_detail, reads
 from routing.steps.gatekeeper import quota_of
 
 HeldCalls = Sequence[tuple[str, float]]
@@ -79,6 +79,7 @@ def cache_section(request: Request, match: Match, caller: Caller | None) -> dict
     if reads(policy, request.method):
         has_key = request.method == "POST" or policy.cache.key.body is not None
         detail = content_detail(request, policy) if has_key else bypass_detail(request, policy.cache)
+        detail = detail or query_detail(request.query, policy.cache)
         if detail:
             return {"consulted": False, "rule": BYPASS_RULES[detail], "invalidates": invalidates}
         reason = bypass_reason(CacheRequest("GET", request.headers, caller is not None))
@@ -114,6 +115,7 @@ def _cache_policy(cache: CachePolicy, request: Request, match: Match, caller: Ca
         "ignore_vary": list(cache.ignore_vary),
         "methods": list(cache.methods),
         "key": _key(cache.key),
+        "bypass_query": list(cache.bypass_query),
         "only_if": cache.only_if is not None,
         "invalidate_own": list(filled(own.tags, match, caller)) if own is not None and caller is not None else [],
         "origin": {name.decode(): value.decode("latin-1") for name, value in forwarding.origin_fields(request)},

@@ -70,6 +70,7 @@ def _strictest_cache(policies: Sequence[CachePolicy | None]) -> CachePolicy | No
         ignore_vary=tuple(name for name in found[0].ignore_vary if all(name in policy.ignore_vary for policy in found)),
         share_ignored=all(policy.share_ignored for policy in found),
         methods=_methods(found),
+        bypass_query=tuple(dict.fromkeys(name for policy in found for name in policy.bypass_query)),
     )
 
 

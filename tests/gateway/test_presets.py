@@ -317,6 +317,20 @@ async def test_posting_a_message_leaves_the_histories_of_other_callers(world: Wo
     assert found == ["MISS", "HIT"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/calendars/primary/events", "/users/me/calendarList", "/users/me/settings", "/calendars/primary/events?a=1"],
+)
+async def test_what_has_changed_since_a_sync_token_is_asked_for_each_time(world: World, path: str) -> None:
+    await connect(world, "google-calendar", answer({}, **CALENDAR))
+    separator = "&" if "?" in path else "?"
+    for query in ("syncToken=a", "sync%54oken=a", "pageToken=b&syncToken=a"):
+        for _ in range(2):
+            response = await world.request("GET", f"/api/v1/api/calendar/v3{path}{separator}{query}")
+            assert response.get("cache-status") == "gateway; fwd=bypass; detail=query"
+    assert [await _sent(world, f"GET /calendar/v3{path}{separator}pageToken=b") for _ in range(2)] == ["MISS", "HIT"]
+
+
 @pytest.mark.parametrize("parameters", ["alt=json", "maxResults=250&alt=json"])
 @pytest.mark.parametrize("calendar", ["ann@example.com", "primary"])
 async def test_a_notification_of_a_calendar_ends_what_is_stored_of_it(

@@ -145,6 +145,15 @@ def test_the_cache_section_shows_what_is_ignored_and_keyed() -> None:
     assert present(explain(path, "HEAD", service=slack).cache)["rule"] == "HEAD requests are not served from the cache"
 
 
+def test_a_parameter_with_which_the_cache_is_bypassed_is_named_as_the_reason() -> None:
+    policy = RoutePolicy(cache=CachePolicy(bypass_query=("since",)))
+    syncing = msgspec.structs.replace(CRM, policy=policy, routes=())
+    bypassed = present(explain("/api/v1/crm/contacts?since=1", service=syncing).cache)
+    assert bypassed["rule"] == "a request with a parameter that cache.bypass_query names bypasses the cache"
+    consulted = present(explain("/api/v1/crm/contacts?a=1", service=syncing).cache)
+    assert (consulted["consulted"], consulted["bypass_query"]) == (True, ["since"])
+
+
 def test_the_cache_section_shows_the_rule_that_applies() -> None:
     shared = present(explain("/api/v1/crm/contacts/7").cache)
     assert (shared["consulted"], shared["scope"], shared["shared_with"]) == (True, "shared", "shared")

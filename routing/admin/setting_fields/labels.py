@@ -16,6 +16,7 @@ LABELS: Final[dict[str, Label]] = {
     "base": _("Base"),
     "body": _("Body"),
     "budget": _("Budget"),
+    "bypass_query": _("Bypass: parameters"),
     "calendars": _("Calendars"),
     "callers": _("The caller's fault"),
     "case_sensitive": _("Case sensitive"),

@@ -110,6 +110,7 @@ _CACHE: Final = Section(
         key("key.query.ignore", Words, _("parameters that do not matter"), empty=NONE),
         key("key.query.sort", Flag, _("the order of parameters does not matter")),
         key("key.headers", Words, empty=NONE),
+        key("bypass_query", Words, _("parameters of the query with which nothing is cached"), empty=NONE),
         key("only_if", ConditionsField, _("default: all responses that the rules allow")),
         key(
             "invalidate_own.when", ConditionsField, _("responses after which what their caller has cached is outdated")

@@ -6,6 +6,7 @@ from resilience.cache.content_fields import CONTENT_TYPES, media_type
 from resilience.cache.content_key import MAX_CONTENT_BYTES
 from resilience.cache.messages import CACHE_CONDITIONS, CACHE_FIELDS, ORIGIN_CONDITIONS
 from resilience.cache.policy import CachePolicy
+from resilience.cache.query_key import has_parameter
 from routing.http import IDEMPOTENCY_KEY, Request
 from routing.messages.credentials import LONGEST_NAME, is_credential
 from routing.router.policy import RoutePolicy
@@ -40,6 +41,7 @@ BYPASS_RULES: Final = {
     "last-event-id": "a request that resumes an event stream bypasses the cache",
     "ambiguous-field": "a field that some backends take for a condition or a directive bypasses the cache",
     "credential": "a request with a credential that cache.credentials does not name bypasses the cache",
+    "query": "a request with a parameter that cache.bypass_query names bypasses the cache",
     "event-stream": "a request for an event stream bypasses the cache",
 }
 """What `bypass_detail` returns, for an operator."""
@@ -101,6 +103,11 @@ def content_detail(request: Request, policy: RoutePolicy) -> str:
         if length.isdigit() and int(length) > MAX_CONTENT_BYTES:
             return "content-length"
     return detail_beside_content(request, policy.cache) if policy.cache is not None else ""
+
+
+def query_detail(query: bytes, policy: CachePolicy) -> str:
+    """Why a request with this query bypasses the cache; empty if it does not."""
+    return "query" if policy.bypass_query and has_parameter(query, policy.bypass_query) else ""
 
 
 def reads(policy: RoutePolicy, method: str) -> bool:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resilience.cache.policy import QueryPolicy
-from resilience.cache.query_key import query_key, query_values
+from resilience.cache.query_key import has_parameter, query_key, query_values
 
 IGNORING = QueryPolicy(ignore=("_", "ts"))
 SORTED = QueryPolicy(sort=True)
@@ -43,6 +43,24 @@ def test_parameters_are_sorted_by_name_and_equal_names_keep_their_order(query: b
 def test_a_query_of_many_parameters_is_compared_as_it_is() -> None:
     many = b"&".join(b"b%d=1" % number for number in range(2_000)) + b"&a=1"
     assert query_key(many, QueryPolicy(ignore=("a",), sort=True)) == many
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (b"", False),
+        (b"a=1&since=2", True),
+        (b"since", True),
+        (b"since=", True),
+        (b"sin%63e=2", True),
+        (b"a=1;since=2", True),
+        (b"a=since", False),
+        (b"sinces=1&xsince=2", False),
+        (b"since%5B%5D=1", False),
+    ],
+)
+def test_a_parameter_is_found_by_its_decoded_name(query: bytes, expected: bool) -> None:
+    assert has_parameter(query, ("since",)) is expected
 
 
 def test_values_are_decoded_and_those_that_are_empty_left_out() -> None:

@@ -21,6 +21,12 @@ def test_only_what_all_ignore_is_ignored() -> None:
     assert combined(one, other) == CachePolicy(ignore=(NO_STORE,), ignore_vary=("b",))
 
 
+def test_what_bypasses_for_any_bypasses() -> None:
+    found = combined(CachePolicy(bypass_query=("a", "b")), CachePolicy(bypass_query=("b", "c")), CachePolicy())
+    assert found is not None
+    assert found.bypass_query == ("a", "b", "c")
+
+
 def test_only_the_methods_of_all_are_cached() -> None:
     everything, reads = CachePolicy(methods=("GET", "HEAD", "POST")), CachePolicy()
     found = combined(everything, reads)
