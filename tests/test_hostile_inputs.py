@@ -90,7 +90,7 @@ PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "link": lambda data: references.rewrite_links(data, "http://b/base", PublicAddress(b"/p")),
     "refresh": lambda data: references.rewrite_refresh(data, "http://b/base", PublicAddress(b"/p")),
     "cookie's path": lambda data: references.rewrite_cookie(data, "http://b/base", PublicAddress(b"/p")),
-    "rewritten location": lambda data: references.rewrite_created(
+    "rewritten location": lambda data: references.rewrite_absolute(
         data, "http://b/base", PublicAddress(b"/api/v1/crm", b"gateway.example")
     ),
     "cookie": lambda data: forwarding.strip_cookies(data, frozenset({b"sessionid"})),

@@ -55,7 +55,7 @@ _REWRITTEN: Final[dict[bytes, Callable[[bytes, str, PublicAddress], bytes]]] = {
     b"refresh": references.rewrite_refresh,
     b"set-cookie": references.rewrite_cookie,
 }
-_REWRITTEN_IN_SUCCESS: Final = _REWRITTEN | {b"location": references.rewrite_created}
+_REWRITTEN_IN_SUCCESS: Final = _REWRITTEN | {b"location": references.rewrite_absolute}
 
 _STRIPPED_FROM_RESPONSE: Final = HOP_BY_HOP | {
     b"x-request-id",

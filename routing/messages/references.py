@@ -56,10 +56,10 @@ def rewrite_reference(reference: bytes, target: str, public: PublicAddress) -> b
     return (b"https://" + parts.netloc.encode("latin-1") if upgrade else b"") + path + rest
 
 
-def rewrite_created(reference: bytes, target: str, public: PublicAddress) -> bytes:
-    """The same for the Location of what was created, such as an upload that is continued there: absolute if it was.
+def rewrite_absolute(reference: bytes, target: str, public: PublicAddress) -> bytes:
+    """The same, absolute if it was: where an upload is continued, or the next page is.
 
-    Clients resolve a redirect's reference, and not all of them this one.
+    Clients resolve a redirect's reference, and many of them no other.
     """
     rewritten = rewrite_reference(reference, target, public)
     if public.host and rewritten.startswith(b"/") and _ABSOLUTE.match(reference):
@@ -74,7 +74,7 @@ def rewrite_links(value: bytes, target: str, public: PublicAddress) -> bytes:
         return value
 
     def rewrite(link: "re.Match[bytes]") -> bytes:
-        return link[0] if link[1] is None else b"<%b>" % rewrite_reference(link[1], target, public)
+        return link[0] if link[1] is None else b"<%b>" % rewrite_absolute(link[1], target, public)
 
     return _LINK_TARGET.sub(rewrite, value)
 

@@ -320,6 +320,16 @@ async def test_a_redirect_within_the_target_is_rewritten_to_the_gateway(world: W
     assert (await world.request("GET", "/api/v1/crm/x")).get("location") == "/api/v1/crm/login?a=1"
 
 
+async def test_the_link_to_the_next_page_stays_absolute(world: World) -> None:
+    """Most clients of GitHub add a path to the address that they are configured with."""
+    origin = await world.serve(b"")
+    origin._scripts = [ok(b"1", b'Link: <%s/items?page=2>; rel="next", </items>; rel="first"' % origin.url.encode())]
+    for cached in ("MISS", "HIT"):
+        response = await world.request("GET", "/api/v1/crm/items")
+        link = '<http://gateway.test/api/v1/crm/items?page=2>; rel="next", </api/v1/crm/items>; rel="first"'
+        assert (response.get("x-cache"), response.get("link")) == (cached, link)
+
+
 @pytest.mark.parametrize("status", [b"200 OK", b"201 Created"])
 async def test_the_location_of_an_upload_stays_absolute(world: World, status: bytes) -> None:
     """Google's clients request it as it is."""

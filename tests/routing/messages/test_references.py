@@ -4,8 +4,8 @@ import pytest
 
 from routing.messages.references import (
     PublicAddress,
+    rewrite_absolute,
     rewrite_cookie,
-    rewrite_created,
     rewrite_links,
     rewrite_reference,
     rewrite_refresh,
@@ -103,7 +103,8 @@ def test_links_are_followed_within_the_service() -> None:
         b'</base/items?page=2>; rel="next", <https://example.com/>; title="a, </base/x>", <http://10.1.1.1:9101/base/>'
     )
     assert rewrite_links(value, TARGET, PUBLIC) == (
-        b'</api/v1/crm/items?page=2>; rel="next", <https://example.com/>; title="a, </base/x>", </api/v1/crm/>'
+        b'</api/v1/crm/items?page=2>; rel="next", <https://example.com/>; title="a, </base/x>", '
+        b"<http://gateway.example/api/v1/crm/>"
     )
 
 
@@ -175,8 +176,8 @@ def test_long_fields_take_little_time(value: bytes) -> None:
     ],
 )
 def test_the_location_of_what_was_created_is_absolute_if_it_was(location: bytes, own: bytes) -> None:
-    assert rewrite_created(location, TARGET, PUBLIC) == own
+    assert rewrite_absolute(location, TARGET, PUBLIC) == own
 
 
 def test_without_a_host_a_location_is_a_path() -> None:
-    assert rewrite_created(b"http://10.1.1.1:9101/base/x", TARGET, PublicAddress(PREFIX)) == b"/api/v1/crm/x"
+    assert rewrite_absolute(b"http://10.1.1.1:9101/base/x", TARGET, PublicAddress(PREFIX)) == b"/api/v1/crm/x"
