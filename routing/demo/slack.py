@@ -7,6 +7,7 @@ from aiohttp import web
 from routing.demo.controls import Controls
 from routing.demo.json_backend import json_backend, json_body
 from routing.demo.slack_api import SlackApi
+from routing.demo.slack_methods import UPLOADS
 from routing.demo.slack_workspace import SLACK_NAME, NameTaken, Workspace, WorkspaceFull
 
 LIST_SECONDS: Final = 0.32
@@ -55,6 +56,7 @@ def slack_backend() -> web.Application:
     slack.router.add_get("/channels", channels.listing)
     slack.router.add_post("/channels", channels.add)
     slack.router.add_get("/channels/{id}/messages", channels.messages)
+    slack.router.add_post(UPLOADS + "/{file}", api.upload)
     for path in ("/api/{method}", r"/{method:[a-z]+\.[a-zA-Z.]+}"):
         slack.router.add_get(path, api.call)
         slack.router.add_post(path, api.call)

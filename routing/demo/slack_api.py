@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from routing.demo.controls import Controls, fields, reply
-from routing.demo.slack_methods import METHODS, Arguments, Method, SlackError
+from routing.demo.slack_methods import METHODS, UPLOAD_URL, Arguments, Method, SlackError
 from routing.demo.slack_workspace import BOT, TEAM, Workspace
 from routing.demo.webhooks import slack_fields
 
@@ -58,7 +58,16 @@ class SlackApi:
             return reply(body, headers=headers)
         if event is not None:
             self.report(event)
+        if UPLOAD_URL in body:
+            body[UPLOAD_URL] = f"{request.scheme}://{request.host}{body[UPLOAD_URL]}"
         return reply({"ok": True, **body}, headers=headers)
+
+    async def upload(self, request: web.Request) -> web.Response:
+        """The content of a file, which needs no token: the address is the proof."""
+        content = await request.read()
+        if not self._workspace.files.receive(request.match_info["file"], len(content)):
+            return web.Response(status=404, text="unknown file")
+        return web.Response(text=f"OK - {len(content)}")
 
     def report(self, event: Mapping[str, Any]) -> None:
         """Send an event to the webhook, if one is set (docs.slack.dev/apis/events-api)."""

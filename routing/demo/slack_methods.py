@@ -1,5 +1,6 @@
 """The methods of the demonstration's Slack Web API: pure functions of the workspace and the arguments."""
 
+import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ Event = dict[str, Any]
 Result = tuple[dict[str, Any], Event | None]
 """A response without `ok`, and the event that reports a change."""
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1_000
+UPLOADS: Final = "/upload/v1"
+UPLOAD_URL: Final = "upload_url"
 
 
 class SlackError(Exception):
@@ -130,6 +133,29 @@ def _post_message(workspace: Workspace, arguments: Arguments) -> Result:
     return {"channel": channel, "ts": message["ts"], "message": message}, event
 
 
+def _begin_upload(workspace: Workspace, arguments: Arguments) -> Result:
+    """The address is completed by the server, which knows its own."""
+    name, length = arguments.get("filename", ""), arguments.get("length", "")
+    if not name or not length.isdecimal() or len(length) > 9:
+        raise SlackError("invalid_arguments")
+    key = workspace.files.begin(name, int(length))
+    return {UPLOAD_URL: f"{UPLOADS}/{key}", "file_id": key}, None
+
+
+def _complete_upload(workspace: Workspace, arguments: Arguments) -> Result:
+    channel = _channel(workspace, {"channel": arguments.get("channel_id", "")})
+    try:
+        titles = {str(file["id"]): str(file.get("title", "")) for file in json.loads(arguments.get("files", ""))}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise SlackError("invalid_arguments") from None
+    files = workspace.files.take(titles, BOT)
+    if files is None:
+        raise SlackError("file_not_found")
+    message = workspace.post(channel, BOT, arguments.get("initial_comment", ""), arguments.get("thread_ts"))
+    message["files"] = files
+    return {"files": files}, {**message, "channel": channel, "channel_type": "channel", "subtype": "file_share"}
+
+
 def _search(workspace: Workspace, arguments: Arguments) -> Result:
     query = arguments.get("query", "").lower()
     if not query:
@@ -158,6 +184,8 @@ METHODS: Final = {
     "emoji.list": Method(_list_emoji, 20),
     "auth.test": Method(_test_auth, 100, 0.05),
     "chat.postMessage": Method(_post_message, 100),
+    "files.getUploadURLExternal": Method(_begin_upload, 20),
+    "files.completeUploadExternal": Method(_complete_upload, 20),
     "search.messages": Method(_search, 20, 0.3),
 }
 

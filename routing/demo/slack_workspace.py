@@ -3,6 +3,8 @@
 import re
 from typing import Any, Final
 
+from routing.demo.slack_files import Files
+
 TEAM: Final = "T0DEMO0001"
 TEAM_NAME: Final = "Company"
 BOT: Final = "U0GATEWAY"
@@ -64,6 +66,7 @@ class Workspace:
         self.messages: dict[str, list[Message]] = {
             channel: [_message(*row) for row in MESSAGES.get(channel, ())] for channel in self.channels
         }
+        self.files = Files()
         self._now = CREATED + 40_000
 
     def members(self, channel: str) -> list[str]:

@@ -54,6 +54,27 @@ def test_a_message_that_is_posted_is_in_the_next_history(slack: WebClient) -> No
     assert [message["text"] for message in replies["messages"]] == [text, "a reply"]
 
 
+def test_a_file_that_is_uploaded_is_in_the_next_history(slack: WebClient) -> None:
+    slack.conversations_history(channel=INCIDENTS)
+    comment = f"The log of {uuid.uuid4()}"
+    shared = slack.files_upload_v2(
+        channel=INCIDENTS, initial_comment=comment, content="text " * 20_000, filename="a.log", title="Log"
+    )
+    newest = slack.conversations_history(channel=INCIDENTS)["messages"][0]
+    assert (newest["text"], newest["files"][0]["id"]) == (comment, shared["files"][0]["id"])
+    assert newest["files"][0]["size"] == 100_000
+
+
+def test_what_is_written_is_in_the_next_read_of_the_same_arguments(slack: WebClient) -> None:
+    slack.conversations_history(channel=INCIDENTS)
+    text, name = f"posted {uuid.uuid4()}", f"c-{uuid.uuid4().hex[:8]}"
+    slack.chat_postMessage(channel="#incidents", text=text)
+    assert slack.conversations_history(channel=INCIDENTS)["messages"][0]["text"] == text
+    slack.conversations_list()
+    slack.conversations_create(name=name)
+    assert name in {channel["name"] for channel in slack.conversations_list()["channels"]}
+
+
 @pytest.mark.parametrize("error", ["channel_not_found", "internal_error", "token_revoked", "missing_scope"])
 def test_an_error_in_a_200_reaches_the_sdk_and_is_not_stored(
     slack: WebClient, failing: Callable[..., None], error: str
@@ -96,6 +117,12 @@ async def test_the_asynchronous_client_reads_writes_and_pages(async_slack: Async
     posted = await async_slack.chat_postMessage(channel="#sales-emea", text="Pipeline review", blocks=[])
     assert {"deployments", "incidents"} <= set(names)
     assert posted["message"]["text"] == "Pipeline review"
+
+
+async def test_the_asynchronous_client_uploads_files(async_slack: AsyncWebClient) -> None:
+    uploads = [{"content": f"{n}", "filename": f"{n}.txt", "title": f"File {n}"} for n in range(2)]
+    shared = await async_slack.files_upload_v2(channel=INCIDENTS, file_uploads=uploads)
+    assert [file["title"] for file in shared["files"]] == ["File 0", "File 1"]
 
 
 async def test_an_error_reaches_the_asynchronous_client(async_slack: AsyncWebClient) -> None:
