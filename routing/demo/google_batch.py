@@ -6,6 +6,7 @@ Each part is a request with a path, never with a host. It has the batch's Author
 import asyncio
 import uuid
 from dataclasses import dataclass
+from email.message import Message
 from email.parser import BytesParser
 from http import HTTPStatus
 from typing import Final
@@ -96,9 +97,11 @@ def read_parts(content_type: str, body: bytes) -> list[Part]:
     if not content_type.isascii() or "\n" in content_type:
         raise ValueError("its type is malformed")
     message = BytesParser().parsebytes(b"Content-Type: %b\r\n\r\n%b" % (content_type.encode(), body))
-    if message.get_content_type() != MULTIPART or not message.is_multipart():
+    parts = message.get_payload()
+    if message.get_content_type() != MULTIPART or not isinstance(parts, list):
         raise ValueError(f"it is not {MULTIPART}")
-    return [_part(str(each.get("Content-ID", "")).strip(), _payload(each)) for each in message.get_payload()]
+    messages = [part for part in parts if isinstance(part, Message)]
+    return [_part(str(each.get("Content-ID", "")).strip(), _payload(each)) for each in messages]
 
 
 def _part(content_id: str, payload: bytes) -> Part:
@@ -112,9 +115,9 @@ def _part(content_id: str, payload: bytes) -> Part:
     return Part(content_id, words[0].upper(), words[1], headers, _payload(message))
 
 
-def _payload(message: object) -> bytes:
+def _payload(message: Message) -> bytes:
     """The content of a message that has no parts. Raises ValueError."""
-    payload = message.get_payload(decode=True)  # type: ignore[attr-defined]
+    payload = message.get_payload(decode=True)
     if not isinstance(payload, bytes):
         raise ValueError("a part has parts")
     return payload
