@@ -124,5 +124,5 @@ def test_connection_does_not_end_what_is_for_all_recipients() -> None:
         (b"set-cookie", b"a=1"),
         (b"x-hop", b"1"),
     ]
-    kept = to_client(headers, "http://127.0.0.1", PublicAddress(b""), OWN)
+    kept = to_client(headers, "http://127.0.0.1", PublicAddress(b""), OWN, 200)
     assert [name for name, _ in kept] == [b"cache-control", b"vary", b"set-cookie"]  # RFC 9110 section 7.6.1
