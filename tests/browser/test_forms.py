@@ -1,12 +1,14 @@
 """The admin's forms of the configuration in Chromium, on a phone and on a wide screen."""
 
 import re
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.accessibility import PHONE, WIDE, overflows, violations
-from tests.browser.conftest import Open
+from tests.browser.conftest import Gateway, Open
+from tests.browser.pages import PASSWORD
 from tests.browser.test_dashboard import Screenshot
 
 ROUTES = "/admin/routing/route/?service__name=slackIntelligence"
@@ -124,6 +126,28 @@ def test_keys_history_and_the_question_before_a_flush_are_accessible(
     expect(page.get_by_role("button", name="Undo revision")).to_be_visible()
     screenshot(page, f"admin-undo-{width}-{scheme}")
     assert_accessible(page)
+
+
+def test_what_was_typed_is_not_lost_with_the_session(browser: Browser, gateway: Gateway, logged_in: Any) -> None:
+    context = browser.new_context(storage_state=logged_in)
+    page, other = context.new_page(), context.new_page()
+    page.goto(f"{gateway.url}/admin/routing/plan/add/")
+    page.get_by_label("Name").first.fill("kept")
+    context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Save", exact=True).click()
+    told = page.get_by_role("dialog", name="Nothing was saved")
+    expect(told).to_contain_text("Your session has ended.")
+    told.get_by_role("button", name="Back to the form").click()
+    other.goto(page.url)
+    other.fill("[name=username]", "ada")
+    other.fill("[name=password]", PASSWORD)
+    other.press("[name=password]", "Enter")
+    expect(other.get_by_role("button", name="Save", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Save", exact=True).click()  # with a token that the login has replaced
+    page.get_by_role("dialog", name="What this will change").get_by_role("button", name="Save").click()
+    page.wait_for_url("**/admin/routing/plan/")
+    expect(page.get_by_role("link", name="kept").first).to_be_visible()
+    context.close()
 
 
 def test_a_new_key_is_copied(visit: Open) -> None:

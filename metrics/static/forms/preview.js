@@ -2,6 +2,8 @@
 import { el } from "../dashboard/dom.js";
 import { gettext } from "../dashboard/i18n.js";
 
+const FORBIDDEN = 403;
+
 const shown = (value) => (value === null ? gettext("not set") : typeof value === "string" ? value : JSON.stringify(value));
 
 function listOf({ created, changed, deleted }) {
@@ -51,16 +53,55 @@ function dialogOf(answer, onSave) {
   return dialog;
 }
 
+/** Say why nothing was saved. The form stays as it is. */
+function tell(text) {
+  const close = el("button", { type: "submit", class: "setting-button is-primary" }, gettext("Back to the form"));
+  const dialog = el("dialog", { class: "change-dialog", "aria-labelledby": "change-heading" },
+    el("form", { method: "dialog" }, el("h2", { id: "change-heading" }, gettext("Nothing was saved")), el("p", {}, text), el("div", { class: "change-buttons" }, close)));
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+/** Give the form the token that the session has by now: a new login, which may be in another tab, has replaced it. */
+async function renewToken(form) {
+  const response = await fetch(window.location.href).catch(() => null);
+  const page = new DOMParser().parseFromString((await response?.text()) ?? "", "text/html");
+  const token = page.querySelector("form [name=csrfmiddlewaretoken]");
+  if (token) form.elements.namedItem("csrfmiddlewaretoken").value = token.value;
+}
+
+/** Post the form without saving it. Returns the response, or null if the gateway cannot be reached. */
+async function ask(form, submitter) {
+  const post = () => {
+    const body = new FormData(form, submitter);
+    body.set("_preview", "1");
+    return fetch(window.location.href, { method: "POST", body }).catch(() => null);
+  };
+  const response = await post();
+  if (response?.status !== FORBIDDEN) return response;
+  await renewToken(form);
+  return post();
+}
+
+const isLogin = ({ redirected, url }) => redirected && new URL(url).pathname.endsWith("/login/");
+
 export function startPreview(form) {
   let isConfirmed = false;
   form.addEventListener("submit", async (event) => {
     const { submitter } = event;
     if (isConfirmed || !submitter?.name) return;
     event.preventDefault();
-    const body = new FormData(form, submitter);
-    body.set("_preview", "1");
-    const response = await fetch(window.location.href, { method: "POST", body }).catch(() => null);
-    const answer = response?.headers.get("Content-Type")?.startsWith("application/json") ? await response.json() : null;
+    const response = await ask(form, submitter);
+    if (!response) {
+      tell(gettext("The gateway cannot be reached. Save again in a moment."));
+      return;
+    }
+    if (isLogin(response)) {
+      tell(gettext("Your session has ended. Log in in another tab, and save again here."));
+      return;
+    }
+    const answer = response.headers.get("Content-Type")?.startsWith("application/json") ? await response.json() : null;
     const send = (comment) => {
       isConfirmed = true;
       if (comment) form.append(el("input", { type: "hidden", name: "_comment", value: comment }));
