@@ -33,8 +33,8 @@ _HEADERS: Final[Headers] = [
     (b"cache-control", b"public, max-age=%d" % FRESH_SECONDS),
     (
         b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'none'; "
-        b"frame-ancestors 'none'; base-uri 'none'",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        b"form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
     ),
     (b"vary", b"Accept-Encoding, Accept-Language"),
     (b"x-content-type-options", b"nosniff"),

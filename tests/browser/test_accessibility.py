@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.accessibility import Screenshot, faults
 from tests.browser.pages import PASSWORD, reply, running_gateway, web_server
@@ -143,6 +143,21 @@ def test_pages_for_strangers(browser: Browser, site: Site, screenshot: Screensho
     found = look(page, site, PUBLIC, screenshot)
     page.close()
     assert found == []
+
+
+def test_the_status_page_renews_itself(browser: Browser, site: Site) -> None:
+    page = browser.new_page()
+    page.clock.install()
+    page.goto(f"{site.url}/status/")
+    page.route("**/status/", lambda route: route.abort())
+    page.clock.fast_forward(61_000)
+    expect(page.get_by_text("This page cannot be renewed now.")).to_be_visible()
+    page.unroute("**/status/")
+    body = "<title>Later</title><main><h1>Later</h1></main>"
+    page.route("**/status/", lambda route: route.fulfill(body=body, content_type="text/html"))
+    page.clock.fast_forward(61_000)
+    expect(page.get_by_role("heading", name="Later")).to_be_visible()
+    page.close()
 
 
 def test_the_admin(page: Page, site: Site, screenshot: Screenshot) -> None:
