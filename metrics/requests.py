@@ -35,8 +35,10 @@ def search(query: RequestQuery, *, before: Position | None, limit: int) -> Found
 
 
 def find(identifier: str, names: Names = None) -> Found:
-    """The records of a request id, of these services, the latest first."""
+    """The records of a request id, of these services, the latest first. Our own ids may be written in capitals."""
     found = run_on_loop(running().request_log.find(identifier))
+    if not found.records and identifier != identifier.lower():
+        found = run_on_loop(running().request_log.find(identifier.lower()))
     return Found([each for each in found.records if within(each.record.service, names)], is_shared=found.is_shared)
 
 

@@ -4,8 +4,10 @@ from typing import Any, Final
 
 from django import forms
 from django.http import QueryDict
+from django.utils.translation import gettext_lazy
 
 from metrics.dashboard.request_rows import WHY
+from metrics.request_log.identifiers import id_in, key_prefix
 from metrics.request_log.record import Kind
 from metrics.request_log.search import RequestQuery
 from routing.rights import Names
@@ -22,7 +24,9 @@ class RequestsForm(forms.Form):
     route = forms.CharField(required=False, max_length=500)
     method = forms.CharField(required=False, max_length=32)
     status = forms.RegexField(
-        f"^({STATUS})$", required=False, error_messages={"invalid": "A status is 404, or a class such as 5xx."}
+        f"^({STATUS})$",
+        required=False,
+        error_messages={"invalid": gettext_lazy("A status is 404, or a class such as 5xx.")},
     )
     code = forms.CharField(required=False, max_length=60)
     caller = forms.CharField(required=False, max_length=300)
@@ -32,6 +36,13 @@ class RequestsForm(forms.Form):
     kind = forms.ChoiceField(choices=[(kind.value, WHY[kind]) for kind in Kind], required=False)
     start = forms.DateTimeField(required=False)
     end = forms.DateTimeField(required=False)
+
+    def clean_id(self) -> str:
+        text: str = self.cleaned_data["id"]
+        return id_in(text) or text
+
+    def clean_key(self) -> str:
+        return key_prefix(self.cleaned_data["key"])
 
     @property
     def is_searched(self) -> bool:

@@ -6,8 +6,9 @@ from typing import Final
 
 import msgspec
 
-MAX_QUERY: Final = 100
-"""Characters of a query; more are ignored."""
+MAX_QUERY: Final = 1_000
+"""Characters of a query; more are ignored. A whole problem document has its place."""
+MAX_WORDS: Final = 50
 MAX_ITEMS: Final = 8
 """Of one group."""
 MAX_CANDIDATES: Final = 20_000
@@ -29,7 +30,7 @@ class Group(msgspec.Struct, frozen=True):
 
 
 def tokens(query: str) -> list[str]:
-    return query[:MAX_QUERY].casefold().split()
+    return query[:MAX_QUERY].casefold().split()[:MAX_WORDS]
 
 
 def matching(candidates: Iterable[Item], wanted: Sequence[str], limit: int = MAX_ITEMS) -> list[Item]:

@@ -1,6 +1,5 @@
 """Where the palette's items come from, as far as a member of staff may see them. For Django's threads: it blocks."""
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -15,17 +14,16 @@ from django.utils.translation import gettext_lazy
 from metrics import requests, selectors
 from metrics.dashboard.palette.items import Item
 from metrics.dashboard.request_rows import clock_text, request_url, status_text
+from metrics.request_log.identifiers import id_in, key_prefix
 from routing.models import ApiKey, Consumer
 from routing.pages.site import admin_site, admin_url, is_included, theme
-from routing.rights import Names
+from routing.rights import Names, Right, may
 from routing.router.table import Service
 
 MAX_ROWS: Final = 5
 """Of keys and of consumers."""
 MIN_WORD: Final = 2
 """Characters of a word that keys and consumers are searched for."""
-REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,128}")
-"""What may be the id of a request: a shorter one would be looked up with each key that is pressed."""
 PAGES: Final = (
     (gettext_lazy("Dashboard"), "dashboard:overview"),
     (gettext_lazy("Events"), "dashboard:events"),
@@ -73,9 +71,10 @@ def routes(names: Names) -> Iterator[Item]:
             yield Item(f"{name} {route.path}", f"{address}?{query}", " ".join(route.methods))
 
 
-def requests_with(identifier: str, names: Names) -> list[Item]:
+def requests_with(query: str, names: Names) -> list[Item]:
     """The requests with this id, the latest first."""
-    if REQUEST_ID.fullmatch(identifier) is None:
+    identifier = id_in(query)
+    if not identifier:
         return []
     return [
         Item(
@@ -93,7 +92,7 @@ def keys(wanted: Sequence[str]) -> list[Item]:
         return []
     condition = Q()
     for word in wanted:
-        condition &= Q(name__icontains=word) | Q(prefix__istartswith=word) | Q(owner__icontains=word)
+        condition &= Q(name__icontains=word) | Q(prefix__istartswith=key_prefix(word)) | Q(owner__icontains=word)
     return [
         Item(str(key), admin_url("routing_apikey_change", key.pk), key.owner)
         for key in ApiKey.objects.filter(condition)[:MAX_ROWS]
@@ -118,6 +117,8 @@ def pages(request: HttpRequest) -> Iterator[Item]:
     for title, name in PAGES:
         known.add(address := reverse(name, current_app=admin_site().name))
         yield Item(str(title), address)
+    if may(request.user, Right.CONFIGURE):
+        yield Item(_("Replay a draft"), reverse("dashboard:replay"))
     for section in theme()["SIDEBAR"]["navigation"]:
         for item in section["items"]:
             if str(item["link"]) not in known and import_string(item["permission"])(request):

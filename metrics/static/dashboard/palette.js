@@ -21,7 +21,7 @@ class Palette {
   build() {
     this.input = el("input", {
       type: "text", role: "combobox", "aria-expanded": "false", "aria-controls": "palette-list", "aria-autocomplete": "list",
-      "aria-label": this.texts.label, placeholder: this.texts.placeholder, autocomplete: "off", spellcheck: "false", maxlength: 100,
+      "aria-label": this.texts.label, placeholder: this.texts.placeholder, autocomplete: "off", spellcheck: "false", maxlength: 1000,
     });
     this.list = el("div", { id: "palette-list", class: "palette-list", role: "listbox", "aria-label": this.texts.label, hidden: true });
     this.status = el("p", { class: "palette-status", role: "status" });

@@ -40,6 +40,9 @@ def test_the_id_of_a_failed_request_leads_to_its_page(harness: Harness) -> None:
     assert item["title"] == "GET /api/v1/nothing/7?token=***"
     assert item["detail"].startswith("404, ") or item["detail"].startswith("401, ")
     assert client.get(item["url"]).status_code == 200
+    for text in (f'"request_id": "{problem["request_id"]}",', json.dumps(problem), problem["request_id"].upper()):
+        assert found(client, text)["Requests"] == [item]
+        assert client.get("/dashboard/requests/", {"id": text[-128:]}).status_code == 302
     assert "Requests" not in found(client, "not-an-id-of-any-request")
 
 
@@ -80,6 +83,8 @@ def test_keys_and_consumers_are_found_by_name_and_prefix(harness: Harness) -> No
     client = member("Viewer")
     assert len(found(client, "billing")["API keys"]) == 5
     (key,) = found(client, "K3M5PQ77")["API keys"]
+    for text in ("key:k3m5pq77", "gw_k3m5pq77", "gw_k3m5pq77_the_secret"):  # as pages and the key itself say it
+        assert found(client, text)["API keys"] == [key]
     assert key["detail"] == "ada"
     assert client.get(key["url"]).status_code == 200
     assert titles(found(client, "acm")["Consumers"]) == ["acme"]
