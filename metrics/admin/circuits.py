@@ -25,11 +25,11 @@ from routing.pages.site import admin_site, admin_url
 from routing.rights import Right, require
 
 DURATIONS: Final = [
-    ("", "until reset"),
-    ("60", "1 minute"),
-    ("300", "5 minutes"),
-    ("3600", "1 hour"),
-    ("86400", "1 day"),
+    ("", _("until reset")),
+    ("60", _("1 minute")),
+    ("300", _("5 minutes")),
+    ("3600", _("1 hour")),
+    ("86400", _("1 day")),
 ]
 STATE_NAMES: Final = {
     State.CLOSED: _("Closed"),
@@ -52,13 +52,13 @@ class OverrideForm(ActionForm):
     """The duration and the reason of an override."""
 
     ttl = forms.ChoiceField(
-        choices=DURATIONS, required=False, label="", widget=UnfoldAdminSelectWidget({"aria-label": "Duration"})
+        choices=DURATIONS, required=False, label="", widget=UnfoldAdminSelectWidget({"aria-label": _("Duration")})
     )
     reason = forms.CharField(
         max_length=200,
         required=False,
         label="",
-        widget=UnfoldAdminTextInputWidget({"aria-label": "Reason", "placeholder": "Reason for the override"}),
+        widget=UnfoldAdminTextInputWidget({"aria-label": _("Reason"), "placeholder": _("Reason for the override")}),
     )
 
 

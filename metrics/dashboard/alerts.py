@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -121,7 +122,7 @@ def _change(change: dict[str, Any]) -> str:
 
 
 def _clock(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%-d %b %H:%M:%S} UTC"
+    return date_format(datetime.fromtimestamp(seconds, UTC), "DATETIME_FORMAT")
 
 
 def _iso(seconds: float) -> str:

@@ -8,6 +8,8 @@ import msgspec
 from django import forms
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
 
 from metrics import selectors
 from metrics.advice import circuits
@@ -83,21 +85,21 @@ def _context(found: Comparison, draft: Draft | None) -> dict[str, Any]:
     recorded = found.recorded
     rows = [
         {
-            "title": "As it was",
+            "title": _("As it was"),
             "opened": recorded.opened,
             "open": "",
             "refused": recorded.refused,
             "lost": None,
             "failed": recorded.failed,
         },
-        _row("Present settings, played", found.present),
+        _row(_("Present settings, played"), found.present),
     ]
     if draft is not None:
-        rows.append(_row("Other settings, played", found.other))
+        rows.append(_row(_("Other settings, played"), found.other))
     return {
         "rows": rows,
         "calls": recorded.calls,
-        "since": f"{datetime.fromtimestamp(recorded.since, UTC):%-d %b %Y, %H:%M} UTC",
+        "since": date_format(datetime.fromtimestamp(recorded.since, UTC), "DATETIME_FORMAT"),
         "draft": draft_url(draft) if draft else "",
     }
 

@@ -19,7 +19,7 @@ from metrics.callers.detail import CallerDetail
 from metrics.callers.kinds import CallerName, Kind
 from metrics.callers.profile import Profile, profile
 from metrics.callers.ranking import By, CallersQuery, Ranked, RankedCaller, Ranking, Sort
-from metrics.dashboard.usage_figures import figures
+from metrics.dashboard.usage_figures import figures, share
 from metrics.dashboard.views import services_page, shown
 from metrics.quotas import QuotaStatus
 from metrics.runtime_access import running
@@ -170,7 +170,7 @@ def caller_url(caller: CallerName) -> str:
 
 
 def caller_text(caller: CallerName, title: str = "") -> str:
-    return title or caller.name or "anonymous"
+    return title or caller.name or _("anonymous")
 
 
 def last_text(found: Ranked | CallerDetail) -> str:
@@ -228,8 +228,8 @@ def _service_row(caller: CallerName, each: Ranked, total: UsageRow) -> dict[str,
 def _shares(row: UsageRow, total: UsageRow) -> dict[str, Any]:
     return {
         **figures(row),
-        "share": f"{100 * row.requests / total.requests:.1f}" if total.requests else "0",
-        "error_rate": f"{100 * row.errors / row.requests:.1f}" if row.requests else "0",
+        "share": share(row.requests, total.requests),
+        "error_rate": share(row.errors, row.requests),
     }
 
 

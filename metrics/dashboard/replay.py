@@ -5,11 +5,12 @@ from typing import Any, Final
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.utils.formats import number_format
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from metrics import selectors
+from metrics.dashboard.numbers import decimal_text
 from metrics.dashboard.request_rows import clock_text, iso
 from metrics.dashboard.views import staff_form
 from metrics.replay.comparison import Comparison, Example
@@ -56,7 +57,7 @@ class ReplayForm(forms.Form):
         data: dict[str, Any] = super().clean() or {}
         chosen = (data.get("revision"), data.get("proposal"), (data.get("draft") or "").strip())
         if not self.errors and not any(chosen):
-            self.add_error("draft", "Paste a draft of the configuration file, or choose a revision or a proposal.")
+            self.add_error("draft", _("Paste a draft of the configuration file, or choose a revision or a proposal."))
         return data
 
     def change(self) -> Change:
@@ -117,7 +118,7 @@ def _result(result: Replay) -> dict[str, Any]:
     return {
         "result": result,
         "comparison": comparison,
-        "seconds": number_format(result.seconds, 1),
+        "seconds": decimal_text(result.seconds, 1),
         "verdicts": list(_verdicts(comparison)),
         "transitions": [
             {
@@ -142,7 +143,7 @@ def _verdicts(comparison: Comparison) -> Any:
 
 
 def _signed(number: float) -> str:
-    return f"{'+' if number > 0 else '-'}{number_format(abs(number), 0, force_grouping=True)}"
+    return f"{'+' if number > 0 else '-'}{decimal_text(abs(number), 0)}"
 
 
 def _example(example: Example, found: FoundRecord) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def _example(example: Example, found: FoundRecord) -> dict[str, Any]:
 
 
 def _decision(decision: Decision) -> dict[str, Any]:
-    place = f"{decision.service}{decision.route}" or "no service"
+    place = f"{decision.service}{decision.route}" or _("no service")
     return {
         "title": f"{decision.status} {decision.verdict.value}",
         "tone": TONES.get(decision.verdict, ""),

@@ -9,7 +9,9 @@ from typing import Any, Final
 import msgspec
 from channels.auth import get_user
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 from django.http import QueryDict
+from django.utils import translation
 
 from metrics.dashboard.request_rows import row
 from metrics.dashboard.request_search import read_form
@@ -29,8 +31,8 @@ MAX_ROWS: Final = 50
 
 
 class RequestsConsumer(AsyncWebsocketConsumer):
-    """`/ws/dashboard/requests/?service=&status=&...&after=`: for staff who may view the gateway or some of its
-    services, from its own origin.
+    """`/ws/dashboard/requests/?service=&status=&...&after=&language=`: for staff who may view the gateway or some of
+    its services, from its own origin.
 
     Sends `{"requests", "isShared", "more"}`, the latest request first. Ignores what the client sends.
     """
@@ -47,6 +49,7 @@ class RequestsConsumer(AsyncWebsocketConsumer):
             after = Position.parse(parameters.get("after", ""))
         except ValueError:
             after = None
+        self._language = _language(parameters.get("language", ""))
         await self.accept()
         self._checked = time.monotonic()
         self._task = asyncio.create_task(self._follow(read_form(parameters).query(), after))
@@ -68,7 +71,7 @@ class RequestsConsumer(AsyncWebsocketConsumer):
                 found = Found([], is_shared=False)
             if found.is_shared and found.records:
                 after = found.records[0].position
-            await self.send(text_data=_message(found))
+            await self.send(text_data=_message(found, self._language))
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def _may_view(self) -> bool:
@@ -91,8 +94,17 @@ async def _latest() -> Position | None:
     return found.records[0].position if found.records and found.is_shared else Position(0)
 
 
-def _message(found: Found) -> str:
+def _language(code: str) -> str:
+    """The page's language, if it is one of ours."""
+    try:
+        return translation.get_supported_language_variant(code)
+    except LookupError:
+        return settings.LANGUAGE_CODE
+
+
+def _message(found: Found, language: str) -> str:
     """Positions of one worker's own requests mean nothing to the others: they are not followed."""
-    rows: list[dict[str, Any]] = [row(each) for each in found.records] if found.is_shared else []
+    with translation.override(language):
+        rows: list[dict[str, Any]] = [row(each) for each in found.records] if found.is_shared else []
     message = {"requests": rows, "isShared": found.is_shared, "more": found.is_shared and found.next is not None}
     return msgspec.json.encode(message).decode()

@@ -4,8 +4,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from metrics.dashboard.numbers import decimal_text
 from metrics.request_log.record import Kind, RequestRecord
 from metrics.request_log.search import FoundRecord
 
@@ -47,7 +50,7 @@ def request_url(found: FoundRecord) -> str:
 
 
 def status_text(record: RequestRecord) -> str:
-    return "no response" if record.status == NO_STATUS and record.aborted else str(record.status)
+    return _("no response") if record.status == NO_STATUS and record.aborted else str(record.status)
 
 
 def iso(at: float) -> str:
@@ -55,12 +58,12 @@ def iso(at: float) -> str:
 
 
 def clock_text(at: float) -> str:
-    """As `30 Nov 2026, 12:00:00.123 UTC`."""
+    """As `30 Nov 2026, 12:00:00.123 UTC`, with the month in the page's language."""
     moment = datetime.fromtimestamp(at, UTC)
-    return f"{moment:%-d %b %Y, %H:%M:%S}.{moment.microsecond // 1000:03d} UTC"
+    return f"{date_format(moment, 'DATE_FORMAT')}, {moment:%H:%M:%S}.{moment.microsecond // 1000:03d} UTC"
 
 
 def duration_text(seconds: float) -> str:
     if seconds < 0.01:
-        return f"{seconds * 1_000:.2f} ms"
-    return f"{seconds * 1_000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+        return f"{decimal_text(seconds * 1_000, 2)} ms"
+    return f"{decimal_text(seconds * 1_000, 0)} ms" if seconds < 0.9995 else f"{decimal_text(seconds, 2)} s"

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from metrics import requests, selectors
 from metrics.dashboard.request_rows import TONES, WHY, clock_text, duration_text, iso, request_url, row, status_text
@@ -89,8 +90,11 @@ def _context(chosen: FoundRecord, found: list[FoundRecord], names: Names) -> dic
 
 
 def _durations(record: RequestRecord) -> str:
-    backend = "" if record.backend is None else f"backend {duration_text(record.backend)}, "
-    return f"{backend}header fields after {duration_text(record.head)}, end after {duration_text(record.duration)}"
+    times = {"head": duration_text(record.head), "end": duration_text(record.duration)}
+    if record.backend is None:
+        return _("header fields after %(head)s, end after %(end)s") % times
+    times["backend"] = duration_text(record.backend)
+    return _("backend %(backend)s, header fields after %(head)s, end after %(end)s") % times
 
 
 def _timeline(record: RequestRecord) -> list[dict[str, Any]]:

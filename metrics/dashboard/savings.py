@@ -12,7 +12,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from metrics import selectors
-from metrics.dashboard.usage_figures import long_duration
+from metrics.dashboard.usage_figures import long_duration, share
 from metrics.dashboard.views import services_page, shown
 from metrics.savings import report
 from metrics.savings.report import MAX_MONTHS, Month, Report, Savings
@@ -78,7 +78,7 @@ def _months(found: Report) -> list[dict[str, Any]]:
     return [
         {
             "id": f"month-{month.month}",
-            "title": f"{Month.parse(month.month).first_day:%B %Y}",
+            "title": date_format(Month.parse(month.month).first_day, "F Y"),
             "rows": [_figures(row) for row in rows if row.month == month.month],
             **_figures(month),
         }
@@ -98,7 +98,7 @@ def _figures(row: Savings) -> dict[str, Any]:
         "service": row.service,
         "requests": row.requests,
         "calls": row.calls,
-        "share": f"{100 * row.calls / row.requests:.1f}" if row.requests else "0",
+        "share": share(row.calls, row.requests),
         "time": long_duration(row.seconds),
         "usd": row.usd,
     }

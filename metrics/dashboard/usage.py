@@ -107,8 +107,11 @@ def _delivery() -> str:
         return ""
     waiting, rejected = outbox.backlog(1)
     if status.failures:
-        return f"Events are not delivered, and {waiting} wait: {status.failure}."
-    return "Some events were rejected by their receiver: see manage.py usage events." if rejected else ""
+        return _("Events are not delivered, and %(number)d wait: %(failure)s.") % {
+            "number": waiting,
+            "failure": status.failure,
+        }
+    return _("Some events were rejected by their receiver: see manage.py usage events.") if rejected else ""
 
 
 def _query(data: dict[str, Any], today: date) -> ReportQuery:

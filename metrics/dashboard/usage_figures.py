@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from metrics.dashboard.numbers import decimal_text
 from metrics.usage.selectors import UsageRow
 
 
@@ -20,8 +21,15 @@ def figures(row: UsageRow) -> dict[str, Any]:
 
 
 def long_duration(seconds: float) -> str:
-    if seconds < 1:
-        return f"{seconds * 1_000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 3_600 else f"{seconds / 3_600:,.1f} h"
+    if seconds < 0.9995:
+        return f"{decimal_text(seconds * 1_000, 0)} ms"
+    if seconds < 59.95:
+        return f"{decimal_text(seconds, 1)} s"
+    if seconds < 3_597:
+        return f"{decimal_text(seconds / 60, 1)} min"
+    return f"{decimal_text(seconds / 3_600, 1)} h"
+
+
+def share(part: float, whole: float) -> str:
+    """A percentage with one decimal, and 0 of nothing."""
+    return decimal_text(100 * part / whole, 1) if whole else "0"

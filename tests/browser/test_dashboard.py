@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from tests.browser.accessibility import PHONE, WIDE, overflows, violations
 from tests.browser.conftest import Gateway, Open
+from tests.browser.pages import PASSWORD
 
 SERVICES = ["aiRouting", "calendarIntelligence", "crm", "gmailIntelligence", "slackIntelligence"]
 WAIT_FOR_OPEN = """() => { window.opened = new Promise((resolve, reject) => {
@@ -277,6 +278,38 @@ def test_an_ended_session_leads_to_the_login(visit: Open) -> None:
     page.context.set_offline(True)
     page.context.set_offline(False)
     page.wait_for_url("**/admin/login/?next=/dashboard/")
+
+
+def test_an_operation_succeeds_after_a_new_login_in_another_tab(
+    browser: Browser, gateway: Gateway, logged_in: Any
+) -> None:
+    context = browser.new_context(storage_state=logged_in)
+    page, other = context.new_page(), context.new_page()
+    page.goto(f"{gateway.url}/dashboard/")
+    expect_live(page)
+    context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Warm cache").click()
+    expect_toast(page, "Your session has ended.")
+    other.goto(page.url)
+    other.fill("[name=username]", "ada")
+    other.fill("[name=password]", PASSWORD)
+    other.press("[name=password]", "Enter")
+    other.wait_for_url("**/dashboard/")
+    page.get_by_role("button", name="Warm cache").click()
+    expect_toast(page, "arm")  # the login has replaced the token that the page came with
+    context.close()
+
+
+def test_a_history_that_cannot_be_read_is_said_to_be(visit: Open) -> None:
+    page = visit()
+    expect_live(page)
+    page.route("**/history.json?**", lambda route: route.abort())
+    page.get_by_role("button", name="24 h").click()
+    notice = page.get_by_text("The history cannot be read.")
+    expect(notice).to_be_visible()
+    page.unroute("**/history.json?**")
+    page.get_by_role("button", name="6 h").click()
+    expect(notice).to_be_hidden()
 
 
 def test_explain_is_a_page_of_the_admin(visit: Open, screenshot: Screenshot) -> None:

@@ -1,5 +1,6 @@
-"""The ticks of the dashboard's charts: round, and right while clocks change."""
+"""Numbers as the dashboard writes them, and the ticks of its charts: round, and right while clocks change."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,15 +12,37 @@ from tests.browser.conftest import Gateway
 SPRING, AUTUMN = 1_774_746_000, 1_792_890_000
 
 
+CALL = """([module, name, args]) => import(`/static/dashboard/${module}.js`).then((found) => found[name](...args))"""
+
+
 @pytest.fixture(scope="module")
-def scale(browser: Browser, gateway: Gateway) -> Any:
-    """Calls a function of scale.js in Berlin."""
+def call(browser: Browser, gateway: Gateway) -> Any:
+    """Calls a function of a script in Berlin."""
     context = browser.new_context(timezone_id="Europe/Berlin")
     page = context.new_page()
     page.goto(f"{gateway.url}/admin/login/")
-    code = """([name, args]) => import("/static/dashboard/scale.js").then((scale) => scale[name](...args))"""
-    yield lambda name, *args: page.evaluate(code, [name, args])
+    yield lambda module, name, *args: page.evaluate(CALL, [module, name, args])
     context.close()
+
+
+@pytest.fixture
+def scale(call: Any) -> Any:
+    return partial(call, "scale")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("rate", {0: "0", 0.028: "0.028", 0.5: "0.5", 1.25: "1.3", 12.4: "12", 1234: "1,234", 1.2e6: "1.2M"}),
+        ("tickValue", {0: "0", 0.01: "0.01", 0.5: "0.5", 1: "1", 1.5: "1.5", 12_000: "12K"}),
+        ("percent", {0: "0%", 0.004: "<0.1%", 12.34: "12.3%", 99.99: ">99.9%", 100: "100%"}),
+        ("latency", {0.000034: "0.03 ms", 0.0012: "1.2 ms", 0.9996: "1.0 s", 12: "12 s"}),
+        ("span", {0.018: "18 ms", 3.2: "3.2 s", 59.7: "59 s", 61: "1 min 1 s", 200_000: "2 days"}),
+        ("money", {0: "$0", 0.002: "$0.0020", 1.5: "$1.50", 1234: "$1,234", 11_160_000: "$11.2M"}),
+    ],
+)
+def test_a_number_has_the_digits_that_tell_it_from_others(call: Any, name: str, shown: dict[float, str]) -> None:
+    assert {value: call("format", name, value) for value in shown} == shown
 
 
 def test_ticks_of_values_are_round_and_reach_the_highest(scale: Any) -> None:

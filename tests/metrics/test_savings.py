@@ -130,6 +130,9 @@ def test_the_page_can_be_printed_and_explains_wrong_months(harness: Harness, sta
         "14 Nov 2023, 22:14:00 UTC",
     ):
         assert shown in page
+    german = staff_client.get(PAGE, headers={"Accept-Language": "de"}).content.decode()
+    for shown in ("Oktober 2023", "1.500", "75,0 %", "2,5 min"):
+        assert shown in german
     assert "/metrics/savings?from=2022-12&amp;to=2023-11&amp;format=csv" in page
     assert "October 2023" not in staff_client.get(f"{PAGE}?end=2023-09").content.decode()
     assert "Enter a month such as 2026-01." in staff_client.get(f"{PAGE}?start=soon").content.decode()

@@ -8,8 +8,18 @@ const encode = encodeURIComponent;
 
 const DURATIONS = [[60, gettext("1 minute")], [300, gettext("5 minutes")], [900, gettext("15 minutes")], [3600, gettext("1 hour")], [86400, gettext("1 day")]];
 
-async function call(method, address, body) {
-  const response = await fetch(address, {
+const FORBIDDEN = 403, UNAUTHENTICATED = 401;
+const STALE_TOKEN = "CSRF Failed";
+
+/** Read the page's token anew: another tab may have signed in since, and a sign-in replaces it. */
+async function renewToken() {
+  const response = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  find('meta[name="csrf"]').content = find('meta[name="csrf"]', page).content;
+}
+
+const send = (method, address, body) =>
+  fetch(address, {
     method,
     credentials: "same-origin",
     redirect: "error",
@@ -20,7 +30,15 @@ async function call(method, address, body) {
     },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
+
+async function call(method, address, body, isRepeated = false) {
+  const response = await send(method, address, body);
   const payload = await response.json().catch(() => ({}));
+  if (response.status === FORBIDDEN && payload.detail?.startsWith(STALE_TOKEN) && !isRepeated) {
+    await renewToken();
+    return call(method, address, body, true);
+  }
+  if (response.status === UNAUTHENTICATED) throw new Error(gettext("Your session has ended. Sign in again, which may be in another tab, and repeat this."));
   if (!response.ok) throw new Error(payload.detail ?? payload.title ?? gettext("the gateway responded with %s", response.status));
   return payload;
 }

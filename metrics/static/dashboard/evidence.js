@@ -34,6 +34,6 @@ export function failureTable(failures) {
         el("td", {}, el("code", {}, `${failure.method} ${failure.path}`)),
         el("td", {}, String(failure.status)),
         el("td", {}, failure.cause || failure.code || failure.aborted),
-        el("td", {}, failure.caller || "anonymous"),
+        el("td", {}, failure.caller || gettext("anonymous")),
         el("td", {}, el("a", { href: `${document.body.dataset.dashboard}requests/${encodeURIComponent(failure.request_id)}/` }, el("code", {}, failure.request_id)))))))));
 }

@@ -1,8 +1,15 @@
 // Number formatting. An unknown value is shown as a dash, not as zero.
-import { LANGUAGE, LOCALE, ngettext } from "./i18n.js";
+import { gettext, LANGUAGE, LOCALE, ngettext } from "./i18n.js";
 const NONE = "–";
 const whole = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat(LANGUAGE, { notation: "compact", maximumFractionDigits: 1 });
+const decimals = (digits) => ({ minimumFractionDigits: digits, maximumFractionDigits: digits });
+const fixed = [0, 1, 2].map((digits) => new Intl.NumberFormat(LANGUAGE, decimals(digits)));
+const percents = [0, 1].map((digits) => new Intl.NumberFormat(LANGUAGE, { style: "percent", ...decimals(digits) }));
+const short = new Intl.NumberFormat(LANGUAGE, { maximumSignificantDigits: 2 });
+const trimmed = new Intl.NumberFormat(LANGUAGE, { maximumSignificantDigits: 3 });
+const dollars = [0, 2, 4].map((digits) => new Intl.NumberFormat(LANGUAGE, { style: "currency", currency: "USD", ...decimals(digits) }));
+const manyDollars = new Intl.NumberFormat(LANGUAGE, { style: "currency", currency: "USD", notation: "compact", maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
 const minute = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short" });
@@ -10,35 +17,50 @@ const day = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short" });
 const known = (value) => typeof value === "number" && Number.isFinite(value);
 
 export const count = (value) => (known(value) ? (value < 10000 ? whole : compact).format(value) : NONE);
-export const percent = (value, digits = 1) => (known(value) ? `${value.toFixed(value === 100 || value === 0 ? 0 : digits)}%` : NONE);
 
+/** A percentage, as text. What is not quite nothing or everything is not rounded to it. */
+export function percent(value, digits = 1) {
+  if (!known(value)) return NONE;
+  if (value === 0 || value === 100) return percents[0].format(value / 100);
+  const least = 10 ** -digits, format = (number) => percents[digits].format(number / 100);
+  if (value > 0 && value < least / 2) return `<${format(least)}`;
+  if (value < 100 && value >= 100 - least / 2) return `>${format(100 - least)}`;
+  return format(value);
+}
+
+/** A rate: whole from 10 on, and of a small one as many digits as tell it from zero. */
 export function rate(value) {
   if (!known(value)) return NONE;
-  return value >= 100 ? count(value) : value >= 10 || value === 0 ? value.toFixed(0) : value.toFixed(1);
+  return value >= 9.95 || value === 0 ? count(value) : value >= 0.95 ? fixed[1].format(value) : short.format(value);
 }
+
+/** A value of an axis, which has few digits. */
+export const tickValue = (value) => (value < 10000 ? trimmed : compact).format(value);
 
 /** A latency in seconds, as text. */
 export function latency(seconds) {
   if (!known(seconds)) return NONE;
   const ms = seconds * 1000;
   if (ms === 0) return "0 ms";
-  if (ms >= 10000) return `${(ms / 1000).toFixed(0)} s`;
-  if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
-  return ms >= 10 ? `${ms.toFixed(0)} ms` : ms >= 1 ? `${ms.toFixed(1)} ms` : `${ms.toFixed(2)} ms`;
+  if (ms >= 999.5) return `${fixed[ms >= 9950 ? 0 : 1].format(ms / 1000)} s`;
+  return `${fixed[ms >= 9.95 ? 0 : ms >= 0.995 ? 1 : 2].format(ms)} ms`;
 }
 
 /** A duration in seconds, as text. */
 export function span(seconds) {
   if (!known(seconds)) return NONE;
-  if (seconds < 60) return `${seconds < 10 && !Number.isInteger(seconds) ? seconds.toFixed(1) : seconds.toFixed(0)} s`;
+  if (seconds > 0 && seconds < 0.95) return latency(seconds);
+  if (seconds < 60) return `${seconds < 10 && !Number.isInteger(seconds) ? fixed[1].format(seconds) : Math.floor(seconds)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
   if (seconds < 172800) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
   return gettext("%s days", whole.format(seconds / 86400));
 }
 
+/** US dollars, as text. The feed has four digits of an amount. */
 export function money(value) {
   if (!known(value)) return NONE;
-  return `$${value === 0 || value >= 1000 ? whole.format(value) : value.toFixed(value < 1 ? 4 : 2)}`;
+  if (value >= 10000) return manyDollars.format(value);
+  return dollars[value === 0 || value >= 1000 ? 0 : value < 1 ? 2 : 1].format(value);
 }
 
 export const time = (at) => clock.format(new Date(at * 1000));

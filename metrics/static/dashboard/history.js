@@ -2,9 +2,9 @@
 import { Chart } from "./chart.js";
 import { Crosshair } from "./crosshair.js";
 import { el, find, setText } from "./dom.js";
-import { count, latency, percent, plural, rate } from "./format.js";
+import { count, latency, percent, plural, rate, tickValue } from "./format.js";
 import { columns, heat, line } from "./layers.js";
-import { getJson } from "./page.js";
+import { getJson, stateName } from "./page.js";
 import { RangeChoice } from "./ranges.js";
 import { timeText, valueTicks, zone } from "./scale.js";
 import { gettext } from "./i18n.js";
@@ -45,14 +45,14 @@ function rates(data, numbers) {
 
 const classSeries = (data) => CLASSES.filter((name) => data.classes[name]).map((name) => ({ name, kind: name, mark: "column", values: rates(data, data.classes[name]) }));
 const requestSeries = (data) => withBefore(data, classSeries(data), (before) => before.requests.map((number) => number / (before.step / 60)));
-const latencySeries = (data) => withBefore(data, [["median", "p50", "a"], ["p95", "p95", "b"], ["p99", "p99", "c"]].map(([name, key, kind]) => ({ name, kind, values: data[key] })), (before) => before.p95)
+const latencySeries = (data) => withBefore(data, [[gettext("median"), "p50", "a"], ["p95", "p95", "b"], ["p99", "p99", "c"]].map(([name, key, kind]) => ({ name, kind, values: data[key] })), (before) => before.p95)
   .map((series) => (series.kind === "before" ? { ...series, name: gettext("p95 the week before") } : series));
 const hitSeries = (data) => withBefore(data, [{ name: gettext("hit rate"), kind: "a", values: data.hit_rate }], (before) => before.hit_rate);
 const lines = (series) => (view) => series(view.data).flatMap((each) => line(view, each));
 
 function requestsChart(shared) {
   return new Chart({
-    ...shared, name: "requests", title: gettext("Requests"), unit: gettext("per minute"), format: perMinute, labelOf: count, series: requestSeries,
+    ...shared, name: "requests", title: gettext("Requests"), unit: gettext("per minute"), format: perMinute, labelOf: tickValue, series: requestSeries,
     ticks: (data) => valueTicks(Math.max(highest([{ values: rates(data, data.requests) }]), highest(requestSeries(data)))),
     layers: (view) => [...columns(view, classSeries(view.data)), ...requestSeries(view.data).filter(({ kind }) => kind === "before").flatMap((each) => line(view, each))],
   });
@@ -78,14 +78,15 @@ function mostFrequent(data, index) {
   if (!cells.length) return gettext("no requests");
   const [, bucket, number] = cells.reduce((one, other) => (other[2] > one[2] ? other : one));
   const total = cells.reduce((sum, [, , each]) => sum + each, 0);
-  return `${count(total)} requests · most take ${latency(bound(Math.max(0, bucket - 1)))} to ${latency(bound(bucket))} (${percent((number / total) * 100, 0)})`;
+  const from = bucket ? latency(bound(bucket - 1)) : "0 ms";
+  return gettext("%s · most take %s to %s (%s)", plural(total, "request", "requests"), from, latency(bound(bucket)), percent((number / total) * 100, 0));
 }
 
 function distributionChart(shared) {
   return new Chart({
     ...shared, name: "distribution", title: gettext("Distribution of latency"), unit: gettext("requests by time to the last byte"), format: count,
     labelOf: (value) => latency(bound(value - 1)), ticks: distributionTicks, read: mostFrequent,
-    series: (data) => [{ name: "requests", kind: "a", mark: "column", values: data.requests }],
+    series: (data) => [{ name: gettext("requests"), kind: "a", mark: "column", values: data.requests }],
     layers: (view) => heat(view, view.data.heat),
   });
 }
@@ -104,7 +105,7 @@ function showMarkers(markers, crosshair) {
   setText(find("summary", box), gettext("%s in this range", plural(markers.length, "change", "changes")));
   find("ul", box).replaceChildren(...[...markers].reverse().map(({ at, kind, text, state }) => el("li", {},
     el("button", { type: "button", class: "bare small", onclick: () => crosshair.set(at), onfocus: () => crosshair.set(at), onblur: () => crosshair.set(null) }, timeText(at)),
-    el("span", { class: `kind ${kind} ${state}` }, KINDS[kind]), el("span", {}, [state.toLowerCase().replace("_", " "), text].filter(Boolean).join(": ")))));
+    el("span", { class: `kind ${kind} ${state}` }, KINDS[kind]), el("span", {}, [state && stateName(state), text].filter(Boolean).join(": ")))));
 }
 
 /** Show the charts of one service, or of all (null). Returns a function that reloads them. */
@@ -118,11 +119,15 @@ export function showHistory(service) {
   setText(find("#zone"), gettext("Times in %s", zone()));
   const address = (path, query) => `${path}?${new URLSearchParams(service ? { ...query, service } : query)}`;
   let asked = 0;
+  let hasFailed = false;
   async function load() {
     const number = ++asked;
     const query = choice.query();
     const data = await getJson(address(container.dataset.address, query), AbortSignal.timeout(TIMEOUT)).catch(() => null);
-    if (!data || number !== asked) return;
+    if (number !== asked) return;
+    hasFailed = data === null;
+    find("#history-fault").hidden = !hasFailed;
+    if (hasFailed) return;
     const times = Array.from({ length: data.requests.length }, (_, index) => data.start + index * data.step);
     const { compare: _, ...file } = query;
     for (const chart of charts) chart.show({ ...data, times }, address(container.dataset.address.replace(".json", `/${chart.name}.csv`), file));
@@ -130,6 +135,6 @@ export function showHistory(service) {
     showMarkers(data.markers, crosshair);
   }
   load();
-  setInterval(() => document.hidden || !choice.isLive() || load(), 10000);
+  setInterval(() => document.hidden || !(hasFailed || choice.isLive()) || load(), 10000);
   return load;
 }

@@ -66,7 +66,7 @@ export class IncidentCard {
     setTone(this.node, tone(incident));
     setText(find(".what", this.node), `: ${this.what}`);
     setText(find(".when", this.node), duration(incident, now));
-    const others = incident.signals.slice(1).map(({ text, ended }) => (ended === null ? text : `${text} (over)`));
+    const others = incident.signals.slice(1).map(({ text, ended }) => (ended === null ? text : gettext("%s (over)", text)));
     if (JSON.stringify(others) !== this.shownOthers) this.others.replaceChildren(...others.map((text) => el("li", {}, text)));
     this.shownOthers = JSON.stringify(others);
     this.others.hidden = others.length === 0;
@@ -214,7 +214,7 @@ function relative(at, since) {
 }
 
 const probed = ({ target, path, status, milliseconds, reason }) =>
-  `${target.replace(/^https?:\/\//, "")}${path}: ${status === null ? reason : `${status} after ${latency(milliseconds / 1000)}`}`;
+  `${target.replace(/^https?:\/\//, "")}${path}: ${status === null ? reason : gettext("%s after %s", status, latency(milliseconds / 1000))}`;
 
 /** The cards of several incidents, in their order. Cards that are shown already are kept. */
 export class Incidents {

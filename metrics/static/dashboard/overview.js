@@ -36,7 +36,7 @@ const known = new Set();
 /** Announce incidents that are new, apart from circuits, whose transitions are announced. */
 function announceIncidents(incidents) {
   for (const incident of incidents) {
-    if (!known.has(incident.service) && incident.phase === "active" && incident.signals[0].kind !== "circuit") announce(`${incident.service || "Quotas"}: ${headline(incident)}`);
+    if (!known.has(incident.service) && incident.phase === "active" && incident.signals[0].kind !== "circuit") announce(`${incident.service || gettext("Quotas")}: ${headline(incident)}`);
   }
   known.clear();
   incidents.forEach(({ service }) => known.add(service));

@@ -14,6 +14,8 @@ const STATES = {
 };
 const ROOT = document.body.dataset.dashboard;
 const MANY_CLIENT_ERRORS = 50; // percent
+let ahead = 0; // seconds by which the gateway's clock is ahead of this one, as of the last message
+const now = () => Date.now() / 1000 + ahead;
 export const pageOf = (service) => `${ROOT}services/${encodeURIComponent(service)}/`;
 
 export const stateName = (state) => STATES[state]?.[0] ?? state;
@@ -35,13 +37,13 @@ export function faultText({ faults, is_out }) {
 /** Which calls the backend has limited, and for how long. Empty if it has not. */
 export function limitText({ hold_offs: held }) {
   if (!held.length) return "";
-  const left = Math.max(1, Math.ceil(held[0].until - Date.now() / 1000));
+  const left = Math.max(1, Math.ceil(held[0].until - now()));
   const more = held.length > 1 ? gettext(" and %s", plural(held.length - 1, "other", "others")) : "";
   return gettext("Limited by the backend for %s: %s%s", span(left), held[0].calls, more);
 }
 
 export function stateDetail(circuit) {
-  const left = circuit.until ? Math.max(0, circuit.until - Date.now() / 1000) : null;
+  const left = circuit.until ? Math.max(0, circuit.until - now()) : null;
   if (circuit.state === "CLOSED" || circuit.state === "HALF_OPEN") return limitText(circuit);
   const until = left === null ? gettext("until reset") : circuit.state === "OPEN" ? gettext("next attempt in %s", span(Math.ceil(left))) : gettext("for another %s", span(Math.ceil(left)));
   return circuit.reason ? `${circuit.reason}; ${until}` : until;
@@ -63,14 +65,17 @@ export async function getJson(address, signal) {
 export function subscribe(onSnapshot) {
   const poll = (signal) => getJson(`${ROOT}snapshot.json`, signal);
   const rows = new Rows(() => poll(AbortSignal.timeout(10000)).then(show, () => {}));
-  const show = (message) => onSnapshot(rows.merge(message));
+  const show = (message) => {
+    ahead = message.summary.at - Date.now() / 1000;
+    onSnapshot(rows.merge(message));
+  };
   const pill = find("#feed");
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const onState = (state, age) => {
     const lastUpdate = age === null ? "" : gettext(", last update %s s ago", Math.round(age / 1000));
     const labels = { live: gettext("Live"), connecting: gettext("Connecting"), polling: gettext("Disconnected, polling"), disconnected: gettext("Disconnected, retrying") };
     if (pill.dataset.state !== state) setText(pill, labels[state]);
-    pill.title = state === "disconnected" ? `Disconnected${lastUpdate}` : "";
+    pill.title = state === "disconnected" ? gettext("Disconnected%s", lastUpdate) : "";
     pill.dataset.state = state;
     setTone(pill, { live: "good", polling: "warn", disconnected: "bad" }[state]);
     document.body.toggleAttribute("data-stale", state === "disconnected");
@@ -120,7 +125,7 @@ export function showFigures({ recent, total, perSecond }) {
   const lookups = recent.hits + recent.misses;
   showFigure("hits", percent(lookups ? recent.hit_rate : null), lookups ? gettext("%s of %s in 5 minutes", count(recent.hits), count(lookups)) : gettext("no recent lookups"));
   for (const name of ["p50", "p95", "p99"]) setText(find(`[data-q="${name}"]`), latency(recent[name]));
-  showFigure("calls", count(total.saved_calls), total.hits + total.misses ? gettext("%s of all cache lookups", percent(total.hit_rate)) : gettext("since counting started"));
+  showFigure("calls", count(total.saved_calls), total.hits + total.misses ? gettext("%s of all cache lookups", percent((total.saved_calls / (total.hits + total.misses)) * 100)) : gettext("since counting started"));
   showFigure("time", span(total.saved_seconds), total.saved_calls ? gettext("%s per call", latency(total.saved_seconds / total.saved_calls)) : gettext("since counting started"));
   showFigure("money", money(total.saved_usd), gettext("at each service’s cost per call"));
 }

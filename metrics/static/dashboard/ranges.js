@@ -13,7 +13,13 @@ function local(at) {
   return new Date(date.getTime() - date.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
 }
 
-const seconds = (text) => new Date(text).getTime() / 1000;
+/** The time in an input: exactly what was put there if nobody has changed it, since an hour may be repeated as clocks change. */
+const secondsOf = ({ value, dataset }) => (value === dataset.text ? Number(dataset.at) : new Date(value).getTime() / 1000);
+
+function fill(input, at) {
+  input.value = local(at);
+  Object.assign(input.dataset, { text: input.value, at });
+}
 
 export class RangeChoice {
   constructor(box, onChange) {
@@ -68,9 +74,9 @@ export class RangeChoice {
 
   submit(event) {
     event.preventDefault();
-    const span = { from: seconds(this.from.value), to: seconds(this.to.value) };
-    this.fault.textContent = span.from < span.to ? "" : gettext("The beginning must be before the end.");
-    if (!(span.from < span.to)) return;
+    const span = { from: secondsOf(this.from), to: secondsOf(this.to) };
+    this.fault.textContent = !(span.from < span.to) ? gettext("The beginning must be before the end.") : span.from * 1000 >= Date.now() ? gettext("The beginning must not be in the future.") : "";
+    if (this.fault.textContent) return;
     this.close();
     this.choose({ span });
   }
@@ -88,8 +94,8 @@ export class RangeChoice {
   /** Fill the form with the range that is shown, unless somebody is at it. */
   shown(from, to) {
     if (this.own.open) return;
-    this.from.value = local(from);
-    this.to.value = local(to);
+    fill(this.from, from);
+    fill(this.to, to);
   }
 
   /** Whether it ends now, and changes soon. */

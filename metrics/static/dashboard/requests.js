@@ -3,7 +3,7 @@ import { el, find, setText, setTone } from "./dom.js";
 import { plural } from "./format.js";
 import { announce } from "./page.js";
 import { ReconnectingSocket } from "./socket.js";
-import { gettext } from "./i18n.js";
+import { gettext, LANGUAGE } from "./i18n.js";
 
 const MAX_ROWS = 200;
 const TIMEOUT = 6000; // milliseconds
@@ -39,6 +39,7 @@ function address() {
   const query = new URLSearchParams(page.dataset.query);
   const first = rows.firstElementChild?.dataset.position;
   if (first) query.set("after", first);
+  query.set("language", LANGUAGE);
   return `${scheme}://${location.host}${page.dataset.socket}?${query}`;
 }
 

@@ -21,7 +21,7 @@ const COLUMNS = [
   {
     name: "route", label: gettext("Route"), sort: nameOf,
     show(cell, row) {
-      const status = row.is_removed ? gettext("no longer configured") : row.enabled ? "" : "disabled";
+      const status = row.is_removed ? gettext("no longer configured") : row.enabled ? "" : gettext("disabled");
       cell.replaceChildren(
         el("code", { class: row.is_removed ? "removed" : null }, [...row.methods, nameOf(row)].join(" ")),
         el("span", { class: "sub" }, status));
@@ -62,7 +62,11 @@ export function showRoutes() {
   const load = async () => {
     const asked = period.value;
     const found = await getJson(`${period.dataset.address}?${new URLSearchParams({ period: asked })}`, AbortSignal.timeout(TIMEOUT)).catch(() => null);
-    if (!found || asked !== period.value) return;
+    if (asked !== period.value) return;
+    if (!found) {
+      table.fail();
+      return;
+    }
     const text = JSON.stringify(found);
     period.title = gettext("Since %s, %s", tick(found.since, 172801), tick(found.since, 0));
     if (text !== rendered) table.show(found.routes.map((row) => ({ ...NO_FIGURES, ...row })));

@@ -79,7 +79,7 @@ function showTags(listed) {
     const open = tag === null ? () => confirmFlush(name, load) : () => confirmInvalidate(name, tags, tag, load);
     return el("tr", {},
       el("td", {}, tag === null ? gettext("All entries") : el("code", {}, tag)),
-      el("td", { class: "num" }, entries === null ? el("span", { class: "quiet" }, tag?.includes("{") ? gettext("per value") : "unknown") : count(entries)),
+      el("td", { class: "num" }, entries === null ? el("span", { class: "quiet" }, tag?.includes("{") ? gettext("per value") : gettext("unknown")) : count(entries)),
       el("td", { class: "num" }, el("button", { type: "button", class: "small", onclick: open, "aria-label": tag === null ? gettext("Flush all entries") : gettext("Invalidate %s", tag) }, tag === null ? gettext("Flush…") : gettext("Invalidate…"))));
   }));
 }

@@ -1,7 +1,6 @@
 // A table of many rows: sorting, search, a filter, groups, columns to choose, and a head that stays in sight. Rows are
 // updated in place, and only as many are made as have been scrolled to.
 import { el, setText, setTone } from "./dom.js";
-import { plural } from "./format.js";
 import { ColumnChoice } from "./columns.js";
 import { gettext, ngettext } from "./i18n.js";
 
@@ -17,6 +16,7 @@ export class Table {
     Object.assign(this, { groups: () => [], isMoving: () => false, toneOf: () => "", ...options });
     this.box = box;
     this.rows = [];
+    this.isShown = false;
     this.nodes = new Map();
     this.closed = new Set();
     this.limit = CHUNK;
@@ -101,8 +101,14 @@ export class Table {
     this.change({ sort: sort === first ? second : sort === second ? "" : first });
   }
 
+  /** Say that there is nothing to show, unless earlier rows are shown. */
+  fail() {
+    if (!this.isShown) setText(this.note, gettext("The figures cannot be read. They are asked for again."));
+  }
+
   show(rows) {
     this.rows = rows;
+    this.isShown = true;
     const names = this.groups(rows);
     if (names.join() !== this.groupNames) {
       this.groupNames = names.join();
@@ -133,6 +139,7 @@ export class Table {
       else cell.removeAttribute("aria-sort");
     });
     this.sorting.value = this.state.sort;
+    if (!this.isShown) return;
     const of = passing.length === this.rows.length ? "" : gettext(" of %s", this.rows.length);
     setText(this.note, `${passing.length}${of} ${this.nameOf(this.rows.length)}${this.state.sort ? "" : gettext(", worst first")}`);
   }

@@ -99,6 +99,11 @@ async def test_the_feed_sends_what_matches_and_is_new(served: Harness, monkeypat
     assert [row["target"] for row in rows] == ["/api/v1/nothing/new"]
     assert (await feed.receive_json())["requests"] == []
     await feed.disconnect()
+    assert rows[0]["why"] == "Client error"
+    german = socket(b"status=404&language=de&after=0-0")
+    assert await german.connect() is None
+    assert [row["why"] for row in (await german.receive_json())["requests"]] == ["Client-Fehler"]
+    await german.disconnect()
     again = socket(f"status=404&after={rows[0]['position']}".encode())  # as after a lost connection
     assert await again.connect() is None
     assert (await again.receive_json())["requests"] == []

@@ -6,7 +6,10 @@ from html import unescape
 import pytest
 from django.db import DatabaseError
 from django.test import Client
+from django.utils.translation import override
 
+from metrics.dashboard.request_rows import duration_text
+from metrics.dashboard.usage_figures import long_duration, share
 from metrics.models import UsageDelivery, UsageEvent
 from metrics.usage import selectors
 from metrics.usage.ledger import UsageLedger
@@ -89,3 +92,12 @@ def test_it_says_so_when_the_database_is_away(
 
     monkeypatch.setattr(selectors, "report", fail)
     assert "cannot be read while the database is unavailable" in text(staff_client)
+
+
+def test_figures_are_rounded_in_the_pages_language() -> None:
+    assert [share(*each) for each in ((30, 112), (2, 3), (1, 3_000), (0, 0))] == ["26.8", "66.7", "0.0", "0"]
+    seconds = (0, 0.0996, 0.9996, 59.97, 3_599, 84_377_160)
+    assert [long_duration(each) for each in seconds] == ["0 ms", "100 ms", "1.0 s", "1.0 min", "1.0 h", "23,438.1 h"]
+    assert [duration_text(each) for each in (0.000096, 0.0449, 0.9996)] == ["0.10 ms", "45 ms", "1.00 s"]
+    with override("de"):
+        assert (share(30, 112), long_duration(84_377_160)) == ("26,8", "23.438,1 h")

@@ -17,7 +17,7 @@ PYTHON: Final = ("gateway_project", "metrics", "routing")
 FUNCTIONS: Final = frozenset({"_", "gettext", "gettext_lazy"})
 PLURALS: Final = frozenset({"ngettext"})
 _LITERAL: Final = r"u?'(?:[^'\\]|\\.)*'|u?\"(?:[^\"\\]|\\.)*\""
-_TEMPLATE_CALL: Final = re.compile(rf"\b(n?gettext)\(({_LITERAL})(?:,\s*({_LITERAL}))?")
+_TEMPLATE_CALL: Final = re.compile(rf"(?<![\w.])(?:n?gettext|_)\(({_LITERAL})(?:,\s*({_LITERAL}))?")
 _SCRIPT_CALL: Final = re.compile(rf"\b(?:n?gettext\(\s*|plural\([^\"]*?,\s*)({_LITERAL})(?:,\s*({_LITERAL}))?")
 
 
@@ -27,7 +27,7 @@ Text = str | tuple[str, str]
 def in_templates() -> set[Text]:
     found: set[Text] = set()
     for path in (path for folder in TEMPLATES for path in (ROOT / folder).rglob("*.html")):
-        for _, one, many in _TEMPLATE_CALL.findall(templatize(path.read_text())):
+        for one, many in _TEMPLATE_CALL.findall(templatize(path.read_text())):
             found.add((ast.literal_eval(one), ast.literal_eval(many)) if many else ast.literal_eval(one))
     return found
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from tests.metrics.languages import unmarked
-from tests.metrics.languages.catalogues import Text, compiled, in_python, in_scripts, in_templates, translated
+from tests.metrics.languages.catalogues import ROOT, Text, compiled, in_python, in_scripts, in_templates, translated
 
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%%")
 
@@ -23,6 +23,19 @@ def test_every_marked_text_is_in_the_catalogue_and_nothing_else(domain: str) -> 
 @pytest.mark.parametrize("texts", [unmarked.in_templates, unmarked.in_scripts, unmarked.in_admin])
 def test_no_text_of_pages_scripts_and_the_admin_is_left_unmarked(texts: Callable[[], Iterable[str]]) -> None:
     assert list(texts()) == []
+
+
+def test_scripts_import_the_functions_of_texts_that_they_call() -> None:
+    """Only pages in other languages than English have global ones: in English, the call is an error."""
+    scripts = (path for path in (ROOT / "metrics" / "static").rglob("*.js") if "import {" in path.read_text())
+    missing = []
+    for path in scripts:
+        source = path.read_text()
+        imported = re.findall(r"\w+", " ".join(re.findall(r"^import \{([^}]*)\}", source, flags=re.MULTILINE)))
+        called = set(re.findall(r"(?<![\w.])(n?gettext|plural)\(", source))
+        own = set(re.findall(r"export const (\w+)", source))
+        missing += [f"{path.name}: {name}" for name in sorted(called - {*imported, *own})]
+    assert missing == []
 
 
 def forms(text: Text) -> tuple[str, ...]:

@@ -16,12 +16,31 @@ ADMIN: Final = ("routing/admin", "metrics/admin", "metrics/sign_in/admin.py")
 SHOWN: Final = frozenset({"aria-label", "title", "placeholder", "alt", "data-label", "data-none", "data-failed"})
 NAMES: Final = frozenset(
     {"API", "Authorization", "CSV", "Content-Type", "HTTP", "ID", "IP", "Intelligence Gateway", "JSON", "OpenAPI"}
-    | {"4xx", "USD", "bad_gateway", "null", "gw_…", "/api/v1/", "/ /api/v1/", "Accept: application/json", "$refs."}
-    | {"chevron_right", "wide", "version: 1 services: crm: targets: [{url: https://crm.example.com}] rate_limit: 100/m"}
+    | {
+        "4xx",
+        "USD",
+        "bad_gateway",
+        "null",
+        "gw_…",
+        "/api/v1/",
+        "/ /api/v1/",
+        "/api/v1/crm/contacts?page=2",
+        "Accept: application/json",
+        "$refs.",
+    }
+    | {
+        "chevron_right",
+        "good",
+        "warn",
+        "wide",
+        "version: 1 services: crm: targets: [{url: https://crm.example.com}] rate_limit: 100/m",
+    }
     | {"Redis", "UTC", "YAML", "ms", "s", "kB", "env", "file", "p50", "p95", "p99", "DELETE", "GET", "POST", "PUT"}
 )
 """What is the same in every language, or no text: values, and names of classes and icons."""
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
+_DEFAULT: Final = re.compile(r"\|default(?:_if_none)?:[\"']([^\"']*)[\"']")
+"""What a page shows in place of an empty value."""
 _MARKED: Final = frozenset({"blocktranslate", "blocktrans"})
 _CODE: Final = frozenset({"script", "style", "code", "pre", "kbd", "svg"})
 _VOID: Final = frozenset({"path", "circle", "input", "link", "meta", "img", "br"})
@@ -54,9 +73,9 @@ def in_templates() -> Iterator[str]:
     for folder in TEMPLATES:
         for path in sorted((ROOT / folder).rglob("*.html")):
             if path.stem not in ENGLISH:
-                page = _Page()
-                page.feed(_without_tags(path.read_text()))
-                texts = (" ".join(text.split()) for text in page.texts)
+                page, source = _Page(), path.read_text()
+                page.feed(_without_tags(source))
+                texts = (" ".join(text.split()) for text in [*page.texts, *_DEFAULT.findall(source)])
                 yield from (f"{path.relative_to(ROOT)}: {text}" for text in texts if _says_something(text))
 
 
@@ -112,7 +131,9 @@ def in_admin() -> Iterator[str]:
     for folder in ADMIN:
         place = ROOT / folder
         for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            texts = (text for node in ast.walk(ast.parse(path.read_text())) for text in _shown(node))
+            texts = (
+                text for node in ast.walk(ast.parse(path.read_text())) for text in (*_shown(node), *_attributes(node))
+            )
             yield from (f"{path.relative_to(ROOT)}: {text}" for text in texts if _says_something(text))
 
 
@@ -127,6 +148,14 @@ def _shown(node: ast.AST) -> Iterator[str]:
                 yield from _text(argument)
     elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in _KEYWORDS:
         yield from _text(node.value)
+
+
+def _attributes(node: ast.AST) -> Iterator[str]:
+    """Of widgets."""
+    if isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant) and key.value in SHOWN:
+                yield from _text(value)
 
 
 def _text(node: ast.AST) -> Iterator[str]:
