@@ -170,7 +170,7 @@ def test_the_logs_own_time_is_taken_off_where_scripts_ran_commands() -> None:
 
 
 def trial(**changes: object) -> Trial:
-    counts = Counter({"commands": 200, "reads": 20, "stores": 10, "stored": 10})
+    counts = Counter({"commands": 200, "reads": 20, "replies": 220, "stores": 10, "stored": 10})
     recorded = Counter({"commands": 100, "reads": 10, "stores": 5, "stored": 5})
     fields = {"processor": 0.49, "counts": counts, "unanswered": 0, "errors": Counter[str](), "late": 0.001} | changes
     usage = Usage(processor=fields["processor"], main_thread=0.4, commands=3_000, received=0, sent=0)  # type: ignore[arg-type]
@@ -197,9 +197,10 @@ def test_a_replay_that_sends_what_was_recorded_passes() -> None:
     "changes",
     [
         {"processor": 0.51},
-        {"counts": Counter({"commands": 190, "reads": 20, "stores": 10, "stored": 10})},
-        {"counts": Counter({"commands": 200, "reads": 10, "stores": 10, "stored": 10})},
-        {"counts": Counter({"commands": 200, "reads": 20, "stores": 10, "stored": 9})},
+        {"counts": Counter({"commands": 190, "reads": 20, "replies": 210, "stores": 10, "stored": 10})},
+        {"counts": Counter({"commands": 200, "reads": 20, "replies": 190, "stores": 10, "stored": 10})},
+        {"counts": Counter({"commands": 200, "reads": 10, "replies": 210, "stores": 10, "stored": 10})},
+        {"counts": Counter({"commands": 200, "reads": 20, "replies": 220, "stores": 10, "stored": 9})},
         {"unanswered": 1},
         {"errors": Counter({"ERR": 1})},
         {"late": 0.2},

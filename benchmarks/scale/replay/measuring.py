@@ -17,7 +17,7 @@ from benchmarks.scale.replay.recorder import Recorder, Recording
 from benchmarks.scale.replay.sender import Replayed, Sender
 
 WARM_SECONDS: Final = 12.0
-"""Of load before the recording: longer than any interval of a worker, so that it has run all scripts before."""
+"""Of load before what is recorded or measured: longer than any interval of a worker, so that all it does has begun."""
 RAMP_SECONDS: Final = 3.0
 """Of a replay before it is measured."""
 PROFILE_SECONDS: Final = 2.0
@@ -78,7 +78,7 @@ def run_real(workers: int, processes: int, rate: float, seconds: float) -> Real:
         try:
             fleets.all("start")
             fleets.all("warm")
-            time.sleep(SETTLE_SECONDS)
+            fleets.all("load", rate, WARM_SECONDS)
             meter = Meter(client)
             done = fleets.all("load", rate, seconds)
             usage = meter.usage()
