@@ -2,8 +2,12 @@
 
 from typing import Final
 
+from routing.errors import BadRequest
+
 _MAX_LINE_BYTES: Final = 32
-"""Kept of a line that is divided over several reads: enough for any chunk size."""
+"""Kept of a line that is divided over several reads: enough for any chunk size without needless zeros."""
+MAX_CHUNKS: Final = 1_024
+"""The most chunks that one `find_end` looks at."""
 
 
 class ChunkScanner:
@@ -17,9 +21,13 @@ class ChunkScanner:
         self._in_trailer = False
 
     def find_end(self, data: bytes, start: int) -> int:
-        """The position in `data` behind the body, or its length if the body goes on. `start` is where it continues."""
-        position, size = start, len(data)
-        while position < size:
+        """The position in `data` behind the body, or its length if the body goes on. `start` is where it continues.
+
+        After MAX_CHUNKS it is the position so far: the rest is to be looked at later.
+        Raises BadRequest for a chunk size that has too many digits to be kept.
+        """
+        position, size, chunks = start, len(data), 0
+        while position < size and chunks < MAX_CHUNKS:
             if self._skip:
                 step = min(self._skip, size - position)
                 self._skip -= step
@@ -28,6 +36,8 @@ class ChunkScanner:
             newline = data.find(b"\n", position)
             end = size if newline < 0 else newline
             line = (self._line + data[position : min(end, position + _MAX_LINE_BYTES)])[:_MAX_LINE_BYTES]
+            if len(line) == _MAX_LINE_BYTES and not self._in_trailer and b";" not in line:
+                raise BadRequest("malformed request: the size of a chunk has too many digits")
             if newline < 0:
                 self._line = line
                 return size
@@ -38,6 +48,7 @@ class ChunkScanner:
                     return position
             else:
                 self._begin_chunk(line)
+                chunks += 1
         return position
 
     def _begin_chunk(self, line: bytes) -> None:

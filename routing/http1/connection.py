@@ -58,6 +58,8 @@ class Connection(FlowControl):
         self._cycle: RequestCycle | None = None
         self._queue: deque[ParsedRequest | GatewayError] = deque()
         self._parser = RequestParser(self._make_body)
+        self._unparsed = b""
+        """Requests that are parsed in a later iteration of the event loop. Reading is paused until then."""
         self._active_at = worker.ticker.now
 
     def __repr__(self) -> str:
@@ -106,16 +108,19 @@ class Connection(FlowControl):
     # Called by the worker.
 
     def shutdown(self) -> None:
-        """Finish the current request, then close. A new connection's request, or the rest of a head, is waited for."""
-        if self._state is NEW:
-            self._state = SHUTTING_DOWN
-            return
-        if self._state is OPEN:
+        """Finish the current request, then close.
+
+        The first request of a connection, the next one of one that was in use just now, and the rest of a head are
+        waited for, as `check_timeouts` says.
+        """
+        if self._state is NEW or self._state is OPEN:
             self._state = SHUTTING_DOWN
         elif self._state is INPUT_ENDED:
             self._state = CLOSING
-        if self._cycle is None and not self._parser.has_partial_head and self._state is not LINGERING:
+        if self._cycle is None and self._parser.body is not None and self._state is not LINGERING:
             self.transport.close()
+        else:
+            self.check_timeouts(self.worker.ticker.now)
 
     def check_timeouts(self, now: float) -> None:
         """Called once a second."""
@@ -128,7 +133,7 @@ class Connection(FlowControl):
         elif self._parser.body is not None:
             if waited > self._parser.body.timeout and not self._read_paused:
                 self._fail(RequestTimeout("the request body did not arrive in time"))
-        elif self._cycle is None and waited > self._request_seconds:
+        elif self._cycle is None and waited > self._request_seconds and not (self._parser.idle and self._has_input()):
             self.transport.close()
 
     # From data to requests.
@@ -153,11 +158,27 @@ class Connection(FlowControl):
                 self._accept(result.requests)
                 if result.error is not None:
                     self._fail(result.error)
+                elif result.unparsed:
+                    self._postpone(result.unparsed)
                 return
             data = self._upgrade(result.requests, result.remainder)
             if not data:
                 return
         self._fail(BadRequest("too many requests for an upgrade"))
+
+    def _postpone(self, data: bytes) -> None:
+        """Parse more requests when those before them have been answered and other connections have had a turn."""
+        self._unparsed = data
+        self._pause_reading()
+        self._resume_input()
+
+    def _parse_postponed(self) -> None:
+        if self._queue:
+            return
+        data, self._unparsed = self._unparsed, b""
+        if data and not self._ignores_input:
+            self._parse(data)
+        self._resume_input()
 
     def _make_body(self, head: RequestHead) -> RequestBody:
         length = head.fields.get(b"content-length")
@@ -191,6 +212,7 @@ class Connection(FlowControl):
         is_websocket = head.upgrade == b"websocket" and head.method == "GET"
         if is_websocket and self._cycle is None and not self._queue:
             self.worker.connections.discard(self)
+            self._resume_reading()
             data = head.encode() + remainder
             self.transport.set_protocol(self.worker.upgrade_to_websocket(self.transport, data, self.peer, self.scheme))
         elif is_websocket or head.method == "CONNECT":
@@ -311,5 +333,9 @@ class Connection(FlowControl):
             self._resume_input()
 
     def _resume_input(self) -> None:
-        if self._read_paused and not self._queue:
+        if not self._read_paused or self._queue:
+            return
+        if self._unparsed:
+            self.loop.call_soon(self._parse_postponed)
+        else:
             self._resume_reading()

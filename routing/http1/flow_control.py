@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import select
 import socket
 import struct
 import termios
@@ -61,6 +62,15 @@ class FlowControl(asyncio.Protocol):
         if unread != self._unread:
             self._unread, self._unread_since = unread, now
         return now - self._unread_since >= self.write_timeout
+
+    def _has_input(self) -> bool:
+        """Whether data, or the end of it, has arrived that the event loop has not read yet."""
+        connection: socket.socket | None = self.transport.get_extra_info("socket")
+        if connection is None or self._read_paused or self.transport.is_closing():
+            return False
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def _pause_reading(self) -> None:
         if not self._read_paused and not self.transport.is_closing():

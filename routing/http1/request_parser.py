@@ -22,6 +22,9 @@ _END: Final = b"\r\n\r\n"
 _STAND_IN: Final = b"PUT"
 """The method llhttp is given for one that it may not know: none of its rules depends on it."""
 
+MAX_REQUESTS: Final = 32
+"""The most that one `feed` parses: about a millisecond of work."""
+
 ParsedRequest = tuple[RequestHead, RequestBody | None]
 """A request whose head is complete, and its body, which may still be arriving."""
 
@@ -31,12 +34,14 @@ class ParseResult(NamedTuple):
 
     `requests`: those whose head ended in the data. `error`: why the rest is invalid. `remainder`: the unparsed bytes
     after the last request, if that requests an upgrade. `is_single`: the data is exactly one request without a body.
+    `unparsed`: what is to be fed next, where there are more requests than MAX_REQUESTS, or many small chunks.
     """
 
     requests: list[ParsedRequest]
     error: GatewayError | None = None
     remainder: bytes | None = None
     is_single: bool = False
+    unparsed: bytes = b""
 
 
 class RequestParser:
@@ -55,6 +60,7 @@ class RequestParser:
         """The start of a request line that is incomplete."""
         self._tail = b""
         """The last bytes of an incomplete head that llhttp was given."""
+        self._unparsed = b""
         self._chunks: ChunkScanner | None = None
         self._method = b""
         self._url = b""
@@ -77,10 +83,11 @@ class RequestParser:
             error = raised if isinstance(raised, GatewayError) else BadRequest(f"malformed request: {invalid}")
         self.idle = self._between and not self._held
         requests, self._requests = self._requests, []
+        unparsed, self._unparsed = self._unparsed, b""
         if error is None and self.has_partial_head:
             error = self._too_large() if self._head_size > MAX_HEAD_BYTES else None
         is_single = was_idle and self.idle and self._started == len(requests) == 1 and requests[0][1] is None
-        return ParseResult(requests, error, remainder, is_single and error is None and remainder is None)
+        return ParseResult(requests, error, remainder, is_single and error is None and remainder is None, unparsed)
 
     def _feed(self, data: bytes) -> bytes | None:
         """Give llhttp one piece at a time, none of them longer than a message.
@@ -97,7 +104,7 @@ class RequestParser:
                     return None
                 if self._method not in PARSED_METHODS:
                     stand_in, position = _STAND_IN, method_end
-            end = self._end_of_piece(data, position)
+            chunks, end = self._chunks, self._end_of_piece(data, position)
             piece = data if end - position == size else stand_in + data[position:end]
             try:
                 self._parser.feed_data(piece)
@@ -107,7 +114,16 @@ class RequestParser:
                 self._head_size += end - position
                 self._tail = (self._tail + piece[-3:])[-3:]
             position = end
+            if self._is_enough(chunks):
+                self._unparsed = data[end:]
+                return None
         return None
+
+    def _is_enough(self, chunks: ChunkScanner | None) -> bool:
+        """Whether to parse the rest later. `chunks` is the scanner of the last piece."""
+        if self._between:
+            return len(self._requests) >= MAX_REQUESTS
+        return chunks is not None and self._chunks is chunks
 
     def _begin(self, data: bytes, position: int) -> int | None:
         """Begin a message. Returns the end of its method; None if its request line is incomplete, which is held."""
@@ -136,6 +152,9 @@ class RequestParser:
     # Callbacks of httptools.HttpRequestParser.
 
     def on_message_begin(self) -> None:
+        """A message that `_begin` has not seen would be taken for one with the method of the last."""
+        if self._between:
+            raise BadRequest("malformed request: the end of its body is ambiguous")
         self._started += 1
         self._url = b""
         self._headers = []
@@ -187,6 +206,6 @@ class RequestParser:
 
 def _skip_line_breaks(data: bytes, position: int) -> int:
     """Empty lines before a request line are ignored (RFC 9112 section 2.2)."""
-    while data[position : position + 1] in (b"\r", b"\n"):
-        position += 1
+    if data[position : position + 1] in (b"\r", b"\n"):
+        return len(data) - len(data[position:].lstrip(b"\r\n"))
     return position

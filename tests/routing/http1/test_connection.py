@@ -1,6 +1,7 @@
 """One connection: requests are handled in order, however their bytes are divided, and timeouts are enforced."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from itertools import pairwise
 from typing import Any
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from routing.errors import BadGateway, RequestTimeout
 from routing.http import CLIENT_SECONDS, ClientGone, Request, Response
 from routing.http1 import connection
+from routing.http1.chunk_scanner import MAX_CHUNKS
+from routing.http1.request_parser import MAX_REQUESTS
 from tests.http1_client import Client, RequestHandler, Worker
 
 
@@ -179,6 +182,60 @@ class TestOrder:
         deferred.respond(b"/2")
         await client.settle()
         assert bodies(client.received) == [b"/1", b"/2"]
+        assert client.transport.reading
+
+    async def test_many_pipelined_requests_let_others_have_their_turn(self) -> None:
+        client, count = Client(Worker(echo_path)), 3 * MAX_REQUESTS + 1
+        client.send(b"".join(get(b"/%d" % number) for number in range(count)))
+        assert len(bodies(client.received)) == MAX_REQUESTS
+        assert not client.transport.reading
+        await client.settle()
+        assert bodies(client.received) == [b"/%d" % number for number in range(count)]
+        assert client.transport.reading
+
+    async def test_many_pipelined_requests_wait_for_a_slow_response(self) -> None:
+        deferred, paths = Deferred(), [b"/%d" % number for number in range(3 * MAX_REQUESTS)]
+        client = Client(Worker(deferred))
+        client.send(b"".join(map(get, paths)))
+        await client.settle()
+        assert len(client.connection._queue) < 2 * MAX_REQUESTS
+        assert not client.transport.reading
+        for path in paths:
+            deferred.respond(path)
+            await client.settle()
+        assert bodies(client.received) == paths
+        assert client.transport.reading
+
+    async def test_requests_behind_the_last_of_many_are_ignored(self) -> None:
+        client = Client(Worker(echo_path))
+        client.send(get(b"/1") * MAX_REQUESTS + get(b"/2", b"Connection: close") + get(b"/3") * MAX_REQUESTS)
+        await client.settle()
+        assert bodies(client.received) == [b"/1"] * MAX_REQUESTS + [b"/2"]
+        assert client.transport.closed
+
+    async def test_a_body_in_many_small_chunks_is_read_whole(self) -> None:
+        deferred = Deferred()
+        client = Client(Worker(deferred))
+        body = b"1\r\na\r\n" * 3 * MAX_CHUNKS + b"0\r\n\r\n"
+        client.send(b"POST /1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + body + get(b"/2"))
+        assert not client.transport.reading
+        await client.settle()
+        assert deferred.bodies == [b"a" * 3 * MAX_CHUNKS]
+        deferred.respond(b"/1")
+        await client.settle()
+        deferred.respond(b"/2")
+        await client.settle()
+        assert bodies(client.received) == [b"/1", b"/2"]
+        assert client.transport.reading
+
+    async def test_a_websocket_may_follow_many_requests(self) -> None:
+        worker = Worker(echo_path)
+        client = Client(worker)
+        upgrade = get(b"/ws", b"Upgrade: websocket", b"Connection: Upgrade")
+        client.send(get(b"/1") * (MAX_REQUESTS + 1) + upgrade + b"frames")
+        await client.settle()
+        assert bodies(client.received) == [b"/1"] * (MAX_REQUESTS + 1)
+        assert worker.upgraded_data[0].endswith(b"\r\n\r\nframes")
         assert client.transport.reading
 
     async def test_no_request_is_handled_while_the_write_buffer_is_full(self) -> None:
@@ -618,6 +675,8 @@ class TestDisconnectsAndTimeouts:
         await busy.settle()
         deferred.respond(b"/0")
         await busy.settle()
+        worker.draining = worker.stopping = True
+        worker.ticker.now += connection.SHUTDOWN_SECONDS + 0.1
         for client in (idle, busy):
             client.connection.shutdown()
         assert idle.transport.closed
@@ -655,6 +714,41 @@ class TestDisconnectsAndTimeouts:
         client.connection.shutdown()
         client.idle_for(connection.SHUTDOWN_SECONDS + 0.1)
         assert client.transport.closed
+
+    async def test_shutdown_waits_for_the_next_request_of_a_connection_in_use(self) -> None:
+        worker = Worker(echo_path)
+        used, silent = Client(worker), Client(worker)
+        for client in (used, silent):
+            client.send(get(b"/1"))
+        worker.draining = worker.stopping = True
+        for client in (used, silent):
+            client.connection.shutdown()
+        used.send(get(b"/2"))
+        assert bodies(used.received) == [b"/1", b"/2"]
+        assert b"connection: close" in used.received
+        assert used.transport.closed
+        silent.idle_for(connection.SHUTDOWN_SECONDS + 0.1)
+        assert silent.transport.closed
+
+    @pytest.mark.parametrize("is_stopping", [False, True])
+    async def test_a_connection_with_a_request_that_was_not_read_yet_is_not_closed(self, is_stopping: bool) -> None:
+        worker = Worker(echo_path)
+        client = Client(worker)
+        client.send(get(b"/1"))
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            client.transport._extra["socket"] = ours  # type: ignore[attr-defined]
+            theirs.send(get(b"/2"))
+            worker.draining = worker.stopping = is_stopping
+            worker.ticker.now += 10 * connection.KEEP_ALIVE_SECONDS
+            if is_stopping:
+                client.connection.shutdown()
+            client.idle_for(0)
+            assert not client.transport.closed
+            client.send(ours.recv(1_000))
+            assert bodies(client.received) == [b"/1", b"/2"]
+            client.idle_for(10 * connection.KEEP_ALIVE_SECONDS)
+            assert client.transport.closed
 
     async def test_a_connection_to_a_stopping_worker_serves_one_request(self) -> None:
         worker = Worker(echo_path)

@@ -25,10 +25,13 @@ def parse(*pieces: bytes) -> tuple[list[tuple[Any, ...]], GatewayError | None]:
     """Each request's head and body, and the error that ended the input."""
     parser, requests = RequestParser(make_body), []
     for piece in pieces:
-        result = parser.feed(piece)
-        requests += result.requests
-        if result.error is not None:
-            return [described(*each) for each in requests], result.error
+        data = piece
+        while data:
+            result = parser.feed(data)
+            requests += result.requests
+            if result.error is not None:
+                return [described(*each) for each in requests], result.error
+            data = result.unparsed
     return [described(*each) for each in requests], None
 
 
@@ -265,6 +268,28 @@ def test_the_end_of_a_chunked_body_is_found(chunks: list[bytes], behind: bytes, 
         piece = data[start:end]
         found = start + scanner.find_end(piece, 0)
     assert found == len(body)
+
+
+@pytest.mark.parametrize("divided", [False, True])
+@pytest.mark.parametrize("size", [b"0" * 31 + b"10", b"0" * 40, b"0" * 10_000 + b"10"])
+def test_a_chunk_size_of_more_digits_than_are_kept_is_refused(size: bytes, divided: bool) -> None:
+    """Cut off, this one would be 1: the data would be read as a size, and the next request as part of the body."""
+    body = size + b"\r\nabcFFFF\r\n1234567\r\n0\r\n\r\nDELETE /b HTTP/1.1\r\nHost: a\r\n\r\n"
+    data = b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+    requests, error = parse(*(bytes([byte]) for byte in data)) if divided else parse(data)
+    assert [request[:2] for request in requests] == [("POST", b"/a")]
+    assert error is not None
+    assert "too many digits" in error.detail
+
+
+def test_a_message_whose_beginning_was_not_seen_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ChunkScanner, "find_end", lambda _self, data, _start: len(data))
+    body = b"1\r\na\r\n0\r\n\r\n"
+    data = b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+    requests, error = parse(data + b"DELETE /b HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert [request[:2] for request in requests] == [("POST", b"/a")]
+    assert error is not None
+    assert error.status == 400
 
 
 def test_trailer_fields_are_dropped_however_many() -> None:
