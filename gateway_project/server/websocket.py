@@ -1,25 +1,45 @@
 """uvicorn's WebSocket protocol with early UTF-8 checks and a cheaper path for sending text."""
 
+import asyncio
 import codecs
+import time
 from collections.abc import Awaitable, Callable, Generator
 from http import HTTPStatus
 from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets import http11
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
+from routing.messages.validation import MAX_HEADER_BYTES
 from routing.realtime.handshake import PINGS_EXTENSION
+
+http11.MAX_LINE_LENGTH = MAX_HEADER_BYTES
+"""The limits of handshakes are those of other requests."""
 
 _decoder: Final = codecs.getincrementaldecoder("utf-8")
 _VERSION: Final = "13"
+PIECE_BYTES: Final = 2_048
+"""Parsed at once of what was read: at most 341 frames."""
+TURN_SECONDS: Final = 0.002
+"""How long frames are parsed before other connections have a turn."""
+MAX_PINGS: Final = 100
+"""From a client in a second."""
+MAX_FRAGMENTS: Final = 10_000
+"""Of one message: empty ones take memory, but do not count towards its size."""
+_MALFORMED: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TEXT: Final = 0x81
 """The first byte of a text message in a single frame: FIN and the opcode (RFC 6455 section 5.2)."""
 
 
 class WebSocket(WebSocketsSansIOProtocol):
     """Invalid UTF-8 closes the connection as it arrives, not when the message is complete (RFC 6455 section 8.1).
+
+    What was read is parsed in pieces, the next one when the application has received the messages so far, and for
+    TURN_SECONDS at most: one read can have 40,000 frames, and parsing them takes half a second. Reading is paused until
+    the rest is parsed. While the client does not read, only its latest ping is answered (section 5.5.3).
 
     `send` writes a text message before it returns, whether it is awaited or not: the hub does not await it.
     """
@@ -29,13 +49,86 @@ class WebSocket(WebSocketsSansIOProtocol):
     pings = 0
     """Pings received, which are answered here. The application gets their number by an extension of the scope."""
     _text: codecs.IncrementalDecoder | None = None
+    _unparsed = b""
+    _turn: asyncio.Handle | None = None
+    _pong = b""
+    """The answer to the latest ping, until the client reads."""
+    _recent_pings = 0
+    _recent_since = 0.0
+    _is_stopping = False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._unparsed = b""
         super().connection_lost(exc)
         if self.on_lost is not None:
             self.on_lost()
 
+    def shutdown(self) -> None:
+        """Close with 1012. A handshake is completed before: it may have reached a backend."""
+        if self.handshake_complete:
+            super().shutdown()
+        else:
+            self._is_stopping = True
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        pong, self._pong = self._pong, b""
+        if pong and self.conn.state is State.OPEN and not self.transport.is_closing():
+            self.transport.write(pong)
+
+    # Parsing what the client sends.
+
+    def data_received(self, data: bytes) -> None:
+        self._unparsed += data
+        if self._turn is None:
+            self._parse()
+
+    def _parse(self) -> None:
+        self._turn = None
+        data, position, until = self._unparsed, 0, time.monotonic() + TURN_SECONDS
+        while position < len(data) and not self.transport.is_closing() and not self._has_messages:
+            if position and time.monotonic() > until:
+                self._turn = self.loop.call_soon(self._parse)
+                break
+            super().data_received(data[position : position + PIECE_BYTES])
+            position += PIECE_BYTES
+            if self.conn.handshake_exc is not None and not self.handshake_initiated:
+                self._refuse_handshake()
+        self._unparsed = b"" if self.transport.is_closing() else data[position:]
+        if self._unparsed:
+            self._pause_reading()
+        elif not self._has_messages:
+            self._resume_reading()
+
+    @property
+    def _has_messages(self) -> bool:
+        """Whether the application has messages to receive. After a close, it receives none."""
+        return not self.queue.empty() and not self.close_sent
+
+    async def receive(self) -> Any:
+        message = await self.queue.get()
+        if self.queue.empty() and self._turn is None:
+            if self._unparsed:
+                self._turn = self.loop.call_soon(self._parse)
+            else:
+                self._resume_reading()
+        return message
+
+    def _pause_reading(self) -> None:
+        if not self.read_paused and not self.transport.is_closing():
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self.read_paused and not self.transport.is_closing():
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    # What the application sends.
+
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # not a coroutine
+        if self._is_stopping and message["type"] == "websocket.accept":
+            return self._accept_and_close(message)
         text = message.get("text")
         if text is None or message["type"] != "websocket.send" or self.close_sent or not self.handshake_complete:
             return super().send(message)
@@ -47,6 +140,12 @@ class WebSocket(WebSocketsSansIOProtocol):
         self.transport.write(_header(len(payload)) + payload)
         return _Written(self)
 
+    async def _accept_and_close(self, message: Any) -> None:
+        await super().send(message)
+        self.shutdown()
+
+    # What the client sends.
+
     def handle_connect(self, event: Request) -> None:
         if event.headers.get_all("Sec-WebSocket-Version") != [_VERSION]:
             self._refuse_version(event)
@@ -54,6 +153,12 @@ class WebSocket(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if not self.close_sent:  # the application is about to start
             self.scope["extensions"][PINGS_EXTENSION] = {"count": lambda: self.pings}
+
+    def _refuse_handshake(self) -> None:
+        """The handshake could not be parsed: it has a body, or too many or too long fields."""
+        self.handshake_complete = self.close_sent = True
+        self.transport.write(b"".join(self.conn.data_to_send()) or _MALFORMED)
+        self.transport.close()
 
     def _refuse_version(self, event: Request) -> None:
         """Name the version that is supported, for the client to try again with (RFC 6455 section 4.4)."""
@@ -67,8 +172,19 @@ class WebSocket(WebSocketsSansIOProtocol):
         self.transport.close()
 
     def handle_ping(self) -> None:
+        if self.close_sent:
+            return
         self.pings += 1
-        super().handle_ping()
+        now = self.loop.time()
+        if now - self._recent_since >= 1.0:
+            self._recent_since, self._recent_pings = now, 0
+        self._recent_pings += 1
+        if self._recent_pings > MAX_PINGS:
+            self._fail(CloseCode.POLICY_VIOLATION, "too many pings")
+        elif self.writable.is_set():
+            super().handle_ping()
+        else:
+            self._pong = b"".join(self.conn.data_to_send()) or self._pong
 
     def handle_text(self, event: Frame) -> None:
         self._text = _decoder()
@@ -76,7 +192,9 @@ class WebSocket(WebSocketsSansIOProtocol):
             super().handle_text(event)
 
     def handle_cont(self, event: Frame) -> None:
-        if self._is_text(event):
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
+        elif self._is_text(event):
             super().handle_cont(event)
 
     def handle_bytes(self, event: Frame) -> None:
@@ -89,10 +207,14 @@ class WebSocket(WebSocketsSansIOProtocol):
         try:
             self._text.decode(bytes(event.data), event.fin)
         except UnicodeDecodeError:
-            self.conn.fail(CloseCode.INVALID_DATA, "invalid UTF-8")
-            self.handle_parser_exception()
+            self._fail(CloseCode.INVALID_DATA, "invalid UTF-8")
             return False
         return True
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        if not self.close_sent:
+            self.conn.fail(code, reason)
+            self.handle_parser_exception()
 
 
 class _Written:

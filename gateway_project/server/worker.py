@@ -80,6 +80,8 @@ class Worker(uvicorn.Server):
         protocol.on_lost = partial(self._connection_limit.leave, client[0] if client else "")
         protocol.client, protocol.scheme = client, "wss" if scheme == "https" else "ws"
         protocol.data_received(data)
+        if self.stopping:
+            protocol.shutdown()
         return protocol
 
     def listen_for_staff(self, listening_socket: socket.socket, handler: RequestHandler) -> None:
@@ -172,6 +174,7 @@ def _uvicorn_config(
         log_level="warning",
         access_log=False,
         proxy_headers=False,
+        server_header=False,
         backlog=4_096,
         timeout_graceful_shutdown=math.ceil(grace),
     )

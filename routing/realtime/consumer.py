@@ -8,7 +8,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from routing import runtime
 from routing.asgi import Scope, Send
-from routing.errors import GatewayError, MisdirectedRequest, Unauthenticated
+from routing.errors import GatewayError, RateLimited, Unauthenticated
 from routing.exchange import Exchange
 from routing.pipeline import Gateway
 from routing.realtime import handshake
@@ -44,20 +44,19 @@ class EventsConsumer(AsyncWebsocketConsumer):
             gateway.account(exchange, int(error.status), error.code)
             await self.accept(shake.subprotocol)  # scripts in browsers see a close code, but not an HTTP status
             await self.close(CloseCode.UNAUTHENTICATED, error.detail[:MAX_REASON_CHARACTERS])
-        except MisdirectedRequest as error:
-            gateway.account(exchange, int(error.status), error.code)
-            if not await handshake.send_denial(error, exchange.id, cast(Scope, self.scope), cast(Send, self.base_send)):
-                await self.close()
         except GatewayError as error:
-            gateway.account(exchange, int(error.status), error.code)
-            await self.close()
-        except ConnectionLimitExceeded:
-            gateway.account(exchange, 429, "too_many_connections")
-            await self.close()
+            await self._deny(gateway, exchange, error, error.code)
+        except ConnectionLimitExceeded as error:
+            await self._deny(gateway, exchange, RateLimited(str(error), retry_after=60.0), "too_many_connections")
         else:
             gateway.account(exchange, 101)
             await self.accept(shake.subprotocol)
             self._writer = asyncio.create_task(self._write(self._session))
+
+    async def _deny(self, gateway: Gateway, exchange: Exchange, error: GatewayError, code: str) -> None:
+        gateway.account(exchange, int(error.status), code)
+        if not await handshake.send_denial(error, exchange.id, cast(Scope, self.scope), cast(Send, self.base_send)):
+            await self.close()
 
     async def admit(self, gateway: Gateway, exchange: Exchange) -> None:
         """Steps 2 and 3: rate limit, and the caller if the handshake has a credential. Raises GatewayError.

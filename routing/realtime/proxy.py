@@ -16,7 +16,6 @@ from routing.errors import (
     CredentialFailed,
     Forbidden,
     GatewayError,
-    MisdirectedRequest,
     RateLimited,
     Unauthenticated,
     Unavailable,
@@ -90,9 +89,7 @@ class SocketProxy:
                     exchange.slots.release()
         except GatewayError as error:
             self._gateway.account(exchange, int(error.status), error.code)
-            misdirected = isinstance(error, MisdirectedRequest)
-            if not misdirected or not await handshake.send_denial(error, exchange.id, scope, send):
-                await _refuse(error, shake, send)
+            await _refuse(error, shake, scope, send)
 
     async def _admit(self, exchange: Exchange) -> None:
         """Steps 2 to 4, the origin, and whether the route accepts WebSockets."""
@@ -158,7 +155,7 @@ class SocketProxy:
         return self._rechecks.current(caller, proof, now)
 
 
-async def _refuse(error: GatewayError, shake: Handshake, send: Send) -> None:
+async def _refuse(error: GatewayError, shake: Handshake, scope: Scope, send: Send) -> None:
     """Close with a code that tells the client what to do; for all other errors, reject the handshake."""
     code = None
     if isinstance(error, Unauthenticated):
@@ -167,8 +164,8 @@ async def _refuse(error: GatewayError, shake: Handshake, send: Send) -> None:
         code = CloseCode.BAD_GATEWAY
     elif isinstance(error, BackendLimited | Unavailable):
         code = CloseCode.TRY_AGAIN_LATER
-    if code is None:
+    if code is not None:
+        await send({"type": "websocket.accept", "subprotocol": shake.subprotocol})
+        await send({"type": "websocket.close", "code": code, "reason": error.code})
+    elif not await handshake.send_denial(error, shake.exchange.id, scope, send):
         await send({"type": "websocket.close"})
-        return
-    await send({"type": "websocket.accept", "subprotocol": shake.subprotocol})
-    await send({"type": "websocket.close", "code": code, "reason": error.code})

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.processes import eventually
 from tests.system.conftest import Seed
 from tests.system.echo import echo
 from tests.system.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, Wire, closing, frame
@@ -67,6 +68,33 @@ def test_the_refusal_of_another_version_names_the_supported_one(server: Server, 
     assert response.startswith(b"http/1.1 426 ")
     assert b"\r\nsec-websocket-version: 13\r\n" in response
     assert b"\r\nconnection: upgrade\r\n" in response
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "status"),
+    [
+        ("/ws/events/", b"Content-Length: 2\r\n", 400),
+        ("/ws/events/", b"Transfer-Encoding: chunked\r\n", 400),
+        ("/ws/events/", b"X-One: a\r\n" * 200, 431),
+        ("/ws/events/", b"X-One: a\r\n" * 110, 431),
+        ("/ws/events/", b"X-Long: " + b"a" * 20_000 + b"\r\n", 101),
+        ("/ws/events/", b"Origin: http://evil.test\r\n", 403),
+        ("/api/v1/echo/", b"X-Long: " + b"a" * 40_000 + b"\r\n", 431),
+        ("/api/v1/echo/%2e%2e/x", b"", 400),
+    ],
+)
+def test_a_handshake_that_cannot_be_accepted_has_its_status(
+    server: Server, path: str, fields: bytes, status: int
+) -> None:
+    request = (
+        b"GET " + path.encode() + b" HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + fields + b"\r\n"
+    )
+    with server.connect() as connection:
+        connection.sendall(request)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 %d " % status)
+        if status != 101:
+            assert eventually(lambda: not connection.recv(65_536))
 
 
 def test_the_handshake_response_has_the_accept_value_of_the_key(wire: Wire) -> None:

@@ -1,16 +1,18 @@
-"""WebSockets: a connection that is lost before the application knows, and pings."""
+"""WebSockets: a connection that is lost before the application knows, floods of frames, and the server's end."""
 
 import asyncio
 from typing import Any, cast
 
+import pytest
 import uvicorn
 from uvicorn.server import ServerState
 from websockets.protocol import State
 
-from gateway_project.server.websocket import WebSocket
+from gateway_project.server import websocket as module
+from gateway_project.server.websocket import MAX_FRAGMENTS, MAX_PINGS, PIECE_BYTES, WebSocket
 from routing.realtime.handshake import PINGS_EXTENSION
 from tests.resilience.cache.entries import until
-from tests.system.frames import TEXT, frame
+from tests.system.frames import CLOSE, CONTINUATION, PING, TEXT, closing, frame
 
 
 class LostTransport:
@@ -50,7 +52,6 @@ HANDSHAKE = b"\r\n".join(
         b"",
     ]
 )
-PING = b"\x89\x80\x00\x00\x00\x00"
 
 
 async def test_the_application_can_see_how_many_pings_the_client_has_sent() -> None:
@@ -74,9 +75,166 @@ async def test_the_application_can_see_how_many_pings_the_client_has_sent() -> N
         await reader.readuntil(b"\r\n\r\n")
         for pings in (1, 2):
             await until(lambda read=pings: len(counts) == read)
-            writer.write(PING * pings)
+            writer.write(frame(PING) * pings)
             assert await reader.readexactly(2 * pings) == b"\x8a\x00" * pings
             writer.write(frame(TEXT, b"next"))
         await until(lambda: len(counts) == 3)
         writer.close()
     assert counts == [0, 1, 3]
+
+
+class Transport(asyncio.Transport):
+    """In memory: what is written is in `written`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.reading, self.closed = True, False
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def pause_reading(self) -> None:
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+class Peer:
+    """The client of a WebSocket to an application that records messages once `may_receive` is set."""
+
+    def __init__(self) -> None:
+        self.transport, self.messages = Transport(), list[Any]()
+        self.may_accept, self.may_receive = asyncio.Event(), asyncio.Event()
+        config = uvicorn.Config(self._application, log_config=None, lifespan="off", interface="asgi3")
+        config.load()
+        self.socket = WebSocket(config, ServerState(), {}, asyncio.get_running_loop())
+        self.socket.connection_made(self.transport)
+        self.socket.data_received(HANDSHAKE)
+
+    async def open(self) -> None:
+        self.may_accept.set()
+        await self.settle()
+        self.transport.written = b""
+
+    async def settle(self) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def _application(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await self.may_accept.wait()
+        await send({"type": "websocket.accept"})
+        await self.may_receive.wait()
+        while (message := await receive())["type"] != "websocket.disconnect":
+            self.messages.append(message.get("text"))
+            if message.get("text") == "bye":
+                await send({"type": "websocket.close", "code": 1000})
+                return
+        self.messages.append(message["code"])
+
+    @property
+    def close_code(self) -> int | None:
+        """The code of the close frame at the end of what was written."""
+        data = self.transport.written
+        start = data.rfind(bytes([0x80 | CLOSE]))
+        return int.from_bytes(data[start + 2 : start + 4], "big") if start >= 0 else None
+
+
+async def test_a_flood_of_pings_closes_the_connection() -> None:
+    peer = Peer()
+    peer.may_receive.set()
+    await peer.open()
+    peer.socket.data_received(frame(PING) * MAX_PINGS)
+    assert peer.transport.written == b"\x8a\x00" * MAX_PINGS
+    peer.socket.data_received(frame(PING) * 40_000)
+    await peer.settle()
+    assert peer.close_code == 1008
+    assert peer.transport.closed
+    assert len(peer.transport.written) < 2 * PIECE_BYTES
+    assert peer.messages == [1008]
+
+
+async def test_only_the_latest_ping_is_answered_once_the_client_reads() -> None:
+    peer = Peer()
+    await peer.open()
+    peer.socket.pause_writing()
+    for payload in (b"1", b"2", b"3"):
+        peer.socket.data_received(frame(PING, payload))
+    assert peer.transport.written == b""
+    peer.socket.resume_writing()
+    assert peer.transport.written == b"\x8a\x013"
+    peer.socket.pause_writing()
+    peer.socket.resume_writing()
+    assert peer.transport.written == b"\x8a\x013"
+
+
+async def test_messages_that_were_not_received_are_not_parsed() -> None:
+    peer = Peer()
+    await peer.open()
+    texts = [str(number) for number in range(2_000)]
+    peer.socket.data_received(b"".join(frame(TEXT, text.encode()) for text in texts))
+    assert peer.socket.queue.qsize() < PIECE_BYTES / 7
+    assert not peer.transport.reading
+    peer.may_receive.set()
+    await until(lambda: len(peer.messages) == len(texts))
+    assert peer.messages == texts
+    assert peer.transport.reading
+
+
+async def test_frames_without_a_message_let_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TURN_SECONDS", 0.0)
+    peer = Peer()
+    peer.may_receive.set()
+    await peer.open()
+    parts = [frame(TEXT, b"a", end=False), *[frame(CONTINUATION, b"b", end=False)] * 2_000, frame(CONTINUATION)]
+    peer.socket.data_received(b"".join(parts))
+    assert len(peer.socket.frames) < PIECE_BYTES / 7
+    assert not peer.transport.reading
+    await until(lambda: bool(peer.messages))
+    assert peer.messages == ["a" + "b" * 2_000]
+    assert peer.transport.reading
+
+
+async def test_fragments_are_limited() -> None:
+    peer = Peer()
+    peer.may_receive.set()
+    await peer.open()
+    peer.socket.data_received(frame(TEXT, b"a", end=False) + frame(CONTINUATION, end=False) * (MAX_FRAGMENTS + 1))
+    await until(lambda: peer.transport.closed)
+    assert peer.close_code == 1009
+
+
+async def test_what_a_client_sends_before_it_knows_of_a_close_does_not_hide_its_own() -> None:
+    peer = Peer()
+    peer.may_receive.set()
+    await peer.open()
+    peer.socket.data_received(frame(TEXT, b"bye") + frame(TEXT, b"more") * 1_000)
+    await peer.settle()
+    assert peer.close_code == 1000
+    peer.socket.data_received(closing(1000))
+    await until(lambda: peer.transport.closed)
+    assert peer.messages == ["bye"]
+
+
+async def test_a_handshake_ends_before_the_server_does() -> None:
+    peer = Peer()
+    peer.may_receive.set()
+    await peer.settle()
+    peer.socket.shutdown()
+    assert not peer.transport.closed
+    peer.may_accept.set()
+    await peer.settle()
+    assert peer.transport.written.startswith(b"HTTP/1.1 101 ")
+    assert peer.close_code == 1012
+    assert peer.transport.closed
+    assert peer.messages == [1012]
