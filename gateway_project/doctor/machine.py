@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway_project.config import Config
 from gateway_project.doctor.finding import Finding, error, ok, warning
+from gateway_project.starting import open_files
 
 FEW_FILES: Final = 4_096
 """A request takes two: the client's connection, and one to the backend."""
@@ -26,11 +27,12 @@ def check_machine(config: Config) -> Iterator[Finding]:
 
 
 def check_open_files(soft: int, hard: int) -> Finding:
-    if soft == resource.RLIM_INFINITY or soft >= FEW_FILES:
-        return ok("open files", f"{'no limit' if soft == resource.RLIM_INFINITY else soft} for each process")
-    advice = f"raise it: LimitNOFILE=65536 in systemd, --ulimit nofile=65536 in Docker, or ulimit -n {hard} in a shell"
-    message = f"{soft} for each process: a worker has at most {soft // 2} requests at a time"
-    return (error if soft < TOO_FEW_FILES else warning)("open files", message, advice)
+    files = open_files.reachable(soft, hard)
+    if files == resource.RLIM_INFINITY or files >= FEW_FILES:
+        return ok("open files", f"{'no limit' if files == resource.RLIM_INFINITY else files} for each process")
+    advice = "raise the hard limit: LimitNOFILE=65536 in systemd, --ulimit nofile=65536 in Docker, or limits.conf"
+    message = f"{files} for each process: a worker has at most {files // 2} requests at a time"
+    return (error if files < TOO_FEW_FILES else warning)("open files", message, advice)
 
 
 def check_directory(check: str, directory: Path, advice: str) -> Finding:

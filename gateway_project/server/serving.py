@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from importlib import import_module
@@ -16,6 +16,7 @@ from typing import Final
 from gateway_project.config import Config
 from gateway_project.server import listen_sockets
 from gateway_project.server.supervisor import Supervisor, WorkerTarget
+from gateway_project.starting import open_files
 from routing.messages.proxies import TrustedProxies
 from routing.observability import broken_pipe
 
@@ -34,6 +35,7 @@ def run(
     drain: float = 0.0,
     grace: float = 10.0,
     announce: Callable[[], None] = lambda: None,
+    shared: Sequence[socket.socket] = (),
 ) -> int:
     """Serve until a stop signal, as `Supervisor` does. Returns the exit status."""
     try:
@@ -41,7 +43,7 @@ def run(
     except OSError as error:
         log.error("cannot listen on %s:%s: %s", host, port, error.strerror or error)
         return 1
-    return Supervisor(sockets, target, drain=drain, grace=grace).run(announce)
+    return Supervisor(sockets, target, drain=drain, grace=grace, shared=shared).run(announce)
 
 
 def load() -> None:
@@ -52,6 +54,7 @@ def load() -> None:
 
 def serve(config: Config, greeting: str) -> int:
     """Serve the gateway. Prints `greeting` and `ready` once it is ready."""
+    open_files.raise_limit()
     try:
         staff = _staff_socket(config)
     except OSError as error:
@@ -66,6 +69,7 @@ def serve(config: Config, greeting: str) -> int:
         drain=config.server.drain,
         grace=config.server.grace,
         announce=announcer.start,
+        shared=() if staff is None else (staff,),
     )
 
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
@@ -96,7 +96,8 @@ def _run(target: WorkerTarget, sockets: list[socket.socket], slot: int, ready: C
 
 
 class Supervisor:
-    """One worker per socket, replaced when it dies. `drain` and `grace` are in seconds.
+    """One worker per socket, replaced when it dies. `drain` and `grace` are in seconds. `shared` are sockets that every
+    worker listens on: like the others, they are closed here when the workers stop.
 
     SIGTERM lets each worker drain, then finish its requests. SIGINT, or a second SIGTERM, lets it finish them at once,
     and SIGQUIT aborts them. SIGHUP renews the workers one after another: the old one finishes its requests when the
@@ -104,8 +105,17 @@ class Supervisor:
     been closed.
     """
 
-    def __init__(self, sockets: list[socket.socket], target: WorkerTarget, *, drain: float, grace: float) -> None:
+    def __init__(
+        self,
+        sockets: list[socket.socket],
+        target: WorkerTarget,
+        *,
+        drain: float,
+        grace: float,
+        shared: Sequence[socket.socket] = (),
+    ) -> None:
         self._sockets = sockets
+        self._shared = shared
         self._target = target
         self._drain, self._grace = drain, grace
         self._signals: deque[int] = deque()
@@ -178,7 +188,7 @@ class Supervisor:
             self._to_renew.clear()
 
     def _stop(self, wake_reader: socket.socket) -> None:
-        for listening_socket in self._sockets:
+        for listening_socket in (*self._sockets, *self._shared):
             listening_socket.close()
         if self._successor is not None:
             self._retired.append(self._successor)

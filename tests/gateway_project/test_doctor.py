@@ -140,9 +140,21 @@ def test_packages_that_are_missing_or_of_another_version(tmp_path: Path) -> None
     assert str(tmp_path / "requirements.txt") in found.advice
 
 
-@pytest.mark.parametrize(("soft", "level"), [(128, "error"), (1_024, "warning"), (65_536, "ok"), (-1, "ok")])
-def test_open_files(soft: int, level: str) -> None:
-    assert check_open_files(soft, 1 << 20).level == level
+@pytest.mark.parametrize(
+    ("soft", "hard", "level", "files"),
+    [
+        (128, 128, "error", "128"),
+        (1_024, 2_048, "warning", "2048"),
+        (1_024, 1 << 20, "ok", "65536"),
+        (1_024, -1, "ok", "65536"),
+        (100_000, 1 << 20, "ok", "100000"),
+        (-1, -1, "ok", "no limit"),
+    ],
+)
+def test_open_files(soft: int, hard: int, level: str, files: str) -> None:
+    """The gateway raises its own limit as far as it may."""
+    found = check_open_files(soft, hard)
+    assert (found.level, found.message.split(" for each")[0]) == (level, files)
 
 
 def test_a_directory_is_written_to(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.origin import Peer
 from tests.processes import eventually, has_exited
 from tests.system.backend import Backend, ok
 from tests.system.conftest import Gateway, Seed, gateway
-from tests.system.server import Server
+from tests.system.server import Server, free_port
 from tests.system.wire import head, received
 
 CALLED_OFF = 10.0
@@ -87,6 +87,31 @@ def test_shutdown_waits_for_the_request_that_a_connection_was_made_for(own: Serv
         assert received(halfway).startswith(b"HTTP/1.1 200 ")
         assert received(silent) == b""
     assert own.wait() == 0
+
+
+def test_shutdown_refuses_connections_to_staffs_port_while_requests_end(seed: Seed, backend: Backend) -> None:
+    may_end, staff_port = threading.Event(), free_port()
+
+    async def slow(peer: Peer) -> None:
+        await asyncio.to_thread(may_end.wait, 20)
+        await peer.send(ok(b'"late"'))
+
+    def is_refused() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", staff_port)).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    backend.scripts["/slow"] = slow
+    with gateway(seed, backend, STAFF_PORT=str(staff_port)) as own:
+        assert not is_refused()
+        with start_request(own, backend, "/slow") as waiting:
+            own.terminate()
+            assert eventually(is_refused)
+            may_end.set()
+            assert received(waiting).endswith(b'"late"')
+        assert own.wait() == 0
 
 
 async def endless(peer: Peer) -> None:
