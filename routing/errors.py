@@ -286,8 +286,16 @@ class ConfigurationUnavailable(Unavailable):
 
 
 class Overloaded(Unavailable):
+    """`reason` is for logs and for callers who debug: which limit of the gateway itself was reached, if it is one."""
+
     code = "overloaded"
     title = "The service is at its limit of concurrent calls"
+
+    def __init__(
+        self, detail: str, *, service: str | None = None, retry_after: float | None = None, reason: str = ""
+    ) -> None:
+        super().__init__(detail, service=service, retry_after=retry_after)
+        self.reason = reason
 
 
 class AuthenticationUnavailable(Unavailable):

@@ -15,6 +15,7 @@ from routing.backend.encoding import Call, Origin, encode_request_head, parse_or
 from routing.backend.head_cache import ResponseHead, ResponseHeadCache
 from routing.backend.names import NameTable
 from routing.backend.response_parser import ConnectionClosedEarly, ResponseParser
+from routing.errors import RequestTimeout
 from routing.http import IDEMPOTENT, Body, Headers
 from routing.router.policy import Target, Timeout
 
@@ -103,10 +104,12 @@ class Backend:
         """Send the request and return once the header fields of the final response are received.
 
         `deadline`, in the event loop's time, is the latest end of all this; None is `timeout.total` from now. A reused
-        connection may turn out to be closed: an idempotent call without a body is then sent once more on a new one.
+        connection may turn out to be closed, or the target to have given up waiting for a request on it: an idempotent
+        call without a body is then sent once more on a new one.
 
-        Raises BadGateway, UpstreamTimeout, RequestTimeout where the call's body is what did not come in time, or
-        BadRequest for a call that cannot be encoded. Exceptions of the call's body are passed on unchanged.
+        Raises BadGateway, UpstreamTimeout, Overloaded where the gateway itself cannot open a connection, RequestTimeout
+        where the call's body is what did not come in time, or BadRequest for a call that cannot be encoded. Exceptions
+        of the call's body are passed on unchanged.
         """
         origin = parse_origin(target.url)
         head = encode_request_head(origin, call)
@@ -115,11 +118,16 @@ class Backend:
         reused = self._pool.take(origin.key)
         connection = reused or await self._connect(origin, timeout.connect, deadline)
         stream = self._start(connection, head, call, timeout, deadline)
+        may_repeat = reused is not None and call.body is None and call.method in IDEMPOTENT
         try:
             await stream.wait_for_head()
+            is_stale = may_repeat and _gives_up_waiting(stream.parser)
         except ConnectionClosedEarly as error:
-            if not error.unsent and (reused is None or call.body is not None or call.method not in IDEMPOTENT):
+            if not error.unsent and not may_repeat:
                 raise
+            is_stale = True
+        if is_stale:
+            await stream.aclose()
             connection = await self._connect(origin, timeout.connect, deadline)
             stream = self._start(connection, head, call, timeout, deadline)
             await stream.wait_for_head()
@@ -166,3 +174,10 @@ class Backend:
 def _close(connection: BackendConnection, _idle_limit: float) -> None:
     """In place of the pool's `put`: nobody else may have this connection."""
     connection.abort()
+
+
+def _gives_up_waiting(parser: ResponseParser) -> bool:
+    """Whether a response says that no request came in time, by a target that closes an idle connection while the call
+    is on its way: it may be repeated on a new one (RFC 9110 section 15.5.9).
+    """
+    return parser.status == RequestTimeout.status and not parser.reusable

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from routing.backend.names import Address, NameTable
-from routing.backend.reasons import CONNECT_TIMEOUT, TOTAL_TIMEOUT, failure_reason
-from routing.errors import BadGateway, UpstreamTimeout
+from routing.backend.reasons import CONNECT_TIMEOUT, OWN_LIMITS, TOTAL_TIMEOUT, failure_reason
+from routing.errors import BadGateway, Overloaded, UpstreamTimeout
 
 STAGGER_SECONDS: Final = 0.25
 """Between the starts of two attempts, unless one fails earlier (RFC 8305 section 5, Connection Attempt Delay)."""
@@ -48,7 +48,8 @@ class Dialer:
 async def connecting(seconds: float, deadline: float) -> AsyncIterator[None]:
     """Limit the opening of a connection to `seconds`, and to `deadline` in the event loop's time.
 
-    Raises UpstreamTimeout, or BadGateway in place of OSError and UnicodeError, both with `unsent`.
+    Raises UpstreamTimeout, or BadGateway in place of OSError and UnicodeError, both with `unsent`; Overloaded where the
+    gateway itself is at a limit.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -57,6 +58,9 @@ async def connecting(seconds: float, deadline: float) -> AsyncIterator[None]:
     except TimeoutError as error:
         raise UpstreamTimeout(CONNECT_TIMEOUT if loop.time() < deadline else TOTAL_TIMEOUT, unsent=True) from error
     except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno in OWN_LIMITS:
+            detail = "the gateway cannot open a connection to the service at the moment"
+            raise Overloaded(detail, retry_after=1.0, reason=failure_reason(error)) from error
         raise BadGateway(failure_reason(error), unsent=True) from error
 
 

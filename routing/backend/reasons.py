@@ -18,6 +18,9 @@ TOTAL_TIMEOUT: Final = "total timeout"
 CLOSED_BEFORE_RESPONSE: Final = "connection closed before the response"
 CLOSED_DURING_RESPONSE: Final = "connection closed during the response"
 
+OWN_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors of a new connection that say nothing about the target."""
+
 _CERTIFICATE: Final = {
     9: "not yet valid",
     10: "expired",
@@ -44,6 +47,7 @@ _NETWORK: Final = {
     errno.ENETUNREACH: "network unreachable",
     errno.ETIMEDOUT: CONNECT_TIMEOUT,
     errno.EMFILE: "the gateway has too many open files",
+    errno.ENFILE: "the gateway's machine has too many open files",
     errno.EADDRNOTAVAIL: "the gateway has no free local port",
 }
 

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+import msgspec
+
 from routing.backend.client import Backend, Call
 from routing.balancing.balancer import Balancers, split_target_key, target_key
 from routing.balancing.rules import HealthVerdict, changes, next_verdict
 from routing.balancing.store import FailOpen, Store
-from routing.errors import CallFailed, GatewayError
+from routing.errors import CallFailed, GatewayError, Overloaded
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.router.policy import HealthCheckPolicy, Target, Timeout
 from routing.router.table import Service
@@ -52,7 +54,7 @@ class HealthChecker:
         self._emit = emit
         self._clock = clock
         self._holder = holder or secrets.token_hex(8)
-        self._running: dict[str, asyncio.Task[str]] = {}
+        self._running: dict[str, asyncio.Task[str | None]] = {}
         self._idle = True
 
     async def run(self) -> None:
@@ -111,8 +113,12 @@ class HealthChecker:
             task = self._running.get(key)
             if task is not None and task.done():
                 del self._running[key]
-                faults[key] = task.result()
-                after[key] = next_verdict(after[key], not faults[key], health, now)
+                fault = task.result()
+                if fault is None:
+                    after[key] = msgspec.structs.replace(after[key], checked_at=now)
+                else:
+                    faults[key] = fault
+                    after[key] = next_verdict(after[key], not fault, health, now)
             elif task is None and now - after[key].checked_at >= health.interval:
                 self._running[key] = asyncio.create_task(self._fault(service, health, target))
         if (after != before or self._store.ahead) and await self._store.save(self._holder, after):
@@ -130,8 +136,8 @@ class HealthChecker:
             kind = BackendEventKind.DOWN if down else BackendEventKind.UP
             self._emit(BackendEvent(kind=kind, service=service, target=url, detail=detail))
 
-    async def _fault(self, service: Service, health: HealthCheckPolicy, target: Target) -> str:
-        """Why the target is unhealthy; empty if it responds with a 2xx in time.
+    async def _fault(self, service: Service, health: HealthCheckPolicy, target: Target) -> str | None:
+        """Why the target is unhealthy; empty if it responds with a 2xx in time, None if it could not be asked.
 
         Redirects are not followed: they could lead anywhere.
         """
@@ -141,6 +147,8 @@ class HealthChecker:
         try:
             response = await self._backend.send(target, call, timeout)
             await response.aclose()
+        except Overloaded:
+            return None
         except GatewayError as error:
             return error.reason if isinstance(error, CallFailed) else error.code
         return "" if 200 <= response.status < 300 else f"status {response.status}"

@@ -7,7 +7,7 @@ from typing import Final
 from resilience.breaker.machine import Outcome, judge
 from resilience.statuses import FAILURE_STATUSES
 from routing.backend.client import BackendResponse
-from routing.errors import CallFailed, GatewayError, RequestTimeout
+from routing.errors import CallFailed, GatewayError, Overloaded, RequestTimeout
 from routing.exchange import Exchange
 from routing.messages.outcome import OutcomeClass
 from routing.messages.request_body import Upload
@@ -32,6 +32,8 @@ async def report_failure(exchange: Exchange, permit: CallPermit, error: BaseExce
     outcome = Outcome.CANCELLED
     if isinstance(error, CallFailed):
         exchange.call.reason, outcome = error.reason, Outcome.FAILURE
+    elif isinstance(error, Overloaded):
+        exchange.call.reason = error.reason
     await permit.report_and_wait(outcome)
 
 

@@ -1,15 +1,18 @@
 """Parallel attempts, on real sockets where that is what matters."""
 
 import asyncio
+import errno
 import gc
+import math
 import os
 import socket
 import time
 
 import pytest
 
-from routing.backend.dialer import Dialer, first_connected
+from routing.backend.dialer import Dialer, connecting, first_connected
 from routing.backend.names import RENEW_SECONDS, Address, NameTable
+from routing.errors import Overloaded
 from tests.clock import FakeClock
 from tests.routing.backend.names import FakeResolver, backends, found, unresponsive
 
@@ -54,6 +57,15 @@ async def test_the_first_error_is_raised_if_all_fail_and_no_socket_is_left_open(
             await dialer.connect("crm.example", port)
         await dialer.close()
         assert open_files() <= before
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
+async def test_a_limit_of_the_gateway_itself_is_no_failure_of_the_target(number: int) -> None:
+    with pytest.raises(Overloaded) as raised:
+        async with connecting(5, math.inf):
+            raise OSError(number, "too many")
+    assert raised.value.retry_after == 1
+    assert "open files" in raised.value.reason or number == errno.ENOBUFS
 
 
 async def test_a_cancelled_connect_leaves_no_socket_open_and_looks_the_name_up_again() -> None:

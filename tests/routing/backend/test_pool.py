@@ -167,6 +167,29 @@ async def test_a_stale_connection_does_not_fail_an_idempotent_call(backend: Back
     assert (origin.connections, len(origin.requests)) == (2, 3)
 
 
+TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+async def test_a_target_that_has_given_up_waiting_is_called_again(backend: Backend) -> None:
+    """Apache and HAProxy send 408 on an idle connection that they close; the call may have crossed it."""
+    async with ScriptedOrigin(OK, TIMED_OUT, OK) as origin:
+        await fetch(backend, origin)
+        assert await fetch(backend, origin) == (200, b"ok")
+    assert (origin.connections, len(origin.requests)) == (2, 3)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_408_of_the_targets_own_is_passed_on(backend: Backend, method: str) -> None:
+    """On a new connection, for a call that cannot be repeated, or without the end of the connection."""
+    before = () if method == "GET" else (OK,)
+    async with ScriptedOrigin(*before, TIMED_OUT, TIMED_OUT.replace(b"Connection: close\r\n", b""), OK) as origin:
+        for _ in before:
+            await fetch(backend, origin)
+        assert (await fetch(backend, origin, call(method)))[0] == 408
+        assert (await fetch(backend, origin, call(method)))[0] == 408
+    assert len(origin.requests) == len(before) + 2
+
+
 @pytest.mark.parametrize(("method", "body"), [("POST", None), ("PUT", chunks(b"ab"))])
 async def test_a_call_that_cannot_be_repeated_is_not(backend: Backend, method: str, body: Body | None) -> None:
     async with ScriptedOrigin(OK, closing, OK) as origin:

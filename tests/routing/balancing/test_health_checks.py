@@ -13,6 +13,7 @@ from routing.balancing.health_checks import HealthChecker
 from routing.balancing.memory import MemoryStore
 from routing.balancing.rules import Condition, HealthVerdict
 from routing.balancing.store import Store
+from routing.errors import Overloaded
 from routing.observability.events import BackendEvent, BackendEventKind
 from routing.router.policy import HealthCheckPolicy, RoutePolicy, Target
 from routing.router.table import Service
@@ -157,6 +158,20 @@ async def test_an_unreachable_target_and_a_redirect_fail_the_check(stack: AsyncE
     assert [*balancer.conditions().values()].count(Condition.DOWN) == 2
     assert len(scene.called(0)) == 3, "fewer than half are healthy: all are used"
     assert len(healthy.requests) == 2
+
+
+async def test_a_check_that_the_gateway_could_not_make_says_nothing(
+    stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise Overloaded("too many open files")
+
+    scene, _ = await make_scene(stack, [HEALTHY], [HEALTHY])
+    monkeypatch.setattr(scene.backend, "send", refuse)
+    for _ in range(HEALTH_CHECK.down_after + 1):
+        await scene.round()
+    assert Condition.DOWN not in scene.targets[0].of(scene.services[0]).conditions().values()
+    assert scene.events == []
 
 
 async def test_a_disabled_target_is_neither_checked_nor_called(stack: AsyncExitStack) -> None:
