@@ -55,10 +55,20 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Django's CSRF_FAILURE_VIEW: a form that another site has sent, or that is older than the session."""
+    """Django's CSRF_FAILURE_VIEW: a form that another site has sent, or that is older than the session.
+
+    Or the scheme or the host of the page is not known, since the proxy ahead of the gateway is not trusted.
+    """
     if not _is_browser(request):
         return csrf.csrf_failure(request, reason)
-    return error_page(request, 403, _("The form is no longer valid. Go back, reload the page, and send it again."))
+    sent, received = request.headers.get("Origin", "null"), request.build_absolute_uri("/")[:-1]
+    if sent in ("null", received):
+        return error_page(request, 403, _("The form is no longer valid. Go back, reload the page, and send it again."))
+    text = _(
+        "The form was sent from %(sent)s, but the gateway was called as %(received)s. A proxy ahead of the gateway "
+        "must pass on the host and the scheme, and be listed in TRUSTED_PROXIES."
+    )
+    return error_page(request, 403, text % {"sent": sent[:MAX_TEXT], "received": received})
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

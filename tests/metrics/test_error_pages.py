@@ -64,6 +64,16 @@ def test_a_foreign_host_and_an_old_form(harness: Harness) -> None:
     assert "reload the page" in assert_page(response, 403, "Not allowed", "/admin/")
 
 
+def test_a_proxy_that_is_not_trusted_is_named_as_the_reason(harness: Harness) -> None:
+    """It ends TLS: the browser's page is of https, and the gateway does not know."""
+    response = browser(enforce_csrf_checks=True).post("/admin/login/", headers={"Origin": "https://testserver"})
+    text = assert_page(response, 403, "Not allowed", "/admin/")
+    assert "sent from https://testserver, but the gateway was called as http://testserver" in text
+    assert "TRUSTED_PROXIES" in text
+    response = browser(enforce_csrf_checks=True).post("/admin/login/", headers={"Origin": "http://<b>x"})
+    assert "sent from http://&lt;b&gt;x" in assert_page(response, 403, "Not allowed", "/admin/")
+
+
 def test_too_many_logins_say_when_to_try_again(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttling, "exceeds", lambda *_, **__: True)
     response = browser().post("/admin/login/", {"username": "ada"})
