@@ -129,6 +129,8 @@ class WebSocket(WebSocketsSansIOProtocol):
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # not a coroutine
         if self._is_stopping and message["type"] == "websocket.accept":
             return self._accept_and_close(message)
+        if message["type"] == "websocket.http.response.body":
+            return self._deny(message)
         text = message.get("text")
         if text is None or message["type"] != "websocket.send" or self.close_sent or not self.handshake_complete:
             return super().send(message)
@@ -143,6 +145,11 @@ class WebSocket(WebSocketsSansIOProtocol):
     async def _accept_and_close(self, message: Any) -> None:
         await super().send(message)
         self.shutdown()
+
+    async def _deny(self, message: Any) -> None:
+        """Send the body of a refusal, with which the handshake has ended: the base class logs an error otherwise."""
+        await super().send(message)
+        self.handshake_complete = not message.get("more_body", False)
 
     # What the client sends.
 

@@ -238,3 +238,21 @@ async def test_a_handshake_ends_before_the_server_does() -> None:
     assert peer.close_code == 1012
     assert peer.transport.closed
     assert peer.messages == [1012]
+
+
+async def test_a_refusal_is_no_error_of_the_application(caplog: pytest.LogCaptureFixture) -> None:
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": 429, "headers": [(b"retry-after", b"7")]})
+        await send({"type": "websocket.http.response.body", "body": b"wait"})
+
+    transport = Transport()
+    config = uvicorn.Config(refuse, log_config=None, lifespan="off", interface="asgi3")
+    config.load()
+    socket = WebSocket(config, ServerState(), {}, asyncio.get_running_loop())
+    socket.connection_made(transport)
+    socket.data_received(HANDSHAKE)
+    await until(lambda: transport.closed)
+    assert transport.written.startswith(b"HTTP/1.1 429 ")
+    assert transport.written.endswith(b"\r\n\r\nwait")
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
