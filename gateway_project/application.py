@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass
 
-from gateway_project import background
 from gateway_project.parts.alerts import Alerts
 from gateway_project.parts.components import Infrastructure, Resilience
 from gateway_project.parts.deliveries import Deliveries
@@ -126,7 +125,7 @@ class Application:
         await self.watcher.close()
         await self.alerts.close()
         await self.realtime.close()
-        signals.configuration_changed.disconnect(dispatch_uid=background.RELOADER)
+        signals.configuration_changed.disconnect(dispatch_uid=signals.ANNOUNCER)
         await self._tasks.cancel_and_wait()
         self._retention.close()
         await self._key_upkeep.close()

@@ -12,8 +12,11 @@ class GatewayProjectConfig(AppConfig):
     verbose_name = "Intelligence Gateway"
 
     def ready(self) -> None:
+        from gateway_project.parts.announcements import announce_changes  # noqa: PLC0415 - imports models
+
         configure_countries(settings.CONFIG)
         runtime.install(runtime.Runtime(_open))
+        announce_changes()
 
 
 async def _open() -> runtime.Components:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
+from gateway_project.parts.announcements import CHANGED, CONFIGURATION
 from gateway_project.parts.consumers import ConsumerLimits
 from resilience.breaker.driver import Breakers
 from resilience.cache.hit_counter import HitCounter
@@ -33,10 +34,6 @@ POLL_SECONDS: Final = 0.5
 """How often the version of the configuration is polled: half of the second in which a change must take effect."""
 REFRESH_SECONDS: Final = 1.0
 FLUSH_SECONDS: Final = 5.0
-RELOADER: Final = "reloader"
-"""The dispatch_uid of this process's receiver of `configuration_changed`."""
-CONFIGURATION: Final = "configuration"
-"""The Redis channel that announces a saved change, so that every worker reloads at once."""
 
 
 class SharedState(NamedTuple):
@@ -155,8 +152,8 @@ async def start(
             asyncio.run_coroutine_threadsafe(_announce(link), loop)
         reloader.wake()
 
-    signals.configuration_changed.disconnect(dispatch_uid=RELOADER)  # the parent's, in a process that was forked
-    signals.configuration_changed.connect(wake, weak=False, dispatch_uid=RELOADER)
+    signals.configuration_changed.disconnect(dispatch_uid=signals.ANNOUNCER)  # also the parent's, in a forked process
+    signals.configuration_changed.connect(wake, weak=False, dispatch_uid=signals.ANNOUNCER)
     await reloader.check()
     await shared.refresh()
     tasks = TaskSet()
@@ -181,4 +178,4 @@ async def _flush(hits: HitCounter) -> None:
 async def _announce(link: RedisLink) -> None:
     """Without Redis, workers find the change at their next poll."""
     with contextlib.suppress(StoreUnavailable):
-        await link.publish(CONFIGURATION, b"changed")
+        await link.publish(CONFIGURATION, CHANGED)

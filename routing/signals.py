@@ -31,6 +31,8 @@ from routing.models import (
 
 configuration_changed: Final = Signal()
 """Sent after each committed change, in the thread that made it."""
+ANNOUNCER: Final = "announcer"
+"""The dispatch_uid of the one receiver of `configuration_changed` in a process that tells the workers."""
 
 operation_performed: Final = Signal()
 """Sent after a management command has acted on the gateway: `actor`, `action`, `service`, `before`, `after`."""

@@ -16,10 +16,12 @@ class IncludedConfig(AppConfig):
 
     def ready(self) -> None:
         from gateway_project.included.settings import configure  # noqa: PLC0415 - imports models of other apps
+        from gateway_project.parts.announcements import announce_changes  # noqa: PLC0415 - as above
 
         configure()
         configure_countries(settings.CONFIG)
         runtime.install(runtime.Runtime(_open))
+        announce_changes()
         checks.register(check_urls, "urls")
 
 

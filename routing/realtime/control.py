@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 GROUP: Final = "gateway.realtime"
 REVOKED: Final = "credential.revoked"
 RECONNECT_SECONDS: Final = 1.0
+SEND_SECONDS: Final = 0.3
+"""How long a command or a page waits for the channel layer, whose own limit is several seconds."""
 
 
 class Control:
@@ -64,11 +66,17 @@ class Control:
 
 
 def publish_revocation(prefix: str) -> None:
-    """Close the connections of a revoked API key on every worker. Blocking; call it from a thread."""
-    layer = get_channel_layer()
-    if layer is None:
-        return
+    """Close the connections of a revoked API key on every worker. Blocks for SEND_SECONDS at most; call it from a
+    thread.
+    """
     try:
-        async_to_sync(layer.group_send)(GROUP, {"type": REVOKED, "caller": f"key:{prefix}"})
+        async_to_sync(_send)({"type": REVOKED, "caller": f"key:{prefix}"})
     except Exception as error:  # noqa: BLE001 - the configuration has the same effect, a little later
         log.info("the channel layer is unavailable (%s)", type(error).__name__)
+
+
+async def _send(message: dict[str, Any]) -> None:
+    """Raises what the layer raises, and TimeoutError."""
+    layer = get_channel_layer()
+    if layer is not None:
+        await asyncio.wait_for(layer.group_send(GROUP, message), SEND_SECONDS)
