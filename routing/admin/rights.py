@@ -6,11 +6,12 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 
+from routing.admin.form_values import FormValuesMixin
 from routing.models import Service
 from routing.rights import Names, Right, is_any, may, needed, services
 
 
-class RightsMixin:
+class RightsMixin(FormValuesMixin):
     """For pages and inlines: rows are shown to those who may view, and edited by those who may configure."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:
@@ -67,7 +68,7 @@ class ServiceRightsMixin(RightsMixin):
         names = services(request.user, Right.CONFIGURE)
         if names is not None and db_field.related_model is Service:
             options["queryset"] = Service.objects.filter(name__in=names)
-        return super().formfield_for_foreignkey(db_field, request, **options)  # type: ignore[misc]  # as above
+        return super().formfield_for_foreignkey(db_field, request, **options)
 
     def limited(self, rows: Any, names: Names) -> Any:
         """The rows of these services."""
