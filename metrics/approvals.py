@@ -39,11 +39,12 @@ class ChangeProposed(Exception):
         self.proposal = proposal
 
 
-def submitted(change: Callable[[], T], user: Any) -> T:
-    """What `change` returns, with all teams and consumers compared. Raises ChangeProposed, TooManyProposals and
-    NotProposable.
+def submitted(change: Callable[[], T], user: Any, *, whole: bool = True) -> T:
+    """What `change` returns. All teams and consumers are compared, or only those whose signals were sent.
+
+    Raises ChangeProposed, TooManyProposals and NotProposable.
     """
-    result = proposals.submit(change, user, whole=True)
+    result = proposals.submit(change, user, whole=whole)
     if isinstance(result, Proposed):
         record_proposal(result.proposal)
         raise ChangeProposed(result.proposal)

@@ -5,11 +5,9 @@ from typing import Any, Final
 
 from django.db import transaction
 from django.http import HttpResponse
-from django.urls import reverse
 from rest_framework.request import Request
 
 from metrics.api import access, preconditions, representations
-from metrics.api.base import MetricsView
 from metrics.api.configuration_access import (
     ConfigurationPermission,
     changed_services,
@@ -20,7 +18,8 @@ from metrics.api.configuration_access import (
     visible_services,
 )
 from metrics.api.configuration_schema import configuration_operation
-from metrics.approvals import ChangeProposed, submitted
+from metrics.api.proposing import ProposingView
+from metrics.approvals import submitted
 from metrics.audit import record_operation
 from routing.configuration.decode import VERSION
 from routing.configuration.document import Document
@@ -36,17 +35,8 @@ ACTION: Final = "configuration.write"
 """In the audit log, beside the entries of each row."""
 
 
-class ConfigurationBase(MetricsView):
+class ConfigurationBase(ProposingView):
     permission_classes = (ConfigurationPermission,)
-
-    def handle_exception(self, exc: Exception) -> Any:
-        """202 for a change that waits for approval: nothing has changed yet."""
-        if not isinstance(exc, ChangeProposed):
-            return super().handle_exception(exc)
-        number = exc.proposal.pk
-        report = {"proposal": number, "state": exc.proposal.state, "summary": exc.proposal.summary}
-        address = reverse("api-config-proposal", kwargs={"number": str(number)})
-        return self.report(report, representations.JSON, 202, {"Location": address})
 
     def represent(self, request: Request, value: Any, status: int = 200) -> HttpResponse:
         """The value as JSON or YAML with its entity tag, or 304."""

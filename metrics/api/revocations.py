@@ -9,7 +9,10 @@ from rest_framework.response import Response
 from metrics import revocations
 from metrics.api import access
 from metrics.api.base import MetricsView, documented, validate
+from metrics.api.proposing import ProposingView
 from metrics.api.serializers import NO_NUL, Text
+from metrics.approvals import submitted
+from routing.database.actor import acting_as
 
 EXAMPLE: Final[dict[str, Any]] = {
     "id": 7,
@@ -89,9 +92,11 @@ class RevocationsView(MetricsView):
         return Response(RevocationOutput(row).data, status=status.HTTP_201_CREATED)
 
 
-class RevocationView(MetricsView):
+class RevocationView(ProposingView):
     @documented("restoreToken", LiftedOutput, {"id": 7})
     def delete(self, request: Request, number: str) -> Response:
-        """End a revocation before its time."""
-        revocations.lift(access.request_actor(request), int(number))
+        """End a revocation before its time. With CONFIG_APPROVAL, one of somebody else waits for approval."""
+        actor = access.request_actor(request)
+        with acting_as(actor):
+            submitted(lambda: revocations.lift(actor, int(number)), request.user, whole=False)
         return Response(LiftedOutput({"id": int(number)}).data)

@@ -7,12 +7,17 @@ not wait for a second person.
 from typing import Any
 
 from routing.configuration.faults import Path
-from routing.database.credential_parts import SECTIONS, narrows
+from routing.database.credential_parts import REVOCATIONS, REVOKED_BY, SECTIONS, narrows
 
 
-def needs_approval(path: Path, old: Any, new: Any) -> bool:
-    """`path` begins with the section of the document; `old` and `new` are None where there is nothing."""
+def needs_approval(path: Path, old: Any, new: Any, actor: str = "") -> bool:
+    """`path` begins with the section of the document; `old` and `new` are None where there is nothing.
+
+    `actor` makes the change: who has revoked tokens may take that back alone.
+    """
     section = path[0]
+    if section == REVOCATIONS:
+        return old is not None and old[REVOKED_BY] != actor
     if section in SECTIONS:
         return old is None or not narrows(old, new)
     return not (section == "consumers" and _is_disabled(old, new))

@@ -1,4 +1,5 @@
-"""API keys and keys for signatures as parts of a proposal: what they let through, and the rows that are written later.
+"""API keys, keys for signatures and revocations as parts of a proposal: what they let through or refuse, and the rows
+that are written later.
 
 What identifies a key, its digest or public key, is beside its document: nobody compares it.
 """
@@ -7,11 +8,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from routing.models import ApiKey, Consumer, SigningKey
+from django.utils import timezone
+
+from routing.models import ApiKey, Consumer, Revocation, SigningKey
 
 KEYS: Final = "keys"
 SIGNING_KEYS: Final = "signing_keys"
-SECTIONS: Final = (KEYS, SIGNING_KEYS)
+REVOCATIONS: Final = "revocations"
+"""Of tokens, by the numbers of their rows."""
+REVOKED_BY: Final = "revoked_by"
+SECTIONS: Final = (KEYS, SIGNING_KEYS, REVOCATIONS)
 _KEY_FIELDS: Final = ("name", "scopes", "tenant", "limits", "environment", "methods", "ip", "owner")
 _KEY_TIMES: Final = ("expires_at", "revoked_at")
 _KEY_IDENTITY: Final = ("prefix", "digest", "created_by")
@@ -30,19 +36,23 @@ def credential_label(section: str, name: str) -> str:
 
 
 def read(section: str, name: str) -> Document | None:
-    """What a key lets through, by its prefix or id; None if there is none. Of keys for signatures, the active one."""
+    """What a key lets through, by its prefix or id, or what a revocation refuses; None if there is none. Of keys for
+    signatures it is the active one, and of revocations one that is in force.
+    """
     row = _row(section, name)
-    return None if row is None else _document(section, row)
+    if row is None:
+        return None
+    return _revocation(row) if isinstance(row, Revocation) else _document(section, row)
 
 
 def identity(section: str, name: str) -> Document:
-    """What else its row has."""
+    """What else a key's row has."""
     names = _KEY_IDENTITY if section == KEYS else _SIGNING_IDENTITY
     return {name: getattr(row, name) for name in names} if (row := _row(section, name)) is not None else {}
 
 
 def write(section: str, name: str, value: Document | None, found: Mapping[str, Any]) -> None:
-    """Make a key's row match its document: None deletes it. A new one gets its identity from `found`.
+    """Make a row match its document: None deletes it. A new key gets its identity from `found`.
 
     Raises ValidationError, and LookupError if its consumer is gone.
     """
@@ -51,6 +61,8 @@ def write(section: str, name: str, value: Document | None, found: Mapping[str, A
         if row is not None:
             row.delete()
         return
+    if isinstance(row, Revocation):
+        raise LookupError("a revocation does not change")
     if row is None:
         row = ApiKey(**found) if section == KEYS else SigningKey(**found)
     fields, times = (_KEY_FIELDS, _KEY_TIMES) if section == KEYS else (_SIGNING_FIELDS, _SIGNING_TIMES)
@@ -72,7 +84,9 @@ def _consumer(name: str | None) -> Consumer | None:
     return found
 
 
-def _row(section: str, name: str) -> ApiKey | SigningKey | None:
+def _row(section: str, name: str) -> ApiKey | SigningKey | Revocation | None:
+    if section == REVOCATIONS:
+        return Revocation.objects.filter(pk=int(name), until__gt=timezone.now()).first()
     if section == KEYS:
         return ApiKey.objects.select_related("consumer").filter(prefix=name).first()
     return SigningKey.objects.select_related("consumer").filter(keyid=name, valid_until=None).first()
@@ -84,6 +98,12 @@ def _document(section: str, row: ApiKey | SigningKey) -> Document:
     document["consumer"] = row.consumer.name if row.consumer is not None else None
     document |= {name: time.isoformat() for name in times if (time := getattr(row, name)) is not None}
     return {name: value for name, value in document.items() if value or (name == "scopes" and value is not None)}
+
+
+def _revocation(row: Revocation) -> Document:
+    found = {"issuer": row.issuer, "subject": row.subject, "jti": row.token_id, "until": row.until.isoformat()}
+    found |= {"reason": row.reason, REVOKED_BY: row.actor}
+    return {name: value for name, value in found.items() if value}
 
 
 def narrows(old: Document, new: Document | None) -> bool:

@@ -71,9 +71,9 @@ def submit(change: Callable[[], T], user: Any = None, *, whole: bool = False) ->
             before = canonical({**before, **found.sections(is_after=False)})
             after = after._replace(structure=canonical({**after.structure, **found.sections(is_after=True)}))
         changed = _Changed(before, after, list(found.credentials()))
-        if not changed.needs_approval:
-            return result
         author = _Author(current_actor(), user)
+        if not changed.needs_approval(author.actor.name):
+            return result
         transaction.set_rollback(True)
     return Proposed(_propose(changed, author), result)
 
@@ -168,7 +168,9 @@ class _Author(NamedTuple):
 
 
 class _Changed:
-    """What a change has written. `keys` are those of signatures too, with their documents before and after."""
+    """What a change has written. `keys` are those of signatures and revocations too, with their documents before and
+    after.
+    """
 
     def __init__(self, before: dict[str, Any], after: Masked, keys: list[tuple[Place, Any, Any]]) -> None:
         self._old, self._new = parts(before), parts(after.structure)
@@ -188,9 +190,8 @@ class _Changed:
             diff.deleted | {name: old for name, (_, old, new) in self._keys.items() if new is None},
         )
 
-    @property
-    def needs_approval(self) -> bool:
-        return any(needs_approval(*found) for found in self._parts().values())
+    def needs_approval(self, actor: str) -> bool:
+        return any(needs_approval(*found, actor) for found in self._parts().values())
 
     def _parts(self) -> dict[str, tuple[Path, Any, Any]]:
         found = self.differences

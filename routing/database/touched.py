@@ -1,4 +1,4 @@
-"""Which teams, consumers and keys a change has written, and how they were before it.
+"""Which teams, consumers, keys and revocations a change has written, and how they were before it.
 
 There may be 100,000 of them: what a page has changed is told by signals, not by reading all twice.
 """
@@ -13,14 +13,15 @@ from django.db.models.signals import pre_delete, pre_save
 
 from routing.configuration_errors import NotProposable
 from routing.database import credential_parts
-from routing.database.credential_parts import KEYS, SECTIONS, SIGNING_KEYS
-from routing.models import ApiKey, Consumer, ConsumerIdentity, SigningKey, Team
+from routing.database.credential_parts import KEYS, REVOCATIONS, SECTIONS, SIGNING_KEYS
+from routing.models import ApiKey, Consumer, ConsumerIdentity, Revocation, SigningKey, Team
 
 _NAMED: Final[dict[type[models.Model], tuple[str, str]]] = {
     Team: ("teams", "name"),
     Consumer: ("consumers", "name"),
     ApiKey: (KEYS, "prefix"),
     SigningKey: (SIGNING_KEYS, "keyid"),
+    Revocation: (REVOCATIONS, "pk"),
 }
 """The section of each model, and the field that names its rows."""
 
@@ -54,8 +55,9 @@ class Touched:
         return found
 
     def credentials(self) -> Iterator[tuple[Place, dict[str, Any] | None, dict[str, Any] | None]]:
-        """Keys whose documents differ, before and after. Raises NotProposable for one that was rotated too: its new
-        secret was shown already, and would never be valid.
+        """Keys and revocations that differ, with their documents before and after.
+
+        Raises NotProposable for a key that was rotated too: its new secret was shown already, and would never be valid.
         """
         for (section, name), before in self.before.items():
             after = current(section, name) if section in SECTIONS else before
@@ -92,7 +94,7 @@ def agreed() -> Iterator[None]:
 
 
 def current(section: str, name: str) -> dict[str, Any] | None:
-    """The document of a team, a consumer or a key as it is in the database now."""
+    """The document of a team, a consumer, a key or a revocation as it is in the database now."""
     if section in SECTIONS:
         return credential_parts.read(section, name)
     if section == "teams":
@@ -120,7 +122,9 @@ def _before_write(sender: type[models.Model], instance: Any, raw: bool = False, 
         for row in filter(None, (stored, instance)):
             found.note("consumers", row.consumer.name)
         return
+    if isinstance(instance, Revocation) and stored is None:
+        return  # it only takes away, and has no number yet
     section, field = _NAMED[sender]
     if stored is not None and getattr(stored, field) != getattr(instance, field):
         raise NotProposable(f"{stored} cannot be renamed while changes need approval: make another one")
-    found.note(section, getattr(instance, field))
+    found.note(section, str(getattr(instance, field)))

@@ -1,6 +1,7 @@
 """Approval: with CONFIG_APPROVAL, a change of the configuration waits for another person at every door."""
 
 import re
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 
 from metrics.models import Operation
 from routing.authentication.key_form import parse_prefix
@@ -28,6 +30,7 @@ from routing.models import (
     Consumer,
     Plan,
     PlanRequest,
+    Revocation,
     Route,
     Service,
     SigningKey,
@@ -413,3 +416,58 @@ def test_the_api_proposes_the_whole_document_and_says_why_a_change_cannot_wait(
     monkeypatch.setattr(proposals, "MAX_WAITING", 1)
     response = api.put("/api/config", found, content_type="application/json", headers={"If-Match": "*"})
     assert (response.status_code, response.json()["code"]) == (409, "too_many_proposals")
+
+
+REVOCATIONS = "/admin/routing/revocation/"
+
+
+def revoked(actor: str, subject: str = "eve", *, days: int = 1) -> Revocation:
+    until = timezone.now() + timedelta(days=days)
+    return Revocation.objects.create(subject=subject, reason="lost laptop", actor=actor, until=until)
+
+
+def delete(client: Client, *rows: Revocation) -> None:
+    chosen = [row.pk for row in rows]
+    client.post(REVOCATIONS, {"action": "delete_selected", "_selected_action": chosen, "post": "yes"})
+
+
+def test_a_revocation_is_lifted_by_two_people(crm: Service) -> None:
+    ada, row = client_of("ada", "Operator"), revoked("staff:olga")
+    ada.post(f"{REVOCATIONS}{row.pk}/delete/", {"post": "yes"})
+    assert Revocation.objects.filter(pk=row.pk).exists()
+    assert latest().summary == f"removed revocation {row.pk}"
+    page = text_of(client_of("bob"), latest())
+    assert all(word in page for word in ("eve", "lost laptop", "staff:olga")), page
+    approve()
+    assert not Revocation.objects.exists()
+    assert latest().state == "approved"
+
+
+def test_who_has_revoked_takes_that_back_alone(crm: Service) -> None:
+    ada, own, other = client_of("ada", "Operator"), revoked("staff:ada"), revoked("staff:olga", "mallory")
+    revoked("staff:olga", "gone", days=-1)
+    ada.post(f"{REVOCATIONS}add/", {"subject": "new"})  # deletes what has expired, which needs nobody
+    assert sorted(Revocation.objects.values_list("subject", flat=True)) == ["eve", "mallory", "new"]
+    assert not ConfigurationProposal.objects.exists()
+    delete(ada, own, other)
+    assert sorted(latest().parts) == [f"revocation {own.pk}", f"revocation {other.pk}"]
+    assert Revocation.objects.count() == 3
+    delete(ada, own)
+    assert not Revocation.objects.filter(pk=own.pk).exists()
+
+
+def test_a_revocation_that_ended_meanwhile_is_a_conflict(crm: Service) -> None:
+    row = revoked("staff:olga")
+    delete(client_of("ada", "Operator"), row)
+    Revocation.objects.filter(pk=row.pk).update(until=timezone.now())
+    assert f"Conflict: revocation {row.pk} changed since" in approve()
+
+
+def test_the_api_proposes_to_lift_a_revocation(crm: Service, harness: Harness) -> None:
+    row, api = revoked("staff:olga"), Client(headers={"X-API-Key": harness.keys["write"]})
+    response = api.delete(f"/api/revocations/{row.pk}")
+    assert (response.status_code, response.headers["Location"]) == (202, f"/api/config/proposals/{latest().pk}")
+    assert Revocation.objects.exists()
+    own = api.post("/api/revocations", {"subject": "bob"}, content_type="application/json").json()
+    assert api.delete(f"/api/revocations/{own['id']}").json() == {"id": own["id"]}
+    assert api.delete("/api/revocations/999").status_code == 200
