@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from routing.authentication import jwks
-from routing.authentication.issuer_policy import Issuer, check_url
+from routing.authentication.issuer_policy import Issuer, check_url, other_slash
 from routing.authentication.key_endpoint import DEFAULT_SECONDS, Fetched, KeyFetchFailed, freshness, get
 from routing.authentication.token_parts import parse_object
 
@@ -85,7 +85,9 @@ def read_metadata(body: bytes, issuer: str) -> str:
     except ValueError:
         raise KeyFetchFailed("discovery: not a JSON object") from None
     if metadata.get("issuer") != issuer:
-        raise KeyFetchFailed("discovery: the document is of another issuer")
+        slash = metadata.get("issuer") == other_slash(issuer)
+        hint = ", which differs from the configured one in the slash at its end" if slash else ""
+        raise KeyFetchFailed(f"discovery: the document is of another issuer{hint}")
     address = metadata.get("jwks_uri")
     try:
         check_url(address if isinstance(address, str) else "", "jwks_uri")

@@ -97,6 +97,11 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True):
         return any(url.startswith("http://") for url in self.urls)
 
 
+def other_slash(issuer: str) -> str:
+    """The issuer without the slash at its end, or with one: the most frequent difference to what tokens have."""
+    return issuer.removesuffix("/") if issuer.endswith("/") else f"{issuer}/"
+
+
 def check_url(url: str, name: str) -> None:
     """Raise ValueError unless `url` is https, or http to a loopback address, and has neither user nor fragment."""
     try:

@@ -114,13 +114,19 @@ def is_logout_token(claims: Mapping[str, Any]) -> bool:
 
 
 def claim(claims: Mapping[str, Any], path: str) -> Any:
-    """A claim by its name, or by a path of names joined by dots; None if there is none."""
-    if path in claims:  # names may contain dots, as in https://example.com/roles
+    """A claim by its name, or by a path of names joined by dots; None if there is none.
+
+    Names may contain dots themselves, as https://example.com/app and Keycloak's clients do: the longest one is taken.
+    """
+    if path in claims:
         return claims[path]
-    value: Any = claims
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
+    end = path.rfind(".")
+    while end > 0:
+        value = claims.get(path[:end])
+        if isinstance(value, dict):
+            return claim(value, path[end + 1 :])
+        end = path.rfind(".", 0, end)
+    return None
 
 
 def _allowed(issuer: Issuer, scopes: frozenset[str], services: Collection[str]) -> frozenset[str]:

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from routing.authentication.caller_cache import CallerCache, digest_of
 from routing.authentication.introspection import IntrospectedTokens
-from routing.authentication.issuer_policy import Algorithm, Issuer
+from routing.authentication.issuer_policy import Algorithm, Issuer, other_slash
 from routing.authentication.issuer_token import caller_of, check_audience, check_header, check_times
 from routing.authentication.jwks import ANY, candidates
 from routing.authentication.key_waits import KeyWaits, unavailable
@@ -115,7 +115,9 @@ class IssuerTokens:
             return await self._firebase.verify(token, now)
         issuer = self._issuers.get(name) if isinstance(name, str) else None
         if issuer is None:
-            raise InvalidToken("the token's issuer is not accepted")
+            is_near = isinstance(name, str) and other_slash(name) in self._issuers
+            hint = ": it differs from the configured one in the slash at its end" if is_near else ""
+            raise InvalidToken(f"the token's issuer is not accepted{hint}")
         return await self._verify(token, parsed, issuer, now)
 
     async def _introspect(self, token: str) -> Caller:
@@ -144,7 +146,7 @@ class IssuerTokens:
         check_audience(parsed.claims, issuer)
         if not await self._waits.require(keys, kid, now):
             raise InvalidToken("the token's key is not known")
-        check_signature(parsed, algorithm, kid, keys)
+        await self._check_signature(parsed, algorithm, kid, keys, now)
         if self._issuers.get(issuer.issuer) is not issuer:  # changed during the wait
             raise InvalidToken("the token's issuer is not accepted")
         caller = caller_of(parsed.claims, issuer, expires, self._services)
@@ -153,6 +155,17 @@ class IssuerTokens:
         if not keys.contains(kid):  # removed meanwhile by the thread of a fetch, perhaps before the caller was cached
             self._cache.drop_keys(frozenset({signer}))
         return caller
+
+    async def _check_signature(
+        self, parsed: ParsedToken, algorithm: Algorithm, kid: str, keys: SigningKeys, now: float
+    ) -> None:
+        """Raises InvalidToken."""
+        try:
+            check_signature(parsed, algorithm, kid, keys)
+        except InvalidToken:
+            if not await self._waits.renewed(keys, now):
+                raise
+            check_signature(parsed, algorithm, kid, keys)
 
     def _is_usable(self, issuer: Issuer) -> bool:
         return not issuer.faults and (self._insecure or not issuer.needs_debug)

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS: Final = 2.0
 """Between two fetches while they fail."""
 UNKNOWN_SECONDS: Final = 30.0
-"""Between two fetches that unknown key ids cause: anybody can send a token that names one."""
+"""Between two fetches that unknown key ids and signatures cause: anybody can send a token with one."""
 EARLY_SHARE: Final = 0.9
 """Of the keys' max-age: after it, a request begins a fetch that none waits for."""
 STALE_WAIT_SECONDS: Final = 0.5
@@ -83,6 +83,8 @@ class SigningKeys:
         self._begun = 0
         self._applied = 0
         """The number of the fetch that the keys are from."""
+        self._reason = ""
+        """Why the last fetch failed."""
         self._failed_at: float | None = None
         """When the last fetch failed; None after one that succeeded."""
         self._unknown_at: float | None = None
@@ -98,9 +100,10 @@ class SigningKeys:
         if self._failed_at is None or (keys is not None and keys.is_fresh(now)):
             return None
         if keys is None:
-            return "the signing keys cannot be fetched"
+            return f"the signing keys cannot be fetched ({self._reason})"
         overdue = max(0, int(now - keys.requested_at - keys.fetched.seconds))
-        return f"the signing keys cannot be fetched; the last ones are in use, {overdue} s past their max-age"
+        in_use = f"the last ones are in use, {overdue} s past their max-age"
+        return f"the signing keys cannot be fetched ({self._reason}); {in_use}"
 
     def contains(self, kid: str) -> bool:
         """Whether the key is known and may be used now."""
@@ -119,6 +122,18 @@ class SigningKeys:
             if fetch is None:  # stale keys are due whichever token comes
                 current = keys if keys is not None and keys.is_fresh(now) else None
                 fetch = self._retry(now) if current is None else self._unknown(current, arrived, now)
+            return self._wait(fetch, now, FETCH_SECONDS)
+
+    def prepare_newer(self, arrived: float) -> Wait | None:
+        """Begin the fetch that a token needs whose signature is of none of the keys, as for one with an unknown id.
+
+        Its issuer may have replaced a key and kept its id, or name no ids.
+        """
+        now = self._clock()
+        with self._lock:
+            fetch = self._running_fetch(now)
+            if fetch is None and self._keys is not None:
+                fetch = self._unknown(self._keys, arrived, now)
             return self._wait(fetch, now, FETCH_SECONDS)
 
     def _refresh(self, keys: KeySet, now: float) -> Wait | None:
@@ -205,6 +220,7 @@ class SigningKeys:
             if fetch.number < self._applied:
                 return
             first, self._failed_at = self._failed_at is None, self._clock()
+            self._reason = reason
             known = self._keys is not None
         if first:
             effect = "the last ones continue to be used" if known else "no token can be verified"

@@ -131,7 +131,7 @@ def test_where_metadata_may_be() -> None:
     ("metadata", "reason"),
     [
         ({"issuer": "https://evil.example"}, "another issuer"),
-        ({"issuer": ISSUER + "/"}, "another issuer"),
+        ({"issuer": ISSUER + "/"}, "another issuer, which differs from the configured one in the slash at its end"),
         ({"jwks_uri": "http://issuer.example/keys"}, "https"),
         ({"jwks_uri": "http://127.0.0.1:1/keys"}, "https"),
         ({"jwks_uri": "file:///etc/passwd"}, "https"),

@@ -18,7 +18,7 @@ from routing.authentication import jwks
 from routing.authentication.caller_cache import CallerCache
 from routing.authentication.introspection import IntrospectedTokens, Question
 from routing.authentication.issuer_policy import Algorithm, ClaimNames, Issuer
-from routing.authentication.issuer_token import LOGOUT_EVENT
+from routing.authentication.issuer_token import LOGOUT_EVENT, claim
 from routing.authentication.issuers import IssuerTokens
 from routing.authentication.key_endpoint import FetchedKeys, KeyFetchFailed
 from routing.authentication.signing_keys import SigningKeys
@@ -114,7 +114,10 @@ async def test_the_same_subject_of_two_issuers_is_two_callers() -> None:
         ({"aud": {AUDIENCE: 1}}, "the token has no audience"),
         ({"iss": OTHER}, "the token's key is not known"),
         ({"iss": "https://unknown.example"}, "the token's issuer is not accepted"),
-        ({"iss": ISSUER + "/"}, "the token's issuer is not accepted"),
+        (
+            {"iss": ISSUER + "/"},
+            "the token's issuer is not accepted: it differs from the configured one in the slash at its end",
+        ),
         ({"iss": None}, "the token's issuer is not accepted"),
         ({"exp": 1}, "the token has expired"),
         ({"exp": None}, "the token does not expire"),
@@ -466,7 +469,7 @@ async def test_an_issuer_is_taken_word_for_word_with_or_without_its_slash(issuer
     world = World(issuer=issuer)
     assert (await world.verify(world.provider.token(iss=issuer))).id.endswith(":ada")
     other = issuer.removesuffix("/") if issuer.endswith("/") else f"{issuer}/"
-    assert await world.reason(world.provider.token(iss=other)) == "the token's issuer is not accepted"
+    assert (await world.reason(world.provider.token(iss=other))).endswith("in the slash at its end")
 
 
 async def test_times_as_text_and_padded_parts_are_refused() -> None:
@@ -475,3 +478,45 @@ async def test_times_as_text_and_padded_parts_are_refused() -> None:
     header, claims, signature = world.provider.token().split(".")
     for padded in (f"{header}=.{claims}.{signature}", f"{header}.{claims}==.{signature}"):
         assert await world.reason(padded) == "the token is not a JWT"
+
+
+@pytest.mark.parametrize("kid", ["a", None])
+async def test_a_key_that_is_replaced_under_its_id_or_without_one_is_fetched_at_once(kid: str | None) -> None:
+    world = World([jwk(kid, name="old")])
+    provider = world.provider
+    await world.verify(provider.signed(provider.claims(), kid, name="old"))
+    provider.keys = [jwk(kid, name="new")]
+    world.ahead = 5.0
+    token = provider.signed(provider.claims(sub="eve"), kid, name="new")
+    assert (await world.verify(token)).id.endswith(":eve")
+    assert "signature" in await world.reason(provider.signed(provider.claims(), kid, name="old"))
+
+
+async def test_wrong_signatures_cause_one_fetch_in_half_a_minute() -> None:
+    world = World([jwk("a")])
+    await world.verify(world.provider.token("a"))
+    world.ahead = 5.0
+    forged = [world.provider.signed(world.provider.claims(jti=str(n)), "a", name="forged") for n in range(50)]
+    await asyncio.gather(*map(world.reason, forged))
+    world.ahead = 34.0
+    await world.reason(forged[0])
+    assert world.fetches == 2
+    world.ahead = 36.0
+    await world.reason(forged[0])
+    assert world.fetches == 3
+
+
+@pytest.mark.parametrize(
+    ("claims", "path", "found"),
+    [
+        ({"resource_access": {"my.app": {"roles": ["a"]}}}, "resource_access.my.app.roles", ["a"]),
+        ({"https://example.com/app": {"roles": ["a"]}}, "https://example.com/app.roles", ["a"]),
+        ({"https://example.com/roles": ["a"]}, "https://example.com/roles", ["a"]),
+        ({"a": {"b": 1}, "a.b": 2}, "a.b", 2),
+        ({"a": {"b": 1}}, "a.b.c", None),
+        ({"a": [{"b": 1}]}, "a.b", None),
+        ({"": {"": 1}}, ".", None),
+    ],
+)
+def test_names_in_a_path_may_contain_dots(claims: dict[str, Any], path: str, found: object) -> None:
+    assert claim(claims, path) == found

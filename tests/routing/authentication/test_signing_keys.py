@@ -226,7 +226,9 @@ def test_the_fault_names_stale_keys_only(fetched: Bench) -> None:
     assert fetched.keys.fault is None
     fetched.now += MAX_AGE + 6
     assert fetched.accepts("a")
-    assert fetched.keys.fault == "the signing keys cannot be fetched; the last ones are in use, 7 s past their max-age"
+    assert fetched.keys.fault == (
+        "the signing keys cannot be fetched (timeout); the last ones are in use, 7 s past their max-age"
+    )
     fetched.endpoint.fault = None
     fetched.now += 2
     fetched.accepts("a")
@@ -238,7 +240,7 @@ def test_the_fault_names_missing_keys(bench: Bench) -> None:
     assert bench.keys.fault is None
     bench.endpoint.fault = "timeout"
     assert not bench.accepts("a")
-    assert bench.keys.fault == "the signing keys cannot be fetched"
+    assert bench.keys.fault == "the signing keys cannot be fetched (timeout)"
 
 
 def test_an_outage_and_its_end_are_logged_once(fetched: Bench, caplog: pytest.LogCaptureFixture) -> None:
