@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from routing.authentication.key_form import ENVIRONMENTS, shown_prefix
@@ -74,6 +75,9 @@ class ApiKey(models.Model):
 
     def clean(self) -> None:
         faults = Faults()
+        for field in ("name", "owner"):  # they stand in tables of commands, and in lines of the log
+            if not getattr(self, field).isprintable():
+                raise ValidationError({field: "must have no line breaks and control characters"})
         with faults.at("scopes"):
             list_of(scope)([] if self.scopes is None else self.scopes)
         with faults.at("limits"):

@@ -11,6 +11,7 @@ from typing import Any, Final
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
+from resilience.task_set import cancel_and_wait
 from routing.realtime.service import Realtime
 
 log = logging.getLogger(__name__)
@@ -34,9 +35,7 @@ class Control:
 
     async def close(self) -> None:
         if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await cancel_and_wait(self._task)
 
     async def _run(self) -> None:
         """The layer reconnects to Redis by itself; if it raises instead, start again."""

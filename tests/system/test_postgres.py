@@ -71,6 +71,46 @@ print(found["bytes"], found['requests|GET|2xx|/%s/{"}'])
 """
 """Adds two batches, one of them twice. Prints the sums."""
 
+LOOKUPS = """
+from allauth.usersessions.models import UserSession
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.backends.db import SessionStore
+from metrics.sign_in.logout_token import LogoutRequest
+from metrics.sign_in.sessions import end_provider_sessions
+from routing.models import Service, ServiceRole
+from routing.rights import Right, services
+
+people = {name: User.objects.create_user(f"{name}-of-lookups", is_staff=True) for name in ("eve", "bob")}
+people["bob"].groups.add(Group.objects.create(name="team of lookups"))
+eve, bob = (User.objects.get(pk=person.pk) for person in people.values())
+
+def begin(user, **data):
+    store = SessionStore()
+    store.create()
+    found = {"ip": "192.0.2.1", "user_agent": "x", "data": data}
+    UserSession.objects.create(user=user, session_key=store.session_key, **found)
+
+def left():
+    return sorted(row.data.get("sid", "none") for row in UserSession.objects.filter(user__in=[eve, bob]))
+
+mine = {"issuer": "https://id.example", "subject": "e\u00e9"}
+for sid in ("a", "b", ""):
+    begin(eve, **mine, sid=sid)
+begin(eve)
+begin(bob, issuer="https://id.example", subject="bob", sid="c")
+begin(bob, issuer="https://other.example", subject="e\u00e9", sid="d")
+for subject, sid in (("", "c"), ("e\u00e9", "a"), ("' OR 1=1", ""), ("e\u00e9", "")):
+    end_provider_sessions(LogoutRequest(token_id="t", subject=subject, sid=sid), "https://id.example")
+    print(left())
+
+Service.objects.create(name="lookups-crm", labels={"team": "sales", "\u00e4": "\u20ac"})
+ServiceRole.objects.create(user=eve, role="Operator", services=["plain"], labels={"team": "sales"})
+ServiceRole.objects.create(group=bob.groups.get(), role="Viewer", labels={"\u00e4": "\u20ac"})
+for user, right in ((eve, Right.VIEW), (eve, Right.OPERATE), (eve, Right.CONFIGURE), (bob, Right.VIEW)):
+    print(sorted(services(user, right)))
+"""
+"""Looks for sessions by what the provider said of them, and for roles. Prints what is left, and the services."""
+
 
 @dataclass(frozen=True)
 class Gateway:
@@ -217,3 +257,20 @@ def test_the_gateway_stops(gateway: Gateway) -> None:
     gateway.server.terminate()
     assert gateway.server.wait() == 0
     assert gateway.connections() == 0
+
+
+def test_sessions_and_roles_are_found_by_their_json(gateway: Gateway) -> None:
+    settings = {"DATABASE_URL": gateway.database, "STAFF_SECOND_FACTOR": "optional"}
+    with contextlib.closing(Server(environment=settings)) as commands:
+        commands.manage("migrate", "--verbosity", "0")
+        printed = commands.manage("shell", "--no-imports", "-c", LOOKUPS).splitlines()
+    assert printed == [
+        "['', 'a', 'b', 'd', 'none']",
+        "['b', 'd', 'none']",
+        "['b', 'd', 'none']",
+        "['d', 'none']",
+        "['lookups-crm', 'plain']",
+        "['lookups-crm', 'plain']",
+        "[]",
+        "['lookups-crm']",
+    ]

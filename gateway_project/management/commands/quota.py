@@ -1,6 +1,6 @@
 """Show, reset, raise and refund the quotas of a consumer."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,7 +68,6 @@ class Command(BaseCommand):
 
 
 def _amount(text: str) -> int:
-    amount = int(text)
-    if not 1 <= amount <= quotas.MAX_AMOUNT:
-        raise ValueError
-    return amount
+    if not text.isdecimal() or not 1 <= int(text) <= quotas.MAX_AMOUNT:
+        raise ArgumentTypeError(f"must be a number from 1 to {quotas.MAX_AMOUNT}")
+    return int(text)

@@ -1,6 +1,7 @@
 """The revocation of a key, sent to every worker over the in-process channel layer."""
 
 import asyncio
+import contextlib
 
 import pytest
 from channels.layers import get_channel_layer
@@ -26,6 +27,38 @@ async def test_the_connections_of_a_revoked_key_are_closed_at_once() -> None:
         await asyncio.to_thread(_create_and_revoke, KEY.prefix)
         assert (await client.wait_closed()).code == 4401
         await control.close()
+
+
+class _Layer:
+    """Takes the first cancellation for that of its own time-out."""
+
+    entered = False
+
+    async def new_channel(self) -> str:
+        self.entered = True
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "channel"
+
+    async def group_add(self, group: str, channel: str) -> None: ...
+
+    async def group_discard(self, group: str, channel: str) -> None: ...
+
+    async def receive(self, channel: str) -> dict[str, str]:
+        await asyncio.Event().wait()
+        return {}
+
+
+async def test_it_ends_although_the_layer_takes_the_cancellation_for_a_time_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layer = _Layer()
+    monkeypatch.setattr("routing.realtime.control.get_channel_layer", lambda: layer)
+    async with Worker() as worker:
+        control = Control(worker.realtime)
+        control.start()
+        await until(lambda: layer.entered)
+        await asyncio.wait_for(control.close(), 20)
 
 
 def _create_and_revoke(prefix: str) -> None:

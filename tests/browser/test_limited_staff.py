@@ -1,0 +1,145 @@
+"""Pages for somebody who has a role for one service: every link leads somewhere, and nothing names another one."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+
+from tests.browser.accessibility import Screenshot, faults
+from tests.browser.pages import PASSWORD, ROOT, own_environment, reply, running_gateway, web_server
+
+WORD: Final = "zebra"
+CONFIGURATION: Final = """
+version: 1
+services:
+  crm:
+    targets: [{{url: "http://127.0.0.1:{backend}"}}]
+    routes: [{{path: "/contacts/{{id}}", methods: [GET]}}]
+  zebraledger:
+    targets: [{{url: "http://127.0.0.1:{backend}"}}]
+    routes: [{{path: "/zebras/{{id}}", methods: [GET]}}]
+webhooks:
+  zebrahook: {{verify: github, secret: "env:GATEWAY_SECRET_HOOK", service: zebraledger}}
+plans:
+  zebraplan: {{rate: 600/m, services: [zebraledger]}}
+"""
+CREATE: Final = """
+from django.contrib.auth.models import User
+from routing.models import ServiceRole
+eve = User.objects.create_user("eve", password=%r, is_staff=True)
+ServiceRole.objects.create(user=eve, role="Owner", services=["crm"])
+"""
+BEGIN: Final = ("/dashboard/", "/admin/", "/admin/routing/route/add/")
+NOT_FOLLOWED: Final = ("/accounts/logout", "/admin/logout", "/api/", "/static/", "/metrics")
+MOST: Final = 120
+"""Pages that are opened. There are fewer."""
+LOOKED_AT: Final = (
+    "/dashboard/",
+    "/dashboard/services/crm/",
+    "/dashboard/usage/",
+    "/dashboard/callers/",
+    "/dashboard/alerts/",
+    "/admin/",
+    "/admin/routing/service/",
+    "/admin/routing/route/add/",
+    "/admin/metrics/operation/",
+)
+
+
+class Site(NamedTuple):
+    url: str
+    console: list[str]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    def respond(handler: BaseHTTPRequestHandler) -> None:
+        reply(handler, 200, b'{"id": 7}', Content_Type="application/json")
+
+    directory = tmp_path_factory.mktemp("gateway")
+    with (
+        web_server(respond) as backend,
+        running_gateway(directory, CONFIGURATION.format(backend=backend), GATEWAY_SECRET_HOOK="a test") as (port, key),
+    ):
+        create_eve(directory, port)
+        for path in ("crm/contacts/7", "zebraledger/zebras/7"):
+            requests.get(f"http://127.0.0.1:{port}/api/v1/{path}", headers={"X-API-Key": key}, timeout=30)
+        yield Site(f"http://127.0.0.1:{port}", [])
+
+
+def create_eve(directory: Path, port: int) -> None:
+    command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", CREATE % PASSWORD]
+    subprocess.run(command, cwd=ROOT, env=own_environment(directory, port), check=True)
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
+    opened = browser.new_context()
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            site.console.append(f"{message.location['url']}: {message.text}")
+
+    opened.on("console", listen)
+    page = opened.new_page()
+    page.goto(f"{site.url}/admin/")
+    page.get_by_label("Username").fill("eve")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{site.url}/admin/")
+    page.close()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, site: Site) -> Iterator[Page]:
+    site.console.clear()
+    opened = context.new_page()
+    yield opened
+    opened.close()
+
+
+def links(page: Page, site: Site) -> set[str]:
+    """Paths that the page's links lead to, within the site and without queries."""
+    found = set()
+    for address in page.eval_on_selector_all("a[href]", "nodes => nodes.map(node => node.href)"):
+        parts = urlsplit(address)
+        if f"{parts.scheme}://{parts.netloc}" == site.url and not parts.path.startswith(NOT_FOLLOWED):
+            found.add(parts.path)
+    return found
+
+
+def test_every_link_leads_somewhere_and_no_page_names_another_service(page: Page, site: Site) -> None:
+    waiting, seen, wrong = list(BEGIN), set[str](BEGIN), []
+    while waiting and len(seen) < MOST:
+        path = waiting.pop(0)
+        response = page.goto(f"{site.url}{path}")
+        assert response is not None
+        if response.status != 200:
+            wrong.append(f"{path}: {response.status}")
+        if WORD in page.content():
+            wrong.append(f"{path}: names another service")
+        new = links(page, site) - seen
+        seen |= new
+        waiting += sorted(new)
+    assert wrong == []
+    assert site.console == []
+    assert set(LOOKED_AT) <= seen, set(LOOKED_AT) - seen
+    assert len(seen) < MOST
+
+
+def test_the_pages_are_accessible_and_fit(page: Page, site: Site, screenshot: Screenshot) -> None:
+    found: list[str] = []
+    for path in LOOKED_AT:
+        page.goto(f"{site.url}{path}")
+        found += faults(page, f"limited{path.replace('/', '-')}", screenshot)
+    assert found == []
+    assert site.console == []
