@@ -23,6 +23,8 @@ def listed() -> list[Revocation]:
 def revoke(actor: str, *, issuer: str, subject: str, token_id: str, until: datetime | None, reason: str) -> Revocation:
     """Refuse a token, or all of a subject, until then, for a year at most. Raises BadRequest."""
     now = timezone.now()
+    if until is not None and until <= now:
+        raise BadRequest("until must be in the future")
     end = min(until or now + DEFAULT, now + LONGEST)
     if bool(subject) == bool(token_id):
         raise BadRequest("send either jti or subject")

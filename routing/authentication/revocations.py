@@ -20,7 +20,9 @@ class Revocation(msgspec.Struct, frozen=True):
 
 
 class Revocations:
-    """Immutable: replaced as a whole."""
+    """Immutable: replaced as a whole. Issuers are compared without the slash at their end: a revocation that was written
+    otherwise than the tokens have it must not be without effect.
+    """
 
     def __init__(self, records: Iterable[Revocation] = ()) -> None:
         self._subjects: dict[tuple[str, str], float] = {}
@@ -28,7 +30,7 @@ class Revocations:
         self._firebase: dict[str, float] = {}
         for record in records:
             found, value = (self._tokens, record.token_id) if record.token_id else (self._subjects, record.subject)
-            key = record.issuer, value
+            key = record.issuer.removesuffix("/"), value
             found[key] = max(record.until, found.get(key, 0.0))
             if not record.token_id and (not record.issuer or record.issuer.startswith(_FIREBASE)):
                 self._firebase[value] = max(record.until, self._firebase.get(value, 0.0))
@@ -44,7 +46,7 @@ class Revocations:
             return self._firebase.get(name, 0.0) > now  # there is one project, whose tokens have no id
         if identity is None:
             return False
-        issuers = ("", identity.issuer)
+        issuers = ("", identity.issuer.removesuffix("/"))
         token = identity.token_id
         return any(
             self._subjects.get((issuer, identity.subject), 0.0) > now

@@ -471,3 +471,5 @@ def test_the_api_proposes_to_lift_a_revocation(crm: Service, harness: Harness) -
     own = api.post("/api/revocations", {"subject": "bob"}, content_type="application/json").json()
     assert api.delete(f"/api/revocations/{own['id']}").json() == {"id": own["id"]}
     assert api.delete("/api/revocations/999").status_code == 200
+    late = {"subject": "bob", "until": "2001-01-01T00:00:00Z"}
+    assert api.post("/api/revocations", late, content_type="application/json").status_code == 400

@@ -239,7 +239,7 @@ def test_the_list_shows_the_state_of_each_key_and_no_secret() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--expires", "soon"], ["--expires", "0d"], ["--scope", "a b"], ["--owner", "a\\nb"], ["--owner", "\\x1b[2J"]],
+    [["--expires", "soon"], ["--expires", "0d"], ["--scope", "a b"], ["--owner", "a\nb"], ["--owner", "\x1b[2J"]],
 )
 def test_a_key_with_invalid_options_is_not_created(arguments: list[str]) -> None:
     fault("apikey", "create", "ci", "--all-services", *arguments)

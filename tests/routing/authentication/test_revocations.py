@@ -21,6 +21,7 @@ CALLERS = {"a1": caller(), "a2": caller(number=2), "b1": caller(OTHER), "bob": c
     [
         (Revocation("", "eve", "", 10.0), {"a1", "a2", "b1"}),
         (Revocation(ISSUER, "eve", "", 10.0), {"a1", "a2"}),
+        (Revocation(f"{ISSUER}/", "eve", "", 10.0), {"a1", "a2"}),
         (Revocation(ISSUER, "", "t1", 10.0), {"a1"}),
         (Revocation("", "", "t1", 10.0), {"a1", "b1"}),
         (Revocation(OTHER, "bob", "", 10.0), set()),
@@ -41,3 +42,7 @@ def test_users_of_firebase_are_revoked_by_uid_and_keys_never() -> None:
     }
     assert refused == {"firebase:ada", "firebase+acme:ada", "firebase:bob"}
     assert not Revocations([Revocation(ISSUER, "ada", "", 10.0)]).revoke(Caller("firebase:ada"), 6.0)
+
+
+def test_an_issuer_with_a_slash_at_its_end_is_found_without_it() -> None:
+    assert Revocations([Revocation(ISSUER, "eve", "", 10.0)]).revoke(caller(f"{ISSUER}/"), 6.0)
