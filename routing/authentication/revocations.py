@@ -20,8 +20,8 @@ class Revocation(msgspec.Struct, frozen=True):
 
 
 class Revocations:
-    """Immutable: replaced as a whole. Issuers are compared without the slash at their end: a revocation that was written
-    otherwise than the tokens have it must not be without effect.
+    """Immutable: replaced as a whole. Issuers are compared without the slash at their end, since a revocation whose issuer
+    was written otherwise must not be without effect.
     """
 
     def __init__(self, records: Iterable[Revocation] = ()) -> None:
