@@ -20,8 +20,9 @@ class Revocation(msgspec.Struct, frozen=True):
 
 
 class Revocations:
-    """Immutable: replaced as a whole. Issuers are compared without the slash at their end, since a revocation whose issuer
-    was written otherwise must not be without effect.
+    """Immutable: replaced as a whole.
+
+    Issuers are compared without the slash at their end, so that a revocation that is written otherwise has effect too.
     """
 
     def __init__(self, records: Iterable[Revocation] = ()) -> None:

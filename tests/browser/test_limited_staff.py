@@ -107,13 +107,14 @@ def page(context: BrowserContext, site: Site) -> Iterator[Page]:
     opened.close()
 
 
-def links(page: Page, site: Site) -> set[str]:
-    """Paths that the page's links lead to, within the site and without queries."""
-    found = set()
+def links(page: Page, site: Site) -> dict[str, str]:
+    """Where the page's links lead to within the site, by their paths."""
+    found = {}
     for address in page.eval_on_selector_all("a[href]", "nodes => nodes.map(node => node.href)"):
         parts = urlsplit(address)
-        if f"{parts.scheme}://{parts.netloc}" == site.url and not parts.path.startswith(NOT_FOLLOWED):
-            found.add(parts.path)
+        is_ours = f"{parts.scheme}://{parts.netloc}" == site.url
+        if is_ours and not parts.path.startswith(NOT_FOLLOWED) and not parts.path.endswith(".csv"):
+            found.setdefault(parts.path, f"{parts.path}?{parts.query}" if parts.query else parts.path)
     return found
 
 
@@ -127,9 +128,9 @@ def test_every_link_leads_somewhere_and_no_page_names_another_service(page: Page
             wrong.append(f"{path}: {response.status}")
         if WORD in page.content():
             wrong.append(f"{path}: names another service")
-        new = links(page, site) - seen
-        seen |= new
-        waiting += sorted(new)
+        new = {known: address for known, address in links(page, site).items() if known not in seen}
+        seen.update(new)
+        waiting += new.values()
     assert wrong == []
     assert site.console == []
     assert set(LOOKED_AT) <= seen, set(LOOKED_AT) - seen
