@@ -109,7 +109,7 @@ def page(context: BrowserContext, site: Site) -> Iterator[Page]:
 
 def links(page: Page, site: Site) -> dict[str, str]:
     """Where the page's links lead to within the site, by their paths."""
-    found = {}
+    found: dict[str, str] = {}
     for address in page.eval_on_selector_all("a[href]", "nodes => nodes.map(node => node.href)"):
         parts = urlsplit(address)
         is_ours = f"{parts.scheme}://{parts.netloc}" == site.url
