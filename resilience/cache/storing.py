@@ -32,9 +32,9 @@ REQUEST_STATUSES: Final = frozenset({407, 408, 411, 412, 413, 415, 416, 421, 425
 """Refusals of what is not part of the key: fields, content or circumstances of one request (RFC 9110 section 15.5, RFC
 6585, RFC 8470). Stored, the 416 for one client's Range would be everybody's.
 """
-BAD_REQUEST: Final = 400
-"""Any part of a request may be why it is refused: a field that is too long for the backend (CPDoS), say. If it were
-stored for more than one caller, anyone could replace a response by it.
+CALLER_STATUSES: Final = frozenset({400, 401, 403, 406})
+"""Refusals for which any part of a request may be the reason: a field that is too long for the backend, a credential,
+an Accept. If one were stored for more than one caller, anyone could replace a response by it (CPDoS).
 """
 PARTIAL_STATUSES: Final = frozenset({206, 304})
 """Statuses of incomplete responses (RFC 9111 sections 3.3 and 4.3.4)."""
@@ -229,8 +229,8 @@ def _check_scope(
     is_anonymous = not request.authenticated and policy.scope is not Scope.SHARED
     if is_anonymous and not is_explicit:
         return Skip("the request is anonymous and the response has no explicit lifetime")
-    if response.status == BAD_REQUEST and not (request.authenticated and scope is Scope.USER):
-        return Skip(f"the status {response.status} is about one request", "RFC 9110 section 15.5.1")
+    if response.status in CALLER_STATUSES and not (request.authenticated and scope is Scope.USER):
+        return Skip(f"the status {response.status} is about one request", "RFC 9110 section 15.5")
     is_wider = _SCOPE_WIDTH[scope] > _SCOPE_WIDTH[policy.scope]
     if is_wider and request.authenticated and not is_shareable(response):
         return Skip("the response is specific to one caller", "RFC 9111 section 3.5")

@@ -63,11 +63,12 @@ class TestStorability:
         assert lifetime(pairs(cache_control="max-age=60"), status, CachePolicy(override=True)) is None
 
     @pytest.mark.parametrize("scope", [Scope.TENANT, Scope.SHARED])
-    def test_a_bad_request_is_stored_for_single_callers_only(self, scope: Scope) -> None:  # RFC 9110 15.5.1
+    @pytest.mark.parametrize("status", [400, 401, 403, 406])
+    def test_some_refusals_are_stored_for_single_callers_only(self, status: int, scope: Scope) -> None:
         headers = pairs(cache_control="public, max-age=60")
-        assert isinstance(verdict(headers, 400, scope=scope), Skip)
-        assert isinstance(verdict(headers, 400, request=make_request(authenticated=False)), Skip)
-        assert lifetime(headers, 400) == 60
+        assert isinstance(verdict(headers, status, scope=scope), Skip)
+        assert isinstance(verdict(headers, status, request=make_request(authenticated=False)), Skip)
+        assert lifetime(headers, status) == 60
 
     @pytest.mark.parametrize("status", [200, 203, 204, 300, 301, 308])
     def test_the_ttl_applies_to_responses_without_a_lifetime(self, status: int) -> None:  # section 4.2.2
