@@ -207,8 +207,10 @@ function changed({ changes, incident }, suspect) {
     each.lines.length && each === suspect ? diff(each.lines, each.text) : null)))];
 }
 
+/** When a change was, beside the beginning of the incident, of which only the minute is known if counts have shown it. */
 function relative(at, since) {
   if (since === null) return time(at);
+  if (since % MINUTE === 0 && at >= since && at < since + MINUTE) return gettext("%s, in the minute in which it began", time(at));
   const distance = Math.round(Math.abs(since - at));
   return gettext("%s, %s %s it began", time(at), span(distance), at <= since ? gettext("before") : gettext("after"));
 }
