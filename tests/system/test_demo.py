@@ -7,11 +7,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from typing import Any
 
 import pytest
 import requests
 import yaml
+from googleapiclient.http import MediaIoBaseUpload
 
 from gateway_project.server import embedded
 from tests.needs import skip_or_fail
@@ -97,9 +99,9 @@ def test_the_apis_of_the_presets_are_stored_until_a_webhook_says_that_they_have_
 
 
 def test_the_sdks_of_the_documentation_work_with_the_demonstration(demo: Server) -> None:
-    (snippet,) = re.findall(r"^```python\n(.+?)^```", DOCUMENTATION.read_text(), re.MULTILINE | re.DOTALL)
+    sdks, uploads, batch = re.findall(r"^```python\n(.+?)^```", DOCUMENTATION.read_text(), re.MULTILINE | re.DOTALL)
     given: dict[str, Any] = {"key": greeting(demo, "API key")}
-    exec(snippet.replace("http://127.0.0.1:8000", demo.address), given)  # noqa: S102 - as a user would
+    exec(sdks.replace("http://127.0.0.1:8000", demo.address), given)  # noqa: S102 - as a user would
     asked = {"model": "router-small", "messages": [{"role": "user", "content": "Due?"}], "max_tokens": 50}
     assert given["slack"].team_info()["ok"]
     assert given["gmail"].users().labels().list(userId="me").execute()["labels"]
@@ -110,6 +112,16 @@ def test_the_sdks_of_the_documentation_work_with_the_demonstration(demo: Server)
         assert anthropic.messages.create(**asked).content
     given["gmail"].close()
     given["calendar"].close()
+    exec(uploads, given)  # noqa: S102
+    with given["gmail"] as gmail:
+        media = MediaIoBaseUpload(BytesIO(b"Subject: Uploaded\r\n\r\nText"), mimetype="message/rfc822", resumable=True)
+        given["message"] = gmail.users().messages().send(userId="me", media_body=media).execute()["id"]
+    found: list[Any] = []
+    given["callback"] = lambda _name, response, error: found.append(error or response)
+    exec(batch, given)  # noqa: S102
+    given["authorized"].close()
+    given["paths"].close()
+    assert [response["labelIds"] for response in found] == [["SENT"]]
 
 
 def test_paths_of_the_backends_own_have_none_of_the_presets_limits(demo: Server) -> None:
