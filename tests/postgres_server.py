@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from tests.needs import skip_or_fail
+from tests.ports import free_port
 from tests.processes import eventually
-from tests.system.server import free_port
 
 USER = "gateway"
 

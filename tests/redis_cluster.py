@@ -1,7 +1,6 @@
 """A real Redis cluster of three servers on loopback."""
 
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,10 +11,13 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tests.ports import free_ports
 from tests.redis_server import START_SECONDS, binary
 from tests.redis_tls import TlsFiles
 
 NODES: Final = 3
+BUS: Final = 10_000
+"""How far the port of a server's cluster bus is above its own."""
 SLOTS: Final = 16_384
 
 
@@ -25,7 +27,7 @@ class RedisClusterServers:
     def __init__(self, tls: TlsFiles | None = None) -> None:
         self._tls = tls
         self.directory = Path(tempfile.mkdtemp(prefix="cluster-"))
-        self.ports = _free_ports(NODES)
+        self.ports = free_ports(NODES, distance=BUS)
         self._processes: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -71,7 +73,7 @@ class RedisClusterServers:
         directory.mkdir()
         words = [binary(), "--port", str(port)] if self._tls is None else self._tls.command(port)
         words += ["--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
-        words += ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(port + 10_000)]
+        words += ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(port + BUS)]
         with (directory / "log").open("ab") as log:
             self._processes.append(subprocess.Popen(words, stdout=log, stderr=log))
 
@@ -92,20 +94,3 @@ def _wait(condition: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError("no cluster")
         time.sleep(0.02)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Free ports whose cluster bus port, 10,000 above, is free too."""
-    ports: list[int] = []
-    while len(ports) < count:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-            if port > 55_000 or port in ports:
-                continue
-            try:
-                other.bind(("127.0.0.1", port + 10_000))
-            except OSError:
-                continue
-            ports.append(port)
-    return ports

@@ -41,6 +41,11 @@ def steps(page: str) -> list[Step]:
     return found
 
 
+def with_ports(text: str, ports: Mapping[str, int]) -> str:
+    """The text with other ports. They are replaced at once: one may have the digits of another."""
+    return re.sub(rf"(?<!\d)({'|'.join(ports)})(?!\d)", lambda found: str(ports[found[0]]), text)
+
+
 def run(page: str, *, directory: Path, environment: Mapping[str, str], seconds: float) -> list[Done]:
     """Run all commands in one shell, as somebody who pastes them would.
 

@@ -15,8 +15,9 @@ import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser.pages import PASSWORD, chromium, free_port, own_environment, prepare_database
+from tests.browser.pages import PASSWORD, chromium, own_environment, prepare_database
 from tests.needs import skip_or_fail
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 ARTEFACTS = ROOT / "test-artefacts"

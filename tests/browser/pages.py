@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Page
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 OPEN_SERVICE = """
@@ -86,13 +87,6 @@ def web_server(respond: Respond) -> Iterator[int]:
 def chromium() -> str | None:
     """The path of a Chromium. Its headless shell is the same engine, and needs a third as long for each new context."""
     return shutil.which("chromium-headless-shell") or shutil.which("chromium")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def own_environment(directory: Path, port: int) -> dict[str, str]:

@@ -9,8 +9,9 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page
 
-from tests.browser.pages import OPEN_SERVICE, PASSWORD, free_port, reply, running_gateway, web_server
+from tests.browser.pages import OPEN_SERVICE, PASSWORD, reply, running_gateway, web_server
 from tests.nginx import nginx
+from tests.ports import free_port
 
 FIELDS = {
     "X-Forwarded with the host kept": """

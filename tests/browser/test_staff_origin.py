@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.browser.pages import OPEN_SERVICE, PASSWORD, free_port, reply, running_gateway, web_server
+from tests.browser.pages import OPEN_SERVICE, PASSWORD, reply, running_gateway, web_server
+from tests.ports import free_port
 
 ATTACK = b"""<!doctype html><title>attack</title><body>start<script>
 document.body.textContent = "script ran";

@@ -12,9 +12,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from tests.browser.accessibility import overflows, violations
-from tests.browser.pages import OPEN_SERVICE, PASSWORD, free_port, running_gateway
+from tests.browser.pages import OPEN_SERVICE, PASSWORD, running_gateway
 from tests.nginx import nginx
 from tests.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIDProvider, serving_openid
+from tests.ports import free_port
 
 FIELDS = """
       proxy_set_header Host $http_host;
@@ -125,7 +126,7 @@ def test_a_second_factor_by_keyboard(site: Site, context: BrowserContext, screen
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
     expect(page.get_by_role("img", name="QR code")).to_be_visible()
-    assert page.evaluate("document.querySelector('img').naturalWidth") > 0
+    page.wait_for_function("document.querySelector('img').naturalWidth > 0")
     look(page, "set-up", screenshot)
     key = page.locator("code").first.inner_text()
     page.get_by_label("Code").fill(code_of(key))

@@ -14,8 +14,9 @@ from typing import Final
 
 from tests.needs import skip_or_fail
 from tests.nginx import make_certificate, wait_until_open
+from tests.ports import free_port
 from tests.processes import eventually
-from tests.system.server import ROOT, free_port
+from tests.system.server import ROOT
 
 HOSTS: Final = ("api.example.com", "staff.example.com")
 DEPLOY: Final = ROOT / "deploy"

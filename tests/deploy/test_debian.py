@@ -14,11 +14,12 @@ from tests.checkout import fresh_checkout, installing
 from tests.deploy.debian import install_commands, install_packages, moved
 from tests.deploy.proxies import replaced
 from tests.needs import skip_or_fail
+from tests.ports import free_port
 from tests.postgres_server import PostgresServer, program
 from tests.redis_server import RedisServer
 from tests.system.backend import Backend, ok
-from tests.system.server import ROOT, free_port
-from tests.walkthrough import agrees, record, run
+from tests.system.server import ROOT
+from tests.walkthrough import agrees, record, run, with_ports
 
 pytestmark = pytest.mark.slow
 
@@ -71,13 +72,11 @@ class Ports:
 
     def __init__(self, **others: int) -> None:
         self.https, self.http, self.gateway = free_port(), free_port(), free_port()
-        numbers = {"8000": self.gateway, "9000": others["shop"], "5432": others["database"], "6379": others["redis"]}
-        self._numbers = {number: str(port) for number, port in numbers.items()}
+        others = {"9000": others["shop"], "5432": others["database"], "6379": others["redis"]}
+        self._numbers = {"8000": self.gateway, **others}
 
     def of(self, text: str) -> str:
-        for number, port in self._numbers.items():
-            text = text.replace(number, port)
-        return text
+        return with_ports(text, self._numbers)
 
     def of_site(self, text: str) -> str:
         text = replaced(text, (r"    listen \[::\].*\n", ""))

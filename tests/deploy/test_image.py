@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.deploy import dockerfile
-from tests.system.server import free_port
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 

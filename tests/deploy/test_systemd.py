@@ -14,8 +14,9 @@ import requests
 from gateway_project.config import read as read_environment
 from tests.deploy.dockerfile import PYTHON
 from tests.needs import skip_or_fail
+from tests.ports import free_port
 from tests.processes import eventually
-from tests.system.server import ROOT, free_port
+from tests.system.server import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import requests
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.ports import free_port
 from tests.processes import eventually
 from tests.redis_server import RedisServer
 from tests.seed import create_keys
@@ -109,9 +109,7 @@ def serving(directory: Path, backend: int, redis: RedisServer, **more: str) -> I
     database, keys = seed()
     (directory / "db.sqlite3").write_bytes(database)
     (directory / "gateway.yaml").write_text(SERVICES.replace("LIVE", str(backend)))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = os.environ | {
         "DATABASE_URL": f"sqlite:///{directory}/db.sqlite3",
         "REDIS_URL": redis.url,

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Final, Protocol
 
 import requests
 
+from tests.ports import free_port
 from tests.processes import eventually
 
 EMAIL: Final = "ada@shop.example"
@@ -148,9 +148,7 @@ def write(directory: Path, apps: str, url: str, asgi: str) -> None:
 def projects(installed: Environment, directory: Path) -> Iterator[Project]:
     installed.run("-m", "django", "startproject", "shop", ".", cwd=directory)
     write(directory, *documented())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     made = Project(directory, installed, port, "", requests.Session())
     made.manage("makemigrations", "accounts")
     made.manage("migrate", "--verbosity", "0")

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +14,7 @@ from redis.exceptions import RedisError
 from resilience.cache.tiers import TieredStore
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
+from tests.ports import free_port
 from tests.redis_server import START_SECONDS, RedisServer, binary
 from tests.resilience.cache.entries import make
 from tests.resilience.waiting import until
@@ -24,13 +24,6 @@ pytestmark = pytest.mark.slow
 RECOVERY_SECONDS = 5.0
 FAILOVER_SECONDS = 90.0
 """Normally two. A sentinel that had to wait for a processor for two seconds does nothing for 30 s (TILT mode)."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

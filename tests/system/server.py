@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 import requests
 
+from tests.ports import free_port
 from tests.processes import children, eventually, has_exited
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -26,8 +27,8 @@ STOP_SECONDS: Final = 20.0
 """How long to wait for a server that does not stop; normally it takes a fraction of that."""
 QUICK_PASSWORDS: Final = {"DJANGO_SETTINGS_MODULE": "tests.server_settings"}
 """The environment of a gateway that many people log in to."""
-MAX_CONNECTIONS: Final = 400
-"""Enough for at least one to reach each of two workers, however unevenly they are spread."""
+MAX_CONNECTIONS: Final = 100
+"""How many are opened and kept before a pause: a worker that has just been started accepts none yet."""
 
 
 class Server:
@@ -171,13 +172,24 @@ class Server:
     def connections(self) -> dict[int, "WorkerConnection"]:
         """An open connection to each worker, by its process id. `close` closes them."""
         found: dict[int, WorkerConnection] = {}
+
+        assert eventually(lambda: self._connect_to_each(found)), "one worker accepts all connections"
+        return found
+
+    def _connect_to_each(self, found: dict[int, "WorkerConnection"]) -> bool:
+        """Add connections to workers that `found` lacks. Returns whether it has one to each."""
+        opened: list[WorkerConnection] = []
         for _ in range(MAX_CONNECTIONS):
             worker = WorkerConnection(self.port)
-            self._opened.append(worker)
+            opened.append(worker)
             found.setdefault(self._worker_of(worker.local_port), worker)
-            if len(found) == len(self.workers):
-                return found
-        raise AssertionError("one worker accepts all connections")
+            if found.keys() >= set(self.workers):
+                self._opened += opened
+                return True
+        self._opened += found.values()
+        for worker in set(opened).difference(found.values()):
+            worker.close()
+        return False
 
     def _worker_of(self, client_port: int) -> int:
         """The worker that accepted the connection from `client_port`: the one that has its socket open."""
@@ -224,21 +236,15 @@ class WorkerConnection:
         self._connection.connect()
         self.local_port: int = self._connection.sock.getsockname()[1]
 
-    def get(self, path: str, key: str) -> tuple[int, dict[str, str], bytes]:
-        """Status, fields by lower-case name, body."""
-        self._connection.request("GET", path, headers={"X-API-Key": key})
+    def get(self, path: str, key: str = "", **fields: str) -> tuple[int, dict[str, str], bytes]:
+        """Status, fields by lower-case name, body. In the names of `fields`, underscores are hyphens."""
+        named = {name.replace("_", "-"): value for name, value in fields.items()}
+        self._connection.request("GET", path, headers=({"X-API-Key": key} if key else {}) | named)
         response = self._connection.getresponse()
         return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
 
     def close(self) -> None:
         self._connection.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def family(pid: int) -> set[int]:

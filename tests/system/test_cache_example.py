@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.ports import free_port
 from tests.processes import eventually
 from tests.redis_server import RedisServer
 from tests.system.backend import Backend
 from tests.system.conftest import Seed
-from tests.system.server import ROOT, Server, document, free_port
+from tests.system.server import ROOT, Server, document
 
 EXAMPLE = ROOT / "docs" / "examples" / "channels"
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.system.example_settings"}

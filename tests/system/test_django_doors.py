@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import pytest
 
 from tests.origin import Peer
+from tests.ports import free_port
 from tests.processes import eventually
 from tests.system.backend import ok
 from tests.system.conftest import TOKEN, Gateway
-from tests.system.server import ROOT, free_port
+from tests.system.server import ROOT
 
 ASGI = ["granian", "--interface", "asgi", "--no-ws", "tests.system.plain_django:application", "--port"]
 WSGI = ["tests.system.plain_django"]

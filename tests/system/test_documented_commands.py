@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from django.core.management import get_commands, load_command_class
 
+from tests.ports import free_port
 from tests.processes import eventually
 from tests.seed import create_keys
-from tests.system.server import ROOT, Server, document, free_port
+from tests.system.server import ROOT, Server, document
 from tests.walkthrough import run
 
 DOCS = ROOT / "docs"

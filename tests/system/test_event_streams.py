@@ -6,8 +6,8 @@ import requests
 
 from tests.nginx import nginx
 from tests.origin import Peer
+from tests.ports import free_port
 from tests.system.conftest import Gateway
-from tests.system.server import free_port
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 

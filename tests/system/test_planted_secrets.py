@@ -18,12 +18,13 @@ import requests
 from tests.identity_provider import encoded
 from tests.logschema import lines
 from tests.origin import Peer
+from tests.ports import free_port
 from tests.postgres_server import PostgresServer
 from tests.processes import eventually
 from tests.redis_server import RedisServer
 from tests.seed import create_keys
 from tests.system.backend import Backend, failing, ok
-from tests.system.server import PYTHON, ROOT, Server, free_port
+from tests.system.server import PYTHON, ROOT, Server
 from tests.system.test_traces import Collector
 
 pytestmark = pytest.mark.slow

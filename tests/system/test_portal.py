@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import requests
 
+from tests.ports import free_port
 from tests.processes import eventually
 from tests.system.backend import Backend, ok
 from tests.system.conftest import Seed, gateway
-from tests.system.server import Server, free_port
+from tests.system.server import Server
 
 pytestmark = pytest.mark.slow
 PASSWORD = "correct horse battery"

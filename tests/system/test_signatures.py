@@ -22,12 +22,13 @@ from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver,
 from tests import certificates
 from tests.needs import skip_or_fail
 from tests.nginx import nginx
+from tests.ports import free_port
 from tests.processes import eventually
 from tests.redis_server import RedisServer
 from tests.signing import SECRET
 from tests.system.backend import Backend
 from tests.system.conftest import Seed, gateway
-from tests.system.server import ROOT, Server, free_port
+from tests.system.server import ROOT, Server
 
 NOW = datetime.now(UTC)
 DATES: dict[str, Any] = {"begins": NOW - timedelta(days=1), "ends": NOW + timedelta(days=1)}
@@ -236,6 +237,7 @@ def test_a_signature_through_nginx_covers_the_address_that_the_client_used(proxi
     assert (response.status_code, response.text) == (200, "signature+shop:shop-ed25519")
 
 
+@pytest.mark.alone
 def test_a_revoked_key_and_a_disabled_consumer_are_refused_within_a_second(server: Server) -> None:
     assert send(server.address, "shop-pss").status_code == 200
     server.manage("signingkey", "revoke", "shop-pss")

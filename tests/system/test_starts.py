@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from tests.needs import skip_or_fail
+from tests.ports import free_port
 from tests.processes import eventually
 from tests.redis_server import RedisServer
 from tests.system.backend import Backend
 from tests.system.conftest import services
-from tests.system.server import PYTHON, ROOT, Server, document, free_port
+from tests.system.server import PYTHON, ROOT, Server, document
 from tests.system.test_postgres import database
 
 __all__ = ["database"]  # the fixture

@@ -10,10 +10,10 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.logschema import lines
+from tests.ports import free_port
 from tests.processes import eventually
 from tests.system.backend import Backend
 from tests.system.conftest import Seed, gateway
-from tests.system.server import free_port
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.checkout import fresh_checkout, installing
-from tests.system.server import ROOT, free_port
-from tests.walkthrough import agrees, record, run, steps
+from tests.ports import free_port
+from tests.system.server import ROOT
+from tests.walkthrough import agrees, record, run, steps, with_ports
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 
@@ -15,8 +16,7 @@ TUTORIAL = ROOT / "docs" / "tutorial.md"
 @pytest.mark.slow
 def test_the_tutorial_works_as_it_is_written_in_a_fresh_checkout(tmp_path: Path) -> None:
     page = TUTORIAL.read_text()
-    for port in ("8000", "9000"):
-        page = page.replace(port, str(free_port()))
+    page = with_ports(page, {"8000": free_port(), "9000": free_port()})
     checkout = fresh_checkout(tmp_path / "clone")
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DRAIN_SECONDS": "0", **installing()}
     done = run(page, directory=checkout, environment=environment, seconds=500)

@@ -8,7 +8,7 @@ import requests
 
 from tests.identity_provider import jwk
 from tests.openid_provider import CLIENT_SECRET, OpenIDProvider
-from tests.system.server import free_port
+from tests.ports import free_port
 from tests.system.sign_in.conftest import PASSWORD, Open
 from tests.system.sign_in.visitor import Visitor
 
