@@ -47,11 +47,14 @@ def overflows(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
 
 
-def faults(page: Page, name: str, screenshot: Screenshot) -> Iterator[str]:
-    """What is wrong with a loaded page on a phone and on a wide screen, light and dark. Keeps two pictures."""
+def faults(page: Page, name: str, screenshot: Screenshot, *widths: int) -> Iterator[str]:
+    """What is wrong with a loaded page on a phone and on a wide screen, or in `widths` alone, light and dark.
+
+    Keeps a picture of each size.
+    """
     page.evaluate(STILL)
     sizes = set[int]()
-    for width, scheme in LOOKS:
+    for width, scheme in (look for look in LOOKS if look[0] in (widths or (PHONE, WIDE))):
         page.set_viewport_size({"width": width, "height": 844 if width == PHONE else 900})
         page.emulate_media(color_scheme=scheme)
         page.evaluate(ADMIN_SCHEME, scheme == "dark")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.accessibility import PHONE, WIDE, overflows, violations
+from tests.browser.accessibility import PHONE, WIDE, faults, violations
 from tests.browser.conftest import Gateway, Open
 from tests.processes import eventually
 
@@ -17,28 +17,24 @@ def is_listed(page: Page, path: str) -> bool:
     return page.locator("#rows tr").filter(has_text=path).count() > 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, WIDE])
 def test_a_draft_is_replayed_before_it_is_applied(
-    visit: Open, screenshot: Screenshot, gateway: Gateway, scheme: str, width: int
+    visit: Open, screenshot: Screenshot, gateway: Gateway, width: int
 ) -> None:
-    path = f"/api/v1/crm/status/404?replayed={width}-{scheme}"
-    gateway.get(path)
-    page = visit("/dashboard/requests/?service=crm&status=404", width=width, scheme=scheme)
+    gateway.get(f"/api/v1/crm/status/404?replayed={width}")
+    page = visit("/dashboard/requests/?service=crm&status=404", width=width)
     assert eventually(lambda: is_listed(page, "/api/v1/crm/status/404"))
     page.locator("#rows a").first.click()
     page.get_by_role("link", name="Replay").click()
     draft = page.get_by_label("Draft of the configuration file")
     expect(draft).to_be_visible()
-    assert violations(page) == []
+    assert list(faults(page, "replay-draft", screenshot, width)) == []
     draft.fill(draft.input_value().replace("  crm:\n", "  crm:\n    enabled: false\n"))
     page.get_by_role("button", name="Replay").click()
     expect(page.get_by_role("heading", level=2).first).to_contain_text("requests would end otherwise")
     row = page.locator("tr").filter(has_text="/api/v1/crm/status/404").first
     expect(row).to_contain_text("503 refused")
-    assert violations(page) == []
-    assert not overflows(page)
-    screenshot(page, f"replay-{width}-{scheme}")
+    assert list(faults(page, "replay", screenshot, width)) == []
     row.get_by_role("link").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("GET /api/v1/crm/status/404")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.accessibility import PHONE, WIDE, overflows, violations
+from tests.browser.accessibility import PHONE, WIDE, faults, violations
 from tests.browser.conftest import Gateway, Open
 from tests.browser.pages import open_from_menu
 from tests.processes import eventually
@@ -19,32 +19,27 @@ def lists(page: Page, *paths: str) -> bool:
     return all(page.locator("#rows tr").filter(has_text=path).count() for path in paths)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, WIDE])
 def test_the_id_of_a_problem_document_leads_to_the_steps_of_its_request(
-    visit: Open, screenshot: Screenshot, gateway: Gateway, scheme: str, width: int
+    visit: Open, screenshot: Screenshot, gateway: Gateway, width: int
 ) -> None:
     gateway.get("/api/v1/crm/status/503?email=ada@example.com")
-    unknown = f"/api/v1/nothing/{width}-{scheme}"
+    unknown = f"/api/v1/nothing/{width}"
     problem = gateway.get(unknown).json()
-    page = visit("/dashboard/", width=width, scheme=scheme)
+    page = visit("/dashboard/", width=width)
     open_from_menu(page, "Requests")
     assert eventually(lambda: lists(page, "/api/v1/crm/status/503?email=***", unknown))
-    assert violations(page) == []
-    assert not overflows(page)
-    screenshot(page, f"requests-{width}-{scheme}")
+    assert list(faults(page, "requests", screenshot, width)) == []
     page.get_by_label("Request id").fill(problem["request_id"])
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"GET {unknown}")
     expect(page.locator(".steps li[data-tone=bad]")).to_contain_text("unknown_service")
-    assert violations(page) == []
+    assert list(faults(page, "request-unknown", screenshot, width)) == []
     page.go_back()
     page.locator("#rows a").filter(has_text="/status/503").first.click()
     expect(page.locator(".steps")).to_contain_text("backend call, attempt 1")
     expect(page.locator("#curl")).to_contain_text("email=***")
-    assert violations(page) == []
-    assert not overflows(page)
-    screenshot(page, f"request-{width}-{scheme}")
+    assert list(faults(page, "request", screenshot, width)) == []
 
 
 def test_requests_are_followed_live_and_explained(visit: Open, gateway: Gateway) -> None:

@@ -5,29 +5,26 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.accessibility import PHONE, WIDE, overflows, violations
+from tests.browser.accessibility import PHONE, WIDE, faults, overflows, violations
 from tests.browser.conftest import Gateway, Open
 from tests.browser.pages import open_from_menu
 
 Screenshot = Callable[[Page, str], None]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, WIDE])
 def test_it_shows_what_was_used_on_any_screen(
-    visit: Open, screenshot: Screenshot, gateway: Gateway, scheme: str, width: int
+    visit: Open, screenshot: Screenshot, gateway: Gateway, width: int
 ) -> None:
     gateway.get("/api/v1/crm/contacts")
     gateway.get("/api/v1/crm/status/404")
-    page = visit("/dashboard/", width=width, scheme=scheme)
+    page = visit("/dashboard/", width=width)
     open_from_menu(page, "Usage")
     expect(page.locator(".nav a", has_text="Usage")).to_have_attribute("aria-current", "page")
     row = page.get_by_role("row", name="crm").first
     expect(row).to_contain_text("key:")
     expect(page.locator(".usage-total")).to_contain_text("Requests")
-    assert violations(page) == []
-    assert not overflows(page)
-    screenshot(page, f"usage-{width}-{scheme}")
+    assert list(faults(page, "usage", screenshot, width)) == []
 
 
 def test_it_is_filtered_by_keyboard_and_downloaded(visit: Open, gateway: Gateway) -> None:
@@ -53,25 +50,20 @@ def test_a_wrong_range_is_explained(visit: Open) -> None:
     assert violations(page) == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, WIDE])
-def test_callers_on_any_screen(visit: Open, screenshot: Screenshot, gateway: Gateway, scheme: str, width: int) -> None:
+def test_callers_on_any_screen(visit: Open, screenshot: Screenshot, gateway: Gateway, width: int) -> None:
     for path in ("crm/contacts", "crm/status/404", "slackIntelligence/channels", "nothing"):
         gateway.get(f"/api/v1/{path}")
-    page = visit("/dashboard/usage/", width=width, scheme=scheme)
+    page = visit("/dashboard/usage/", width=width)
     page.get_by_role("navigation", name="Usage").get_by_role("link", name="Callers").click()
     row = page.get_by_role("row", name="key:")
     expect(row).to_contain_text("no consumer")
-    assert violations(page) == []
-    assert not overflows(page)
-    screenshot(page, f"callers-{width}-{scheme}")
+    assert list(faults(page, "callers", screenshot, width)) == []
     row.get_by_role("link").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("browser")
     expect(page.get_by_role("row", name="crm").first).to_contain_text("failed")
     page.get_by_text("As a table").click()
-    assert violations(page) == []
-    assert not overflows(page)
-    screenshot(page, f"caller-{width}-{scheme}")
+    assert list(faults(page, "caller", screenshot, width)) == []
     page.get_by_role("link", name="4xx").first.click()
     expect(page.get_by_role("row", name="/api/v1/crm/status/404").first).to_be_visible()
 
