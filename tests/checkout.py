@@ -24,8 +24,11 @@ def fresh_checkout(directory: Path) -> Path:
 
 
 def installing() -> dict[str, str]:
-    """What pip needs besides PATH and HOME: this machine's package indexes, and its cache."""
+    """What pip needs besides PATH and HOME: this machine's package indexes, and its cache.
+
+    It compiles no module, which takes longer than all else: Python compiles those that are used when it imports them.
+    """
     found = {name: text for name, text in os.environ.items() if name.startswith("PIP_") and name != "PIP_NO_CACHE_DIR"}
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pip"
     configuration = Path.home() / ".config" / "pip" / "pip.conf"
-    return {"PIP_CACHE_DIR": str(cache), "PIP_CONFIG_FILE": str(configuration)} | found
+    return {"PIP_CACHE_DIR": str(cache), "PIP_CONFIG_FILE": str(configuration), "PIP_COMPILE": "0"} | found

@@ -26,7 +26,9 @@ hypothesis.settings.register_profile("gateway", deadline=None)
 hypothesis.settings.load_profile("gateway")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        gc.disable()  # until the tests are collected: nothing that they import is garbage
     django.setup()
     # Django's own advice for tests: the default hasher takes 0.4 s of a processor for each user a test creates.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -52,6 +54,7 @@ def pytest_collection_finish() -> None:
     """Exempt the tests themselves and what they import from garbage collection, which takes 0.4 s of them each time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -17,10 +17,11 @@ from googleapiclient.http import MediaIoBaseUpload
 
 from gateway_project.server import embedded
 from tests.needs import skip_or_fail
-from tests.system.server import ROOT, Server, document
+from tests.system.server import QUICK_PASSWORDS, ROOT, Server, document
 
 DOCUMENTATION = ROOT / "docs" / "demonstration.md"
 ENVIRONMENT = {"REDIS_URL": "embedded", "DEBUG": "1", "LOG_FORMAT": "json"}
+QUICK = ENVIRONMENT | QUICK_PASSWORDS
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -198,7 +199,7 @@ def test_staff_see_a_response_as_a_browsable_page(demo: Server) -> None:
 
 
 def test_a_second_start_keeps_the_state_and_an_operators_changes() -> None:
-    with Server("--demo", environment=ENVIRONMENT) as server:
+    with Server("--demo", migrated=True, environment=QUICK) as server:
         first = without_log(server)
         services = exported(server)
         services["crm"]["cost_per_call"] = 0.25
@@ -218,7 +219,7 @@ def test_a_second_start_keeps_the_state_and_an_operators_changes() -> None:
 
 
 def test_what_the_database_does_not_accept_is_not_shown() -> None:
-    with Server("--demo", environment=ENVIRONMENT) as server:
+    with Server("--demo", migrated=True, environment=QUICK) as server:
         file = server.database.parent / "demo.json"
         state = json.loads(file.read_text())
         server.interrupt()
@@ -234,7 +235,7 @@ def test_what_the_database_does_not_accept_is_not_shown() -> None:
 @pytest.mark.parametrize(("how", "status"), [(Server.interrupt, 0), (Server.terminate, 0), (Server.kill, -9)])
 def test_nothing_is_left_behind_however_it_exits(how: Callable[[Server], None], status: int) -> None:
     """The workers, the demonstration, Valkey's supervisor, Valkey itself, and the directory of its socket."""
-    with Server("--demo", "--workers", "2", environment=ENVIRONMENT) as server:
+    with Server("--demo", "--workers", "2", migrated=True, environment=QUICK) as server:
         assert len(server.workers) == 2
         assert len(server.leftovers()) == 7
         how(server)
