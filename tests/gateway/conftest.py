@@ -10,7 +10,7 @@ from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.breaker.store import Store as BreakerStore
 from resilience.cache.driver import Cache
-from resilience.cache.flights import Flights
+from resilience.cache.flights import Flight, FlightEnd, Flights
 from resilience.cache.hit_counter import HitCounter
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.cache.redis_leases import RedisLeases
@@ -141,6 +141,20 @@ class World:
 
 
 QUICK = Timeout(connect=2, read=5, total=10)
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How many requests have begun to wait for the fetch of another one."""
+    number, wait = 0, Flight.wait
+
+    async def counted(flight: Flight) -> FlightEnd:
+        nonlocal number
+        number += 1
+        return await wait(flight)
+
+    monkeypatch.setattr(Flight, "wait", counted)
+    return lambda: number
 
 
 @pytest.fixture(params=["http1", "asgi", "django"])

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -199,19 +200,20 @@ async def test_a_write_through_the_fallback_invalidates_what_the_service_has_sto
     assert len(first.requests) == 1
 
 
-async def test_requests_that_wait_for_one_fetch_each_get_the_fallbacks_response(world: World) -> None:
-    waiting = asyncio.Event()
+async def test_requests_that_wait_for_one_fetch_each_get_the_fallbacks_response(
+    world: World, waiting: Callable[[], int]
+) -> None:
+    go_on = asyncio.Event()
 
     async def fail_late(peer: Peer) -> None:
-        await waiting.wait()
+        await go_on.wait()
         await peer.send(reply(503))
 
     policy = msgspec.structs.replace(POLICY, cache=CachePolicy(scope=Scope.SHARED))
     first, second = await serve(world, fail_late, policy=policy)
     requests = [asyncio.create_task(world.request("GET", PATH)) for _ in range(5)]
-    await until(lambda: bool(first.requests))
-    await asyncio.sleep(0.05)
-    waiting.set()
+    await until(lambda: bool(first.requests) and waiting() == 4)
+    go_on.set()
     assert [outcome(response) for response in await asyncio.gather(*requests)] == [FROM_OTHER] * 5
     assert len(first.requests) == 1
     assert len(second.requests) == 5

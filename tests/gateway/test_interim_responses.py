@@ -1,6 +1,7 @@
 """Interim responses of backends (RFC 9110 section 15.2)."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -100,7 +101,9 @@ async def test_head_and_errors_have_them_too(http1: World) -> None:
         assert [line.split(b" ")[1] for line in data.split(b"\r\n") if line.startswith(b"HTTP/")] == [b"103", b"404"]
 
 
-async def test_they_are_not_stored_and_not_sent_to_those_who_wait_for_the_same_fetch(http1: World) -> None:
+async def test_they_are_not_stored_and_not_sent_to_those_who_wait_for_the_same_fetch(
+    http1: World, waiting: Callable[[], int]
+) -> None:
     go_on = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -112,8 +115,7 @@ async def test_they_are_not_stored_and_not_sent_to_those_who_wait_for_the_same_f
     clients = [client_of(http1) for _ in range(3)]
     for client in clients:
         client.send(b"GET /api/v1/crm/x HTTP/1.1\r\nHost: a\r\n\r\n")
-    await asyncio.wait_for(origin.requested.wait(), 5)
-    await asyncio.sleep(0.05)
+    await until(lambda: origin.requested.is_set() and waiting() == 2)
     go_on.set()
     got = [await answered(client) for client in clients]
     assert sorted(data.count(b"103 Early Hints") for data in got) == [0, 0, 1]

@@ -20,6 +20,7 @@ from tests.clock import FakeClock
 from tests.gateway.conftest import World
 from tests.gateway.websocket_world import client_of, closed_with, greet, proxy_of, websocket_world
 from tests.origin import Peer, ScriptedOrigin
+from tests.resilience.waiting import until as waiting_until
 from tests.system.echo import websocket_server
 
 CHAT = RoutePolicy(websocket=True, timeout=Timeout(connect=2, read=5, total=10))
@@ -158,7 +159,8 @@ async def test_open_websockets_have_a_bulkhead_of_their_own() -> None:
         assert await first.connect() is None
         queued, refused = (client_of(proxy, world) for _ in range(2))
         waiting = asyncio.create_task(queued.connect())
-        await asyncio.sleep(0.1)  # until it is in the queue, which has one place
+        places = proxy._opening._calls._upstreams.of(world.live.table.services["chat"]).websockets
+        await waiting_until(lambda: len(places._queue) == 1)  # it has one place
         assert await closed_with(refused) == 1013
         assert world.observer.requests[-1].code == "overloaded"
         await first.disconnect()

@@ -45,6 +45,7 @@ def put(server: Server, key: str, path: str, body: Any, match: str = "*") -> req
     return server.request("PUT", f"/api/config{path}", key, data=json.dumps(body), headers={**JSON, "If-Match": match})
 
 
+@pytest.mark.alone
 def test_a_change_is_live_in_all_workers_within_a_second(
     server: Server, keys: dict[str, str], backend: Backend
 ) -> None:

@@ -7,15 +7,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import requests
 
 from tests.origin import Peer
+from tests.ports import free_port
 from tests.processes import eventually, has_exited
 from tests.system.backend import Backend, ok
 from tests.system.conftest import Gateway, Seed, gateway
-from tests.system.server import Server, free_port
+from tests.system.server import Server, WorkerConnection
 from tests.system.wire import head, received
 
 CALLED_OFF = 10.0
@@ -160,19 +162,31 @@ def test_a_drain_serves_new_connections_and_lets_a_slow_response_end(
 
     backend.scripts["/slow"] = slow
     store = {"REDIS_URL": "embedded"} if workers > 1 else {}
-    with gateway(seed, backend, "--workers", str(workers), DRAIN_SECONDS="2", **store) as own:
+    with gateway(seed, backend, "--workers", str(workers), DRAIN_SECONDS="300", **store) as own:
         with start_request(own, backend, "/slow") as waiting, own.connect() as persistent:
-            began = time.monotonic()
+            each = list(own.connections().values())
             own.terminate()
-            assert eventually(lambda: own.get("/health/ready").status_code == 503)
-            while time.monotonic() - began < 1.5:
+            assert all(eventually(partial(is_draining, worker)) for worker in each)
+            for _ in range(50):
                 response = own.get("/api/v1/open/x")
                 assert (response.status_code, response.headers["Connection"]) == (200, "close")
             persistent.sendall(head(b"/api/v1/open/x").replace(b"Connection: close\r\n", b""))
             assert b"connection: close" in received(persistent).lower()
+            own.terminate()
             assert eventually(lambda: refuses(own))
             may_end.set()
             assert received(waiting).endswith(b'"late"')
+        assert own.wait() == 0
+
+
+def is_draining(worker: WorkerConnection) -> bool:
+    return worker.get("/health/ready")[0] == 503
+
+
+def test_a_drain_ends_by_itself(seed: Seed, backend: Backend) -> None:
+    with gateway(seed, backend, DRAIN_SECONDS="1") as own:
+        own.terminate()
+        assert eventually(lambda: refuses(own))
         assert own.wait() == 0
 
 

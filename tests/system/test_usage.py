@@ -3,14 +3,18 @@
 import json
 import os
 import signal
-import time
+import sqlite3
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
+from metrics.usage.record import UsageBatch
+from metrics.usage.redis import BATCHES
 from tests.origin import Peer
 from tests.processes import eventually
 from tests.redis_server import RedisServer
@@ -90,6 +94,18 @@ def is_accepted(worker: WorkerConnection, key: str) -> bool:
     return worker.get(PATH, key)[0] == 200
 
 
+def kept(server: Server, redis: RedisServer) -> int:
+    """The consumer's requests that outlive their worker: those in the database, and in Redis until they are there."""
+    with redis.client() as client:
+        stored = [value for key in client.keys(f"*{BATCHES}") for value in client.hvals(key)]
+    with closing(sqlite3.connect(server.database, timeout=30)) as database:
+        saved = {row[0] for row in database.execute("select id from metrics_batch")}
+        ((total,),) = database.execute("select sum(requests) from metrics_dailyusage where consumer = 'acme'")
+    batches = [msgspec.msgpack.decode(value, type=UsageBatch) for value in stored]
+    rows = [row for batch in batches if batch.id not in saved for row in batch.rows]
+    return int(total or 0) + sum(counts.requests for key, counts in rows if key.consumer == "acme")
+
+
 def test_usage_is_exact_through_a_kill_an_emptied_redis_and_a_restart(
     seed: Seed, backend: Backend, own_redis: RedisServer
 ) -> None:
@@ -107,7 +123,7 @@ def test_usage_is_exact_through_a_kill_an_emptied_redis_and_a_restart(
         assert eventually(lambda: requests(server, seed) == before + 200)
 
         call(server, key, 100)
-        time.sleep(2.5)  # each second, a worker's counts are in Redis
+        assert eventually(lambda: kept(server, own_redis) == before + 300)
         os.kill(server.workers[0], signal.SIGKILL)
         assert eventually(lambda: requests(server, seed) == before + 300)
         assert eventually(lambda: len(server.workers) == 2)

@@ -7,6 +7,7 @@ import math
 import os
 import socket
 import time
+from operator import lt
 
 import pytest
 
@@ -14,7 +15,11 @@ from routing.backend.dialer import Dialer, connecting, first_connected
 from routing.backend.names import RENEW_SECONDS, Address, NameTable
 from routing.errors import Overloaded
 from tests.clock import FakeClock
+from tests.resilience.waiting import until
 from tests.routing.backend.names import FakeResolver, backends, found, unresponsive
+
+ROUNDS = 5
+"""How often times are measured, until they are within their limits: the machine may be busy."""
 
 
 def open_files() -> int:
@@ -22,31 +27,39 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+async def connect_seconds(dialer: Dialer, port: int, expected: str) -> float:
+    """How long a connection takes, which must lead to the expected address."""
+    started = time.monotonic()
+    address, sock = await dialer.connect("crm.example", port)
+    seconds = time.monotonic() - started
+    assert address.socket_address[0] == sock.getpeername()[0] == expected
+    sock.close()
+    return seconds
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("alive", ["127.0.0.5", "::1"])
 async def test_a_dead_first_address_costs_less_than_300_ms_and_then_nothing(alive: str) -> None:
+    limits = (0.3, 0.1, 0.1)
     async with backends(alive) as port, unresponsive("127.0.0.4", port):
-        names = NameTable(lookup=FakeResolver("127.0.0.4", alive))
-        dialer = Dialer(names)
-        for limit in (0.3, 0.1, 0.1):
-            started = time.monotonic()
-            address, sock = await dialer.connect("crm.example", port)
-            assert time.monotonic() - started < limit
-            assert address.socket_address[0] == sock.getpeername()[0] == alive
-            sock.close()
-        await dialer.close()
+        for _ in range(ROUNDS):
+            dialer = Dialer(NameTable(lookup=FakeResolver("127.0.0.4", alive)))
+            times = [await connect_seconds(dialer, port, alive) for _ in limits]
+            await dialer.close()
+            if is_within := all(map(lt, times, limits)):
+                break
+    assert is_within, times
 
 
 @pytest.mark.alone
 async def test_a_refused_address_costs_no_delay() -> None:
+    times: list[float] = []
     async with backends("127.0.0.5") as port:
-        dialer = Dialer(NameTable(lookup=FakeResolver("::1", "127.0.0.4", "127.0.0.5")))
-        started = time.monotonic()
-        _, sock = await dialer.connect("crm.example", port)
-        assert time.monotonic() - started < 0.2
-        assert sock.getpeername()[0] == "127.0.0.5"
-        sock.close()
-        await dialer.close()
+        while len(times) < ROUNDS and min(times, default=1.0) >= 0.2:
+            dialer = Dialer(NameTable(lookup=FakeResolver("::1", "127.0.0.4", "127.0.0.5")))
+            times.append(await connect_seconds(dialer, port, "127.0.0.5"))
+            await dialer.close()
+    assert min(times) < 0.2
 
 
 async def test_the_first_error_is_raised_if_all_fail_and_no_socket_is_left_open() -> None:
@@ -77,9 +90,8 @@ async def test_a_cancelled_connect_leaves_no_socket_open_and_looks_the_name_up_a
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.4):
                     await dialer.connect("crm.example", port)
-            await asyncio.sleep(0.01)
             clock.advance(RENEW_SECONDS)
-        assert open_files() <= before
+        await until(lambda: open_files() <= before)
         assert len(resolver.calls) == 2
         await dialer.close()
 
@@ -110,7 +122,6 @@ async def test_of_two_attempts_that_succeed_at_once_one_socket_is_closed() -> No
     both = [Address(*found(host, 80)) for host in ("127.0.0.4", "127.0.0.5")]
     asyncio.get_running_loop().call_later(0.1, ready.set)
     _, winner = await first_connected(both, connect, stagger=0.01)
-    await asyncio.sleep(0.01)
-    assert [sock.fileno() for sock in sockets if sock is not winner] == [-1]
+    await until(lambda: [sock.fileno() for sock in sockets if sock is not winner] == [-1])
     assert winner.fileno() != -1
     winner.close()

@@ -25,6 +25,11 @@ def replaced(**values: Any) -> Callable[[Claims], Claims]:
     return lambda claims: claims | values
 
 
+def in_seconds(name: str, seconds: int) -> Callable[[Claims], Claims]:
+    """With a claim that is a time, counted from when the claims are made."""
+    return lambda claims: claims | {name: int(time.time()) + seconds}
+
+
 def refused(site: Site, visitor: Visitor, response: requests.Response, status: int, text: str) -> None:
     assert response.status_code == status, response.text
     assert text in response.text
@@ -39,11 +44,11 @@ WRONG_CLAIMS = {
     "several audiences without an authorized party": (replaced(aud=["gateway", "other"]), "another client"),
     "another authorized party": (replaced(aud=["gateway", "other"], azp="other"), "another client"),
     "another issuer": (replaced(iss="https://issuer.example"), "another issuer"),
-    "expired": (replaced(exp=int(time.time()) - 3_600), "expired"),
+    "expired": (in_seconds("exp", -3_600), "expired"),
     "no end": (without("exp"), "does not expire"),
     "an end that is no number": (replaced(exp="tomorrow"), "not a time"),
-    "not valid yet": (replaced(nbf=int(time.time()) + 3_600), "not valid yet"),
-    "issued in the future": (replaced(iat=int(time.time()) + 3_600), "in the future"),
+    "not valid yet": (in_seconds("nbf", 3_600), "not valid yet"),
+    "issued in the future": (in_seconds("iat", 3_600), "in the future"),
     "no time of issue": (without("iat"), "no time of issue"),
     "another nonce": (replaced(nonce="another"), "another sign-in"),
     "no nonce": (without("nonce"), "another sign-in"),
@@ -243,6 +248,6 @@ def test_a_single_group_may_be_a_text(site: Site) -> None:
 def test_attempts_of_one_address_are_limited(site: Site) -> None:
     visitor = site.visitor()
     callback = "/accounts/provider/callback/?state=x&code=y"
-    statuses = [visitor.get(callback, follow=False).status_code for _ in range(25)]
+    statuses = [visitor.get(callback, follow=False).status_code for _ in range(50)]
     assert statuses[0] == 400
-    assert statuses[-1] == 429
+    assert 429 in statuses  # within two of the counted minutes
