@@ -146,7 +146,7 @@ class IssuerTokens:
         check_audience(parsed.claims, issuer)
         if not await self._waits.require(keys, kid, now):
             raise InvalidToken("the token's key is not known")
-        await self._check_signature(parsed, algorithm, kid, keys, now)
+        check_signature(parsed, algorithm, kid, keys)
         if self._issuers.get(issuer.issuer) is not issuer:  # changed during the wait
             raise InvalidToken("the token's issuer is not accepted")
         caller = caller_of(parsed.claims, issuer, expires, self._services)
@@ -155,17 +155,6 @@ class IssuerTokens:
         if not keys.contains(kid):  # removed meanwhile by the thread of a fetch, perhaps before the caller was cached
             self._cache.drop_keys(frozenset({signer}))
         return caller
-
-    async def _check_signature(
-        self, parsed: ParsedToken, algorithm: Algorithm, kid: str, keys: SigningKeys, now: float
-    ) -> None:
-        """Raises InvalidToken."""
-        try:
-            check_signature(parsed, algorithm, kid, keys)
-        except InvalidToken:
-            if not await self._waits.renewed(keys, now):
-                raise
-            check_signature(parsed, algorithm, kid, keys)
 
     def _is_usable(self, issuer: Issuer) -> bool:
         return not issuer.faults and (self._insecure or not issuer.needs_debug)

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from routing.authentication.signing_keys import RETRY_SECONDS, SigningKeys, Wait
+from routing.authentication.signing_keys import RETRY_SECONDS, SigningKeys
 from routing.errors import AuthenticationUnavailable
 
 MAX_WAITING: Final = 2_048
@@ -27,32 +27,20 @@ class KeyWaits:
         if wait is not None:
             if self._waiting >= MAX_WAITING:
                 raise unavailable()
-            await self._wait(wait)
+            self._waiting += 1
+            try:
+                # Shielded, since other requests may be waiting for the same fetch.
+                fetched = asyncio.shield(asyncio.wrap_future(wait.fetch))
+                await asyncio.wait_for(fetched, min(wait.seconds, WAIT_SECONDS))
+            except TimeoutError:
+                pass
+            finally:
+                self._waiting -= 1
         if keys.contains(kid):
             return True
         if keys.keys is None:
             raise unavailable()
         return False  # with keys in hand: an issuer publishes its keys before use
-
-    async def renewed(self, keys: SigningKeys, now: float) -> bool:
-        """For a token whose signature is of none of the keys: wait for a fetch, if one is due; return whether there are
-        newer keys then.
-        """
-        before, wait = keys.keys, keys.prepare_newer(now)
-        if wait is not None and self._waiting < MAX_WAITING:
-            await self._wait(wait)
-        return keys.keys is not before
-
-    async def _wait(self, wait: Wait) -> None:
-        self._waiting += 1
-        try:
-            # Shielded, since other requests may be waiting for the same fetch.
-            fetched = asyncio.shield(asyncio.wrap_future(wait.fetch))
-            await asyncio.wait_for(fetched, min(wait.seconds, WAIT_SECONDS))
-        except TimeoutError:
-            pass
-        finally:
-            self._waiting -= 1
 
 
 def unavailable() -> AuthenticationUnavailable:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS: Final = 2.0
 """Between two fetches while they fail."""
 UNKNOWN_SECONDS: Final = 30.0
-"""Between two fetches that unknown key ids and signatures cause: anybody can send a token with one."""
+"""Between two fetches that unknown key ids cause: anybody can send a token that names one."""
 EARLY_SHARE: Final = 0.9
 """Of the keys' max-age: after it, a request begins a fetch that none waits for."""
 STALE_WAIT_SECONDS: Final = 0.5
@@ -122,18 +122,6 @@ class SigningKeys:
             if fetch is None:  # stale keys are due whichever token comes
                 current = keys if keys is not None and keys.is_fresh(now) else None
                 fetch = self._retry(now) if current is None else self._unknown(current, arrived, now)
-            return self._wait(fetch, now, FETCH_SECONDS)
-
-    def prepare_newer(self, arrived: float) -> Wait | None:
-        """Begin the fetch that a token needs whose signature is of none of the keys, as for one with an unknown id.
-
-        Its issuer may have replaced a key and kept its id, or name no ids.
-        """
-        now = self._clock()
-        with self._lock:
-            fetch = self._running_fetch(now)
-            if fetch is None and self._keys is not None:
-                fetch = self._unknown(self._keys, arrived, now)
             return self._wait(fetch, now, FETCH_SECONDS)
 
     def _refresh(self, keys: KeySet, now: float) -> Wait | None:

@@ -480,32 +480,6 @@ async def test_times_as_text_and_padded_parts_are_refused() -> None:
         assert await world.reason(padded) == "the token is not a JWT"
 
 
-@pytest.mark.parametrize("kid", ["a", None])
-async def test_a_key_that_is_replaced_under_its_id_or_without_one_is_fetched_at_once(kid: str | None) -> None:
-    world = World([jwk(kid, name="old")])
-    provider = world.provider
-    await world.verify(provider.signed(provider.claims(), kid, name="old"))
-    provider.keys = [jwk(kid, name="new")]
-    world.ahead = 5.0
-    token = provider.signed(provider.claims(sub="eve"), kid, name="new")
-    assert (await world.verify(token)).id.endswith(":eve")
-    assert "signature" in await world.reason(provider.signed(provider.claims(), kid, name="old"))
-
-
-async def test_wrong_signatures_cause_one_fetch_in_half_a_minute() -> None:
-    world = World([jwk("a")])
-    await world.verify(world.provider.token("a"))
-    world.ahead = 5.0
-    forged = [world.provider.signed(world.provider.claims(jti=str(n)), "a", name="forged") for n in range(50)]
-    await asyncio.gather(*map(world.reason, forged))
-    world.ahead = 34.0
-    await world.reason(forged[0])
-    assert world.fetches == 2
-    world.ahead = 36.0
-    await world.reason(forged[0])
-    assert world.fetches == 3
-
-
 @pytest.mark.parametrize(
     ("claims", "path", "found"),
     [
