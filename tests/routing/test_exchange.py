@@ -1,6 +1,7 @@
 """Which module writes which attribute of an exchange: each step its own record, and no other."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 from routing.exchange import CacheSlot, CallRecord, Exchange
@@ -41,6 +42,7 @@ CALL_WRITERS = {
 SLOT_WRITERS = {f"routing/steps/cache/{name}.py" for name in ("coalescing", "revalidation")}
 
 
+@cache
 def _assignments() -> list[tuple[str, str]]:
     """Each assignment to an attribute, as the file and the target's source, in all packages but the class itself."""
     found: list[tuple[str, str]] = []

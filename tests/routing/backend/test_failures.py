@@ -71,9 +71,9 @@ async def test_a_response_that_is_not_valid_http_is_a_bad_gateway(backend: Backe
     ("head", "more"),
     [
         (HEAD + b"X: ", b"a" * 1000),
-        (HEAD, b"X: a\r\n"),
+        (HEAD, b"X: a\r\n" * 100),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;", b"a" * 1000),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: a\r\n"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: a\r\n" * 100),
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     ],
     ids=["line", "fields", "chunk extension", "trailers", "interim responses"],
