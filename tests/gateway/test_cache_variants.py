@@ -196,13 +196,13 @@ class Bound:
     """Authenticates the connection by its first request, as IIS does with NTLM."""
 
     def __init__(self) -> None:
-        self.users: dict[int, bytes] = {}
+        self.users: dict[object, bytes] = {}
 
     async def __call__(self, peer: Peer) -> None:
         authorization = dict(peer.request.fields).get(b"authorization", b"")
         if authorization.lower().startswith((b"ntlm", b"negotiate")):
-            self.users[id(peer.writer)] = authorization
-        user = self.users.get(id(peer.writer), b"nobody")
+            self.users[peer.writer] = authorization
+        user = self.users.get(peer.writer, b"nobody")
         await peer.send(b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: %d\r\n\r\n" % len(user) + user)
 
 
