@@ -232,7 +232,7 @@ def _before_exit(function: Callable[..., object], *arguments: object) -> None:
     """Call `function` when the main thread ends. `atexit` would be too late: its functions run when thread pools, in
     which the last counts are written to the database, accept nothing more.
     """
-    threading._register_atexit(function, *arguments)  # type: ignore[attr-defined]
+    threading._register_atexit(function, *arguments)  # type: ignore[attr-defined]  # private; thread pools use it
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from playwright.sync_api import Page
+from playwright.sync_api import BrowserContext, Page
 
 from tests.ports import free_port
 
@@ -48,6 +48,17 @@ def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes, **fields: s
     handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
     handler.wfile.write(body)
+
+
+def sign_in(context: BrowserContext, url: str, name: str, password: str) -> None:
+    """Log in at the admin of the site at `url`."""
+    page = context.new_page()
+    page.goto(f"{url}/admin/")
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{url}/admin/")
+    page.close()
 
 
 def open_from_menu(page: Page, name: str) -> None:

@@ -14,7 +14,7 @@ import requests
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.accessibility import Screenshot, faults
-from tests.browser.pages import PASSWORD, reply, running_gateway, web_server
+from tests.browser.pages import PASSWORD, reply, running_gateway, sign_in, web_server
 from tests.processes import eventually
 
 LONG: Final = "a" + "-very-long-name" * 4 + "-x"
@@ -100,13 +100,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
     """Of a member of staff."""
     opened = browser.new_context()
-    page = opened.new_page()
-    page.goto(f"{site.url}/admin/")
-    page.get_by_label("Username").fill("ada")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{site.url}/admin/")
-    page.close()
+    sign_in(opened, site.url, "ada", PASSWORD)
     yield opened
     opened.close()
 

@@ -13,7 +13,7 @@ import requests
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 from tests.browser.accessibility import Screenshot, faults
-from tests.browser.pages import PASSWORD, ROOT, own_environment, reply, running_gateway, web_server
+from tests.browser.pages import PASSWORD, ROOT, own_environment, reply, running_gateway, sign_in, web_server
 
 WORD: Final = "zebra"
 CONFIGURATION: Final = """
@@ -88,13 +88,7 @@ def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
             site.console.append(f"{message.location['url']}: {message.text}")
 
     opened.on("console", listen)
-    page = opened.new_page()
-    page.goto(f"{site.url}/admin/")
-    page.get_by_label("Username").fill("eve")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{site.url}/admin/")
-    page.close()
+    sign_in(opened, site.url, "eve", PASSWORD)
     yield opened
     opened.close()
 

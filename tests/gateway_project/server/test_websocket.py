@@ -11,6 +11,7 @@ from websockets.protocol import State
 from gateway_project.server import websocket as module
 from gateway_project.server.websocket import MAX_FRAGMENTS, MAX_PINGS, PIECE_BYTES, WebSocket
 from routing.realtime.handshake import PINGS_EXTENSION
+from tests.http1_client import MemoryTransport
 from tests.resilience.cache.entries import until
 from tests.system.frames import CLOSE, CONTINUATION, PING, TEXT, closing, frame
 
@@ -83,37 +84,11 @@ async def test_the_application_can_see_how_many_pings_the_client_has_sent() -> N
     assert counts == [0, 1, 3]
 
 
-class Transport(asyncio.Transport):
-    """In memory: what is written is in `written`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.reading, self.closed = True, False
-
-    def write(self, data: Any) -> None:
-        self.written += data
-
-    def pause_reading(self) -> None:
-        assert self.reading
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        assert not self.reading
-        self.reading = True
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-
 class Peer:
     """The client of a WebSocket to an application that records messages once `may_receive` is set."""
 
     def __init__(self) -> None:
-        self.transport, self.messages = Transport(), list[Any]()
+        self.transport, self.messages = MemoryTransport(), list[Any]()
         self.may_accept, self.may_receive = asyncio.Event(), asyncio.Event()
         config = uvicorn.Config(self._application, log_config=None, lifespan="off", interface="asgi3")
         config.load()
@@ -124,7 +99,7 @@ class Peer:
     async def open(self) -> None:
         self.may_accept.set()
         await self.settle()
-        self.transport.written = b""
+        self.transport.received = b""
 
     async def settle(self) -> None:
         for _ in range(20):
@@ -145,7 +120,7 @@ class Peer:
     @property
     def close_code(self) -> int | None:
         """The code of the close frame at the end of what was written."""
-        data = self.transport.written
+        data = self.transport.received
         start = data.rfind(bytes([0x80 | CLOSE]))
         return int.from_bytes(data[start + 2 : start + 4], "big") if start >= 0 else None
 
@@ -155,12 +130,12 @@ async def test_a_flood_of_pings_closes_the_connection() -> None:
     peer.may_receive.set()
     await peer.open()
     peer.socket.data_received(frame(PING) * MAX_PINGS)
-    assert peer.transport.written == b"\x8a\x00" * MAX_PINGS
+    assert peer.transport.received == b"\x8a\x00" * MAX_PINGS
     peer.socket.data_received(frame(PING) * 40_000)
     await peer.settle()
     assert peer.close_code == 1008
     assert peer.transport.closed
-    assert len(peer.transport.written) < 2 * PIECE_BYTES
+    assert len(peer.transport.received) < 2 * PIECE_BYTES
     assert peer.messages == [1008]
 
 
@@ -170,12 +145,12 @@ async def test_only_the_latest_ping_is_answered_once_the_client_reads() -> None:
     peer.socket.pause_writing()
     for payload in (b"1", b"2", b"3"):
         peer.socket.data_received(frame(PING, payload))
-    assert peer.transport.written == b""
+    assert peer.transport.received == b""
     peer.socket.resume_writing()
-    assert peer.transport.written == b"\x8a\x013"
+    assert peer.transport.received == b"\x8a\x013"
     peer.socket.pause_writing()
     peer.socket.resume_writing()
-    assert peer.transport.written == b"\x8a\x013"
+    assert peer.transport.received == b"\x8a\x013"
 
 
 async def test_messages_that_were_not_received_are_not_parsed() -> None:
@@ -234,7 +209,7 @@ async def test_a_handshake_ends_before_the_server_does() -> None:
     assert not peer.transport.closed
     peer.may_accept.set()
     await peer.settle()
-    assert peer.transport.written.startswith(b"HTTP/1.1 101 ")
+    assert peer.transport.received.startswith(b"HTTP/1.1 101 ")
     assert peer.close_code == 1012
     assert peer.transport.closed
     assert peer.messages == [1012]
@@ -246,13 +221,13 @@ async def test_a_refusal_is_no_error_of_the_application(caplog: pytest.LogCaptur
         await send({"type": "websocket.http.response.start", "status": 429, "headers": [(b"retry-after", b"7")]})
         await send({"type": "websocket.http.response.body", "body": b"wait"})
 
-    transport = Transport()
+    transport = MemoryTransport()
     config = uvicorn.Config(refuse, log_config=None, lifespan="off", interface="asgi3")
     config.load()
     socket = WebSocket(config, ServerState(), {}, asyncio.get_running_loop())
     socket.connection_made(transport)
     socket.data_received(HANDSHAKE)
     await until(lambda: transport.closed)
-    assert transport.written.startswith(b"HTTP/1.1 429 ")
-    assert transport.written.endswith(b"\r\n\r\nwait")
+    assert transport.received.startswith(b"HTTP/1.1 429 ")
+    assert transport.received.endswith(b"\r\n\r\nwait")
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
