@@ -1,7 +1,7 @@
 """The Lua scripts of the cache in Redis. Each is atomic. See redis.py for the keys, and stored.py for the values.
 
-A server's epoch is its run id and its count of evicted keys. Entries, and what is known of invalidations, are valid
-only in the run that they were written in: after a restart or a failover, data may be from before an invalidation.
+Entries, and what is known of invalidations, are valid only in the run of the server that they were written in: after a
+restart or a failover, data may be from before an invalidation.
 """
 
 from typing import Final
@@ -9,16 +9,13 @@ from typing import Final
 from resilience.cache.redis_leases import CLAIM_FUNCTION, RELEASE_FUNCTION
 from resilience.redis import Script
 
-# `run` identifies the server's process, and `epoch` also the number of its evictions. `clock` is in microseconds.
+# `run` identifies the server's process. `clock` is in microseconds.
 # `begin_run` discards what an earlier run, or another program, has recorded. `KEYS[1]` holds the fences; it counts as
 # empty if it is of another type.
 _PRELUDE: Final = """
-local function info(section, name)
-  local text = redis.call('INFO', section)
-  local _, last = string.find(text, name, 1, true)
-  return string.sub(text, last + 1, last + 16)
-end
-local run = info('server', 'run_id:')
+local about = redis.call('INFO', 'server')
+local start = string.find(about, 'run_id:', 1, true) + 7
+local run = string.sub(about, start, start + 15)
 local function clock()
   local time = redis.call('TIME')
   return time[1] * 1000000 + time[2]
@@ -39,22 +36,14 @@ local function begin_run(ttl)
 end
 """
 
-_EPOCH: Final = """
-local function epoch()
-  local evicted = string.match(info('stats', 'evicted_keys:'), '^%d+')
-  return run .. string.format('%016.0f', tonumber(evicted))
-end
-"""
-
 # Gets entries that are still in the index of each of their tags: an index may have been evicted before its entries,
-# and an invalidation then misses them. If nothing was evicted since an entry was stored, its indexes are complete.
-# Results are the fence, the number of entries that were lost, and the entries: false, 1 for a large one, or the value.
-# A lookup with an owner has the key of a lease; these follow those of entries. If its entry is missing, it claims the
-# lease, and the result is a list with that of the claim: as the entry was looked for at the same time, an earlier fetch
-# that has stored it is of no use. A server that cannot record a fence returns -1, with which nothing is stored.
+# and an invalidation then misses them. Results are the fence, the number of entries that were lost, and the entries:
+# false, 1 for a large one, or the value. A lookup with an owner has the key of a lease; these follow those of entries.
+# If its entry is missing, it claims the lease, and the result is a list with that of the claim: as the entry was looked
+# for at the same time, an earlier fetch that has stored it is of no use. A server that cannot record a fence returns
+# -1, with which nothing is stored.
 GET: Final = Script(
     _PRELUDE
-    + _EPOCH
     + CLAIM_FUNCTION
     + """
 local fence = text('run:' .. run) and text('seq')
@@ -72,7 +61,7 @@ local function is_indexed(key, value)
   end
   return true
 end
-local count, results, lost, large, now = #ARGV - 4, {fence, 0}, 0, tonumber(ARGV[2]), nil
+local count, results, lost, large = #ARGV - 4, {fence, 0}, 0, tonumber(ARGV[2])
 local lease = count + 1
 for i = 1, count do
   local key, owner = KEYS[i + 1], ARGV[i + 4]
@@ -81,12 +70,9 @@ for i = 1, count do
   if type(value) == 'table' and not string.find(value.err, 'WRONGTYPE', 1, true) then return value end
   local ok = type(value) == 'string' and #value > 36
   if ok then
-    now = now or epoch()
-    if string.sub(value, 1, 32) ~= now then
-      local ran, indexed = pcall(is_indexed, key, value)
-      ok = ran and indexed
-      if not ok then lost = lost + 1 redis.pcall('UNLINK', key) end
-    end
+    local ran, indexed = pcall(is_indexed, key, value)
+    ok = ran and indexed
+    if not ok then lost = lost + 1 redis.pcall('UNLINK', key) end
   end
   if ok then
     results[i + 2] = #value > large and 1 or value
@@ -106,7 +92,6 @@ return results
 # A put of a fetch that has a lease has its owner, and its key follows those of the put's tags: it ends with the put.
 PUT: Final = Script(
     _PRELUDE
-    + _EPOCH
     + RELEASE_FUNCTION
     + """
 local number, begun, floor = score('seq'), score('run:' .. run), score('floor')
@@ -127,7 +112,7 @@ local function are_indexes(first, last)
   end
   return true
 end
-local written = epoch()
+local written = run .. '0000000000000000'
 local kept, key, argument = {}, 2, 1
 while key <= #KEYS do
   local lives, tags = tonumber(ARGV[argument + 1]), tonumber(ARGV[argument + 3])
