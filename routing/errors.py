@@ -4,8 +4,8 @@ GatewayError
 ├── BadRequest 400, RequestTimeout 408, BodyTooLarge 413,    the request is malformed, too slow or too large
 │   TargetTooLong 414, UnsupportedMediaType 415,
 │   HeadersTooLarge 431
-├── Unauthenticated 401, Forbidden 403                       the caller
-│   └── AddressNotAllowed 403                                the client's address
+├── Unauthenticated 401 ── InvalidToken                      the caller
+├── Forbidden 403 ── AddressNotAllowed                       the caller, or the client's address
 ├── UnknownService 404, UnknownWebhook 404,                  the service, the method, or what is looked up
 │   UnknownConsumer 404, UnknownKey 404, MethodNotAllowed 405
 ├── IdempotencyConflict 409, IdempotencyMismatch 422         the idempotency key
@@ -14,15 +14,12 @@ GatewayError
 ├── BackendLimited 429                                       a limit of the backend, or of the calls to it
 ├── InternalError 500                                        a fault in the gateway
 ├── Unimplemented 501                                        the method or transfer coding
-├── CallFailed                                               the backend failed
-│   ├── BadGateway 502
-│   └── UpstreamTimeout 504
-├── StreamTimeout 504                                        a response that is longer than allowed
+├── CallFailed ── BadGateway 502, UpstreamTimeout 504        the backend failed
+├── StreamTimeout 504                                        a response that took longer than allowed
 ├── CredentialFailed 502                                     the gateway has no credential for the backend
 ├── NotCached 504                                            only-if-cached without a usable cached response
-└── Unavailable 503                                          no call is made to the backend
-    └── CircuitOpen, ServiceDisabled, Overloaded, ServiceMisconfigured, ConfigurationUnavailable,
-        AuthenticationUnavailable, IdempotencyUnavailable
+└── Unavailable 503 ── CircuitOpen, ServiceDisabled, Overloaded, ServiceMisconfigured, ConfigurationUnavailable,
+    AuthenticationUnavailable, IdempotencyUnavailable        no call is made to the backend
 """
 
 import math
@@ -33,15 +30,20 @@ from routing.http import Headers
 
 
 class GatewayError(Exception):
-    """An error response of the gateway. `detail` is shown to the client; `retry_after` is in seconds."""
+    """An error response of the gateway. `detail` is shown to the client; `retry_after` is in seconds.
+
+    `reason` is for logs and for callers who debug; it is empty if there is nothing to add to `detail`.
+    """
 
     status: ClassVar[HTTPStatus]
     code: ClassVar[str]
     title: ClassVar[str]
 
-    def __init__(self, detail: str, *, service: str | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self, detail: str, *, service: str | None = None, retry_after: float | None = None, reason: str = ""
+    ) -> None:
         super().__init__(detail)
-        self.detail, self.service, self.retry_after = detail, service, retry_after
+        self.detail, self.service, self.retry_after, self.reason = detail, service, retry_after, reason
 
     @property
     def seconds(self) -> int | None:
@@ -207,15 +209,15 @@ class Unimplemented(GatewayError):
 
 
 class CallFailed(GatewayError):
-    """The call to the backend failed. `reason` is for logs and for callers who debug: other clients get `client_detail`
-    whatever it is. `unsent`: no byte of the request has been written, so that any request may be sent again.
+    """The call to the backend failed. Clients are told `client_detail`, whatever the reason.
+
+    `unsent`: no byte of the request has been written, so that any request may be sent again.
     """
 
     client_detail: ClassVar[str]
 
     def __init__(self, reason: str, *, service: str | None = None, unsent: bool = False) -> None:
-        super().__init__(self.client_detail, service=service)
-        self.reason = reason
+        super().__init__(self.client_detail, service=service, reason=reason)
         self.unsent = unsent
 
 
@@ -279,23 +281,13 @@ class ServiceMisconfigured(Unavailable):
 
 
 class ConfigurationUnavailable(Unavailable):
-    """This worker has not loaded any configuration yet."""
-
     code = "configuration_unavailable"
     title = "The gateway has not loaded its configuration"
 
 
 class Overloaded(Unavailable):
-    """`reason` is for logs and for callers who debug: which limit of the gateway itself was reached, if it is one."""
-
     code = "overloaded"
     title = "The service is at its limit of concurrent calls"
-
-    def __init__(
-        self, detail: str, *, service: str | None = None, retry_after: float | None = None, reason: str = ""
-    ) -> None:
-        super().__init__(detail, service=service, retry_after=retry_after)
-        self.reason = reason
 
 
 class AuthenticationUnavailable(Unavailable):

@@ -1,36 +1,24 @@
-"""One client connection: answers its requests in order and enforces its timeouts."""
+"""One client connection: parses what it receives, and handles its requests in order."""
 
 import asyncio
 import logging
-import time
-from collections import deque
 from typing import Final, cast
 
 from routing.errors import BadRequest, GatewayError, InternalError, RequestTimeout
 from routing.http import Response
 from routing.http1.asgi_cycle import ASGICycle
 from routing.http1.cycle import RequestCycle
-from routing.http1.flow_control import FlowControl
 from routing.http1.head_cache import MAX_CACHED_BYTES, RequestHead
+from routing.http1.lifecycle import ConnectionLifecycle
 from routing.http1.request_body import RequestBody
 from routing.http1.request_parser import ParsedRequest, RequestParser
-from routing.http1.response_encoder import CLOSE, CONTINUE, connection_fields, encode_head, encode_sized_head
-from routing.http1.state import CLOSING, INPUT_ENDED, LINGERING, NEW, OPEN, SHUTTING_DOWN
+from routing.http1.response_encoder import CONTINUE, connection_fields, encode_sized_head
+from routing.http1.state import CLOSING, INPUT_ENDED, NEW, OPEN
 from routing.http1.worker import Worker
-from routing.messages.identifiers import new_id
 from routing.messages.proxies import normal_address
-from routing.problems import problem
 
 log = logging.getLogger(__name__)
 
-KEEP_ALIVE_SECONDS: Final = 75.0
-"""How long a connection may be idle between requests, as nginx's keepalive_timeout."""
-HEAD_SECONDS: Final = 30.0
-"""How long the head of a request may take to arrive, from its first byte, as nginx's client_header_timeout."""
-LINGER_SECONDS: Final = 5.0
-"""How long a lingering close reads on, as nginx's lingering_timeout."""
-SHUTDOWN_SECONDS: Final = 1.5
-"""How long a request that is on its way may take to arrive when the worker stops."""
 REQUEST_TIMEOUT: Final = RequestTimeout.status
 """Closes the connection: the rest of the body may still come (RFC 9110 section 15.5.9)."""
 MAX_JOINED_BYTES: Final = 65_536
@@ -39,28 +27,21 @@ MAX_DECLINED_UPGRADES: Final = 8
 """In the data of one read. Each makes the parser start again behind it."""
 
 
-class Connection(FlowControl):
-    """Requests are handled in order: `_cycle` is the current one if it needs a task, `_queue` has those behind it.
+class Connection(ConnectionLifecycle):
+    """Handles a request at once, from its cached head if it has one, unless an earlier one is still in progress.
 
-    An error in the queue is sent, in its turn, as the last response.
+    `client` is the client's address, `peer` the same with its port; empty and None on a Unix socket.
     """
 
     scheme = "http"
 
     def __init__(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop)
-        self.worker = worker
+        super().__init__(worker, loop)
         self.tasks = worker.tasks
         self.client = ""
         self.peer: tuple[str, int] | None = None
         self.local: tuple[str, int] | None = None
-        self._state = NEW
-        self._cycle: RequestCycle | None = None
-        self._queue: deque[ParsedRequest | GatewayError] = deque()
         self._parser = RequestParser(self._make_body)
-        self._unparsed = b""
-        """Requests that are parsed in a later iteration of the event loop. Reading is paused until then."""
-        self._active_at = worker.ticker.now
 
     def __repr__(self) -> str:
         return f"<Connection [{self.client}, {self._state.name}, queued: {len(self._queue)}]>"
@@ -105,49 +86,7 @@ class Connection(FlowControl):
         if not self._wake_drain() and self._cycle is None and self._queue:
             self.next_request()
 
-    # Called by the worker.
-
-    def shutdown(self) -> None:
-        """Finish the current request, then close.
-
-        The first request of a connection, the next one of one that was in use just now, and the rest of a head are
-        waited for, as `check_timeouts` says.
-        """
-        if self._state is NEW or self._state is OPEN:
-            self._state = SHUTTING_DOWN
-        elif self._state is INPUT_ENDED:
-            self._state = CLOSING
-        if self._cycle is None and self._parser.body is not None and self._state is not LINGERING:
-            self.transport.close()
-        else:
-            self.check_timeouts(self.worker.ticker.now)
-
-    def check_timeouts(self, now: float) -> None:
-        """Called once a second."""
-        waited = now - self._active_at
-        if self._state is LINGERING:
-            if waited > LINGER_SECONDS:
-                self.transport.abort()
-        elif self._write_paused and self._is_unread(now):
-            self.transport.abort()
-        elif self._parser.body is not None:
-            if waited > self._parser.body.timeout and not self._read_paused:
-                self._fail(RequestTimeout("the request body did not arrive in time"))
-        elif self._cycle is None and waited > self._request_seconds and not (self._parser.idle and self._has_input()):
-            self.transport.close()
-
     # From data to requests.
-
-    @property
-    def _request_seconds(self) -> float:
-        """How long the next request may take to arrive."""
-        if self.worker.stopping:
-            return SHUTDOWN_SECONDS
-        return KEEP_ALIVE_SECONDS if self._parser.idle else HEAD_SECONDS
-
-    @property
-    def _ignores_input(self) -> bool:
-        return self._state is not OPEN and self._state is not SHUTTING_DOWN
 
     def _parse(self, data: bytes) -> None:
         for _ in range(MAX_DECLINED_UPGRADES):
@@ -286,51 +225,6 @@ class Connection(FlowControl):
             else:
                 self._handle(*item)
         self._resume_input()
-
-    # From open to closed.
-
-    def _end_input(self) -> None:
-        if self._state is OPEN:
-            self._state = INPUT_ENDED
-        elif self._state is SHUTTING_DOWN:
-            self._state = CLOSING
-
-    def _fail(self, error: GatewayError) -> None:
-        """What follows cannot be parsed: send `error` after the responses to the requests before it, then close."""
-        if self._ignores_input:
-            return
-        self._end_input()
-        body, self._parser.body = self._parser.body, None
-        if body is not None:
-            body.abort(error if isinstance(error, RequestTimeout) else None)
-            if self._cycle is None and not self._queue:  # the response was sent before the body was complete
-                self._close(linger=True)
-        elif self._cycle is not None or self._queue:
-            self._queue.append(error)
-        else:
-            self._send_error(error)
-
-    def _send_error(self, error: GatewayError) -> None:
-        response = problem(error, new_id(time.time()))
-        head = encode_head(response.status, [*response.headers, CLOSE], self.date)
-        self.transport.write(head + cast(bytes, response.body))
-        self._close(linger=True)
-
-    def _close(self, *, linger: bool) -> None:
-        """Close once everything written is sent.
-
-        With `linger`, a lingering close (RFC 9112 section 9.6): keep reading briefly so that the client receives the
-        response instead of a reset.
-        """
-        self._state = CLOSING
-        self._queue.clear()
-        if not linger or not self.transport.can_write_eof():
-            self.transport.close()
-        elif not self.transport.is_closing():
-            self._state = LINGERING
-            self._active_at = self.worker.ticker.now
-            self.transport.write_eof()
-            self._resume_input()
 
     def _resume_input(self) -> None:
         if not self._read_paused or self._queue:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final, NamedTuple, cast
 
-from routing.http1.connection import SHUTDOWN_SECONDS
 from routing.http1.counted_connection import CountedConnection
+from routing.http1.lifecycle import SHUTDOWN_SECONDS
 from routing.http1.worker import Worker
 from routing.messages.proxies import TrustedProxies, normal_address
 

@@ -1,4 +1,4 @@
-"""What a call has shown of its service, reported to the circuit."""
+"""Reports the outcome of a call to the service's circuit breaker."""
 
 import asyncio
 from http import HTTPStatus
@@ -19,26 +19,29 @@ _CIRCUIT_OUTCOMES: Final = {
     OutcomeClass.LIMITED: Outcome.CANCELLED,
     OutcomeClass.OURS: Outcome.CANCELLED,
 }
-"""What a response's class says about the service. One of the caller's shows that it works, unless it is slow."""
+"""What the class of a response says about the service.
+
+An error of the caller's (`OutcomeClass.CALLERS`) shows that the service works, unless the response was slow.
+"""
 
 
 async def report_failure(exchange: Exchange, permit: CallPermit, error: BaseException) -> None:
-    """Report a call without a response, and record why there is none."""
+    """Report a call that ended without a response, and record why.
+
+    Only CallFailed is a failure of the service. Any other error, or a cancellation, says nothing about it.
+    """
     if not isinstance(error, GatewayError):
         permit.report(Outcome.CANCELLED)
         return
     error.service = exchange.service
     exchange.call.error = error.code
-    outcome = Outcome.CANCELLED
-    if isinstance(error, CallFailed):
-        exchange.call.reason, outcome = error.reason, Outcome.FAILURE
-    elif isinstance(error, Overloaded):
+    if isinstance(error, CallFailed | Overloaded):
         exchange.call.reason = error.reason
-    await permit.report_and_wait(outcome)
+    await permit.report_and_wait(Outcome.FAILURE if isinstance(error, CallFailed) else Outcome.CANCELLED)
 
 
 def circuit_outcome(exchange: Exchange, response: BackendResponse, upload: Upload | None, seconds: float) -> Outcome:
-    """What a response says about the service. `seconds` is the time until its head, without its client's share."""
+    """What a response says about the service. `seconds` is the time to its head, less what the client's upload took."""
     outcome, policy = exchange.call.outcome, exchange.match.policy.breaker
     if outcome is not None:
         return _CIRCUIT_OUTCOMES.get(outcome) or judge(policy, HTTPStatus.OK, seconds)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from routing.errors import BadGateway, RequestTimeout
 from routing.http import CLIENT_SECONDS, ClientGone, Request, Response
-from routing.http1 import connection
+from routing.http1 import lifecycle
 from routing.http1.chunk_scanner import MAX_CHUNKS
 from routing.http1.request_parser import MAX_REQUESTS
 from tests.http1_client import Client, RequestHandler, Worker
@@ -335,7 +335,7 @@ class TestBodies:
         assert client.transport.eof_written
         assert not client.transport.closed
         start = client.worker.ticker.now
-        for second in range(int(connection.LINGER_SECONDS) + 2):  # however much data follows
+        for second in range(int(lifecycle.LINGER_SECONDS) + 2):  # however much data follows
             client.worker.ticker.now = start + second
             client.send(b"x" * 1_000_000)
             client.connection.check_timeouts(client.worker.ticker.now)
@@ -628,16 +628,16 @@ class TestDisconnectsAndTimeouts:
     async def test_an_idle_connection_is_closed(self) -> None:
         client = Client(Worker(echo_path))
         client.send(get(b"/1"))
-        client.idle_for(connection.KEEP_ALIVE_SECONDS - 1)
+        client.idle_for(lifecycle.KEEP_ALIVE_SECONDS - 1)
         assert not client.transport.closed
-        client.idle_for(connection.KEEP_ALIVE_SECONDS + 1)
+        client.idle_for(lifecycle.KEEP_ALIVE_SECONDS + 1)
         assert client.transport.closed
 
     async def test_a_slow_head_times_out(self) -> None:
         client = Client(Worker(echo_path))
         client.send(get(b"/1"))
         start = client.worker.ticker.now
-        for second in range(int(connection.HEAD_SECONDS) + 2):
+        for second in range(int(lifecycle.HEAD_SECONDS) + 2):
             client.worker.ticker.now = start + second
             client.connection.check_timeouts(client.worker.ticker.now)
             client.send(get(b"/2", *[b"X: y"] * 40)[second : second + 1])
@@ -661,7 +661,7 @@ class TestDisconnectsAndTimeouts:
         client = Client(Worker(deferred))
         client.send(get(b"/1"))
         await client.settle()
-        client.idle_for(10 * connection.KEEP_ALIVE_SECONDS)
+        client.idle_for(10 * lifecycle.KEEP_ALIVE_SECONDS)
         deferred.respond(b"/1")
         await client.settle()
         assert bodies(client.received) == [b"/1"]
@@ -676,7 +676,7 @@ class TestDisconnectsAndTimeouts:
         deferred.respond(b"/0")
         await busy.settle()
         worker.draining = worker.stopping = True
-        worker.ticker.now += connection.SHUTDOWN_SECONDS + 0.1
+        worker.ticker.now += lifecycle.SHUTDOWN_SECONDS + 0.1
         for client in (idle, busy):
             client.connection.shutdown()
         assert idle.transport.closed
@@ -696,7 +696,7 @@ class TestDisconnectsAndTimeouts:
             client.send(received)
         worker.draining = worker.stopping = True
         client.connection.shutdown()
-        client.idle_for(connection.SHUTDOWN_SECONDS)
+        client.idle_for(lifecycle.SHUTDOWN_SECONDS)
         assert not client.transport.closed
         client.send(request.removeprefix(received))
         await client.settle()
@@ -712,7 +712,7 @@ class TestDisconnectsAndTimeouts:
             client.send(received)
         worker.draining = worker.stopping = True
         client.connection.shutdown()
-        client.idle_for(connection.SHUTDOWN_SECONDS + 0.1)
+        client.idle_for(lifecycle.SHUTDOWN_SECONDS + 0.1)
         assert client.transport.closed
 
     async def test_shutdown_waits_for_the_next_request_of_a_connection_in_use(self) -> None:
@@ -727,7 +727,7 @@ class TestDisconnectsAndTimeouts:
         assert bodies(used.received) == [b"/1", b"/2"]
         assert b"connection: close" in used.received
         assert used.transport.closed
-        silent.idle_for(connection.SHUTDOWN_SECONDS + 0.1)
+        silent.idle_for(lifecycle.SHUTDOWN_SECONDS + 0.1)
         assert silent.transport.closed
 
     @pytest.mark.parametrize("is_stopping", [False, True])
@@ -740,14 +740,14 @@ class TestDisconnectsAndTimeouts:
             client.transport._extra["socket"] = ours  # type: ignore[attr-defined]
             theirs.send(get(b"/2"))
             worker.draining = worker.stopping = is_stopping
-            worker.ticker.now += 10 * connection.KEEP_ALIVE_SECONDS
+            worker.ticker.now += 10 * lifecycle.KEEP_ALIVE_SECONDS
             if is_stopping:
                 client.connection.shutdown()
             client.idle_for(0)
             assert not client.transport.closed
             client.send(ours.recv(1_000))
             assert bodies(client.received) == [b"/1", b"/2"]
-            client.idle_for(10 * connection.KEEP_ALIVE_SECONDS)
+            client.idle_for(10 * lifecycle.KEEP_ALIVE_SECONDS)
             assert client.transport.closed
 
     async def test_a_connection_to_a_stopping_worker_serves_one_request(self) -> None:
@@ -760,7 +760,7 @@ class TestDisconnectsAndTimeouts:
         await client.settle()
         assert bodies(client.received) == [b"/1"]
         assert client.transport.closed
-        silent.idle_for(connection.SHUTDOWN_SECONDS + 0.1)
+        silent.idle_for(lifecycle.SHUTDOWN_SECONDS + 0.1)
         assert silent.transport.closed
 
     async def test_shutdown_does_not_end_a_lingering_close(self) -> None:
@@ -768,7 +768,7 @@ class TestDisconnectsAndTimeouts:
         client.send(b"nonsense\r\n\r\n")
         client.connection.shutdown()
         assert not client.transport.closed
-        client.idle_for(connection.LINGER_SECONDS + 0.1)
+        client.idle_for(lifecycle.LINGER_SECONDS + 0.1)
         assert client.transport.aborted
 
     async def test_shutdown_during_the_last_request_sends_its_response(self) -> None:
