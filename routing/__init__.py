@@ -1,1 +1,1 @@
-"""The request's way: nine steps in plain async Python, and the configuration they follow."""
+"""The data plane: the nine steps of a request, and the configuration that they follow."""

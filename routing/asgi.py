@@ -16,10 +16,11 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApplication = Callable[[Any, Receive, Any], Awaitable[None]]
 
 RequestHandler = Callable[[Request], Response | Awaitable[Response] | None]
-"""Returns the response to a request, now or later; None if the request is not its own."""
+"""Returns the response to a request, now or later; None if the request is for another application."""
 
 VIA_PROXY: Final = "gateway.via_proxy"
-"""In the scope of a WebSocket whose client a trusted proxy has named: whether its other fields are believed too."""
+"""A key of a WebSocket's scope, where a trusted proxy has named the client: whether its other fields are trusted too.
+"""
 WATCH_DELAY_SECONDS: Final = 0.05
 """How long a call may take before the client's disconnect is watched for. Most calls are shorter and need no task."""
 

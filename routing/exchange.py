@@ -1,6 +1,6 @@
 """One request on its way through the steps: a record for each step, written by that step alone.
 
-`tests/routing/test_exchange.py` holds which module writes which attribute.
+`tests/routing/test_exchange.py` checks which module writes which attribute.
 """
 
 from collections.abc import Mapping
@@ -85,7 +85,7 @@ class PresentedCredential(NamedTuple):
 
 
 class LimitState(NamedTuple):
-    """A limit of a consumer that holds for the request, as its RateLimit fields say it."""
+    """A limit of a consumer that applies to the request, as its RateLimit fields report it."""
 
     name: str
     limit: int
@@ -95,7 +95,7 @@ class LimitState(NamedTuple):
 
 
 class HeldSlots(Protocol):
-    """Slots of concurrent requests. `release` may be called again."""
+    """Slots of concurrent requests. `release` may be called more than once."""
 
     def release(self) -> None: ...
 
@@ -180,7 +180,7 @@ class Exchange:
     fallback = ""
     """The other service that has responded in place of this one."""
     has_client = True
-    """False where the response is fetched to be stored, and that of another service is of no use."""
+    """False where the response is fetched only to be stored: a fallback service's response would be of no use."""
 
     def __init__(self, request: Request, identifier: str, received_at: float, started: float) -> None:
         self.request = request
@@ -225,7 +225,7 @@ class Exchange:
         return self.request.method in IDEMPOTENT or self.content is not None
 
     def rerouted(self, request: Request, match: Match) -> "Exchange":
-        """The same request on its way to another service, whose response has this one's place for the client."""
+        """The same request to another service, whose response the client gets in place of this service's."""
         exchange = Exchange(request, self.id, self.received_at, self.started)
         exchange.caller, exchange.step_log = self.caller, self.step_log
         exchange.resolution, exchange.match = self.resolution.rerouted(match), match
@@ -253,7 +253,7 @@ class Exchange:
 
     @property
     def proof(self) -> Proof | None:
-        """What has identified the caller. A certificate or a signature may have been accepted beside a credential."""
+        """What identified the caller. A certificate or a signature may have been accepted beside a credential."""
         presented = self.presented
         return self.credential if presented is None or presented.proof is None else presented.proof
 
@@ -274,7 +274,7 @@ class Exchange:
 
     @property
     def used_part(self) -> str:
-        """What is used of the gateway: the service, or the name of an endpoint of the gateway's own."""
+        """What the request uses: the service's name, or that of an internal endpoint."""
         return self.service or (self.endpoint.name if self.endpoint else "")
 
     @property

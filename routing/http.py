@@ -15,7 +15,7 @@ InterimSink = Callable[[int, Headers], None]
 
 
 CLIENT_SECONDS: Final = 60.0
-"""How long a client may take nothing of a response, or send nothing of a body, as nginx's send_timeout."""
+"""Seconds for which a client may read nothing of a response, or send nothing of a body, as nginx's send_timeout."""
 
 
 class Stream(Protocol):
@@ -141,7 +141,7 @@ def may_have_content(method: str, version: str, length: str | bytes | None, codi
 
 
 def client_timeout(body: Stream) -> float:
-    """How long the client may take nothing of this body, in seconds."""
+    """Seconds for which the client may read nothing of this body."""
     seconds: float = getattr(body, "client_timeout", CLIENT_SECONDS)
     return seconds
 

@@ -1,4 +1,4 @@
-"""Middleware: what trusted proxies say, requests for services to the gateway, and who makes a change."""
+"""Middleware: trusted proxies, requests for services, limits of bodies, and the author of a change."""
 
 import time
 from collections.abc import Callable
@@ -63,7 +63,7 @@ class ServiceHostMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Holds the bodies of Django's own pages to MAX_BODY_BYTES, also under WSGI, where nothing has been read yet."""
+    """Limits request bodies for Django's own pages to MAX_BODY_BYTES, also under WSGI, where none has been read yet."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response

@@ -55,7 +55,7 @@ from routing.steps.respond import Accounting, Responder
 Handler = Callable[[Exchange], Awaitable[Response]]
 
 _AUTHORISED: Final = 2
-"""Steps of every list that an operator's request does not take: rate limit and authentication."""
+"""The number of steps, rate limit and authentication, that begin every list and that an operator's request skips."""
 
 
 class Gateway:
@@ -160,7 +160,9 @@ class Gateway:
         return await self._complete(exchange, None, iter(steps))
 
     async def serve_anonymous(self, request: Request, handler: Handler) -> Response:
-        """The same for an endpoint whose requests have no credential and are of no browser: it limits them itself."""
+        """The same for an endpoint that limits its requests itself, as they have no credential and no browser sends
+        them.
+        """
         return await self._complete(self.begin(request), None, iter((self.resolve, handler)))
 
     async def admit(self, exchange: Exchange, *, anonymous: bool = False) -> None:

@@ -35,7 +35,7 @@ Names = frozenset[str] | None
 """Services by their names; None for all of them, and for what belongs to no service."""
 _NONE: Final[frozenset[str]] = frozenset()
 _KNOWN_GRANTS: Final = "_service_grants"
-"""Where a user's grants are kept, as Django keeps its permissions: users are read anew for each request."""
+"""Where a user's grants are kept, as Django keeps its permissions: each request loads its user again."""
 
 
 class Grant(NamedTuple):
@@ -93,7 +93,7 @@ def require(user: Any, right: Right, service: str | None = None) -> None:
 
 
 def needed(right: Right, service: str | None = None) -> str:
-    """What a member of staff without the right is told."""
+    """The message for a member of staff without the right."""
     verb = right.value.partition(".")[2].partition("_")[0]
     if service is not None:
         return f"Your account may not {verb} this service. A superuser can give you the role {GROUPS[right]} for it."

@@ -15,7 +15,7 @@ from routing.configuration.document import inline
 from routing.pages.site import admin_site
 
 MAX_RESULT_LENGTH: Final = 100
-"""Characters of an operation's result in the list."""
+"""The most characters that the list shows of an operation's result."""
 
 
 @admin.register(Operation, site=admin_site())

@@ -28,7 +28,7 @@ LIMITS: Final = (_("Limits"), {"fields": ("rate", ("burst", "concurrency"), "quo
 
 
 class LimitAdmin(SettingsAdmin, HelpTextsMixin, ModelAdmin):
-    """What the pages of plans, teams and consumers have in common. Those that are in use cannot be deleted."""
+    """What the pages of plans, teams and consumers have in common. Rows in use cannot be deleted."""
 
     search_fields: tuple[str, ...] = ("name",)
 
@@ -39,7 +39,7 @@ class SubscriberAdmin(LimitAdmin):
     is_in_history = False
 
     def trial_document(self, request: HttpRequest, object_id: str | None) -> Callable[[], dict[str, Any]]:
-        """Their rows are all that saving may change: the one that is saved, and the one of its name."""
+        """Saving may change only the row that is saved, and the one that already has its name."""
         name = request.POST.get("name", "").strip()
         is_saved = models.Q(name=name) | (models.Q(pk=object_id) if object_id else models.Q())
 
@@ -109,7 +109,7 @@ class ConsumerAdmin(SubscriberAdmin):
 
     @admin.action(description=_("Reset quotas"), permissions=("operate",))
     def reset_quotas(self, request: HttpRequest, queryset: models.QuerySet[Consumer]) -> None:
-        """The consumers' own and their plans' quotas; a team's is of all its consumers."""
+        """Reset the consumers' own quotas and their plans'. A team's quota is shared, and not reset."""
         _reset(self, request, [consumer.name for consumer in queryset])
 
     def formfield_for_dbfield(self, db_field: "models.Field[Any, Any]", request: HttpRequest, **options: Any) -> Any:
@@ -120,7 +120,7 @@ class ConsumerAdmin(SubscriberAdmin):
 
 @admin.action(description=_("Reset own quotas"), permissions=("operate",))
 def reset_own_quotas(page: ModelAdmin, request: HttpRequest, queryset: models.QuerySet[ApiKey]) -> None:
-    """Those that keys have themselves."""
+    """Reset the quotas that keys have themselves."""
     _reset(page, request, [f"{quotas.KEY}{key.prefix}" for key in queryset if key.revoked_at is None])
 
 
@@ -137,4 +137,4 @@ def _reset(page: ModelAdmin, request: HttpRequest, names: list[str]) -> None:
     page.message_user(request, gettext("%(number)d reset.") % {"number": number})
 
 
-ApiKeyAdmin.actions = (*ApiKeyAdmin.actions, reset_own_quotas)  # here, since the page knows of no counters
+ApiKeyAdmin.actions = (*ApiKeyAdmin.actions, reset_own_quotas)  # here, since routing.admin does not depend on counters

@@ -6,7 +6,7 @@ from routing.configuration.document import inline
 from routing.database.document_diff import DocumentDiff
 
 MAX_SHOWN: Final = 500
-"""Changes on a page; the text's lines below them have all."""
+"""The most changes that a page lists. The unified diff below them is complete."""
 
 
 class ShownChange(NamedTuple):

@@ -78,7 +78,7 @@ class MemberAdmin(RightsMixin, ModelAdmin):
 
 
 class DecisionForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
-    """The plan is given when the request is approved; it may be another one than was asked for."""
+    """The approver chooses the plan, which may differ from the one requested."""
 
     decision = forms.ChoiceField(
         label=_("Decision"),
@@ -119,7 +119,7 @@ class PlanRequestAdmin(RightsMixin, ModelAdmin):
         return own if obj is None or obj.state == State.PENDING else (*own, "plan", "note")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Without the choice, where it has been made or is not this user's."""
+        """Without the decision, if it was made already or this user may not make it."""
         sections = super().get_fieldsets(request, obj)
         if obj is None or (obj.state == State.PENDING and self.has_change_permission(request, obj)):
             return sections

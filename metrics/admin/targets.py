@@ -23,7 +23,7 @@ LABELS: Final = {
     Condition.DISABLED: "info",
 }
 UNKNOWN: Final = ""
-"""Of a target that the configuration in use does not have yet."""
+"""The condition of a target that is not yet in the configuration in use."""
 
 
 class ObservedTargetAdmin(TargetAdmin):

@@ -27,7 +27,7 @@ from routing.rights import Names, Right
 from routing.webhooks.delivery import decode
 
 SHOWN_BYTES: Final = 64 * 1_024
-"""Of a delivery's body, on its page."""
+"""The most of a delivery's body that its page shows."""
 
 
 @admin.register(Webhook, site=admin_site())

@@ -1,7 +1,8 @@
-"""What a circuit breaker would have done to the calls of some minutes, with other settings. Pure.
+"""Simulates a circuit breaker with other settings over recorded calls. Pure.
 
-The outcomes of each minute are known, and not their order: they are spread evenly over it. Successes change nothing in
-a closed circuit, and nothing is called in an open one, so that only failures and probes are played one by one.
+How many calls of each minute failed is known, but not their order: failures are spread evenly over the minute.
+Successes change nothing in a closed circuit, and an open one makes no calls, so only failures and probes are simulated
+one by one.
 """
 
 from bisect import bisect_right
@@ -20,7 +21,9 @@ HOLDER: Final = "simulation"
 
 
 class Minute(msgspec.Struct, frozen=True):
-    """Calls that began in the minute from `at`, in Unix seconds. The outcomes of `refused` ones are not known."""
+    """Calls that began in the minute from `at` (Unix seconds). `refused` ones were not made: their outcomes are
+    unknown.
+    """
 
     at: int
     successes: int
@@ -29,7 +32,7 @@ class Minute(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """`refused` calls were not made, of which `lost` would have succeeded. `failed` were made and failed."""
+    """`refused` calls were not made; `lost` of them would have succeeded. `failed` calls were made and failed."""
 
     opened: int
     open_seconds: float
@@ -39,7 +42,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Calls:
-    """Calls of one minute, by their place: the first of `number` is 0. `failures` are evenly among them."""
+    """The calls of one minute, by index from 0 to `number - 1`. `failures` of them, evenly spaced, have failed."""
 
     __slots__ = ("at", "failures", "number")
 
@@ -113,7 +116,7 @@ class _Simulation:
         )
 
     def _next(self, calls: _Calls, place: int) -> int:
-        """Play what comes from `place` on; returns the place after that."""
+        """Simulate from the call at `place` on. Returns the index of the next call to simulate."""
         now = calls.time(place)
         self._snapshot = machine.advance(self._snapshot, now)
         if self._snapshot.state is State.OPEN:

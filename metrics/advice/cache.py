@@ -45,7 +45,7 @@ def cache_advice(document: Configuration) -> Iterator[Advice]:
 
 
 def evidence() -> dict[RouteName, Evidence]:
-    """Of the routes whose responses are fresh for as long as `ttl` says."""
+    """The evidence for the routes whose responses are fresh for `ttl` seconds."""
     now = selectors.now()
     start = int(now // DAY - DAYS + 1) * DAY
     rows = aggregates.iterate_counts(cluster_counts.pending_batches(), TimeResolution.ROUTES_DAY, start, now + 1)

@@ -15,17 +15,15 @@ from resilience.breaker.machine import State
 from resilience.breaker.policy import BreakerPolicy
 
 HOURS: Final = 48
-"""As long as minutes are kept."""
+"""The span that is simulated: for as long as counts by minute are kept."""
 
 
 MAX_FAILURES: Final = 20_000
-"""Failures that are played, the latest: about half a second."""
+"""The most failures that are simulated, the latest ones: about half a second of work."""
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """What has happened since Unix time `since`: how often the circuit opened by itself, and the calls of those minutes
-    that have any.
-    """
+    """What was recorded since `since` (Unix seconds): how often the circuit opened, and the minutes that have calls."""
 
     since: float
     opened: int
@@ -45,7 +43,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """The present settings are played too: what differs from them is due to the other ones, not to the simulation."""
+    """The present settings are simulated too, so that a difference is due to the settings and not to the simulation."""
 
     recorded: Recorded
     present: Result
@@ -62,7 +60,7 @@ def compare(service: str, other: BreakerPolicy) -> Comparison:
 
 
 def opened_circuits(since: float | None = None) -> list[tuple[str, int]]:
-    """Configured services whose circuits have opened by themselves in the last HOURS, or since then, and how often."""
+    """Configured services, and how often their circuits opened since `since` (Unix seconds), by default in HOURS."""
     begin = selectors.now() - HOURS * 3_600 if since is None else since
     changes = CircuitChange.objects.filter(at__gte=datetime.fromtimestamp(begin, UTC), after=State.OPEN.value)
     rows = changes.values("service")

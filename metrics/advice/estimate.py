@@ -13,13 +13,13 @@ LARGEST: Final = 700.0
 _LOWEST, _HIGHEST = math.log(1e-9), math.log(10.0)
 """A change in 30 years, and ten in a second."""
 STEPS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
-"""Lifetimes that people would write, in seconds."""
+"""Round lifetimes, in seconds, as a person would configure them."""
 
 
 def change_rate(same: Mapping[float, int], changed: Mapping[float, int]) -> float | None:
     """Changes in a second: the most likely, of the numbers of pairs by their interval in seconds.
 
-    0 if none has changed. None if all have: then they change faster than was looked.
+    0 if none has changed. None if all have: then they change faster than they were fetched.
     """
     if not any(changed.values()):
         return 0.0

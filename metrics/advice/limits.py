@@ -24,16 +24,16 @@ QUOTA_DAYS: Final = 31
 MIN_QUOTA_DAYS: Final = 14
 PERIODS: Final = ("day", "week", "month")
 FAR: Final = 4
-"""A limit is not reached if it is at least so many times what was used."""
+"""A limit counts as unreached if it is at least this many times what was used."""
 ALL: Final = "*"
 SPARE: Final = 2
-"""How many times what was used a proposed limit allows."""
+"""A proposed limit is this many times what was used."""
 
 
 def unreached_rates(document: Configuration) -> Iterator[Advice]:
-    """Rates of services and routes that allow one caller in a window many times what all callers have sent in any hour.
+    """Rates of services and routes that allow one caller, in each window, many times what all callers sent in any hour.
 
-    That no caller has come near is then certain, although the requests of each are not counted by the minute.
+    Then certainly no caller came near the limit, although the requests of each are not counted by the minute.
     """
     for name, item in document["services"].items():
         own = {"": item.get("rate_limit")} | {
@@ -65,7 +65,7 @@ def unreached_quotas(document: Configuration) -> Iterator[Advice]:
 
 
 def _rate(text: Any) -> RatePolicy | None:
-    """None for what cannot be loaded: a service that is out of service harms no other, here neither."""
+    """None for a limit that is invalid: its service is out of service, and must not fail the advice on others."""
     try:
         return RatePolicy.parse(str(text))
     except ValueError:
@@ -73,8 +73,8 @@ def _rate(text: Any) -> RatePolicy | None:
 
 
 def _busiest_hours(service: str) -> Mapping[str, int] | None:
-    """The most requests in an hour by route, and under ALL those of the whole service; None without RATE_DAYS of
-    counts.
+    """The most requests in an hour, by route, and under ALL for the whole service. None if counts do not go back
+    RATE_DAYS.
     """
     end = selectors.now()
     start = int(end // HOUR - RATE_DAYS * 24) * HOUR
@@ -95,7 +95,7 @@ def _busiest_hours(service: str) -> Mapping[str, int] | None:
 
 
 def _most_used(plan: Plan, by_day: str, since: Any) -> tuple[str, int] | None:
-    """The consumer that has used most of a plan, in a day or in all of QUOTA_DAYS; None if none has used anything."""
+    """The consumer that used most of a plan in one day, or in all of QUOTA_DAYS, and its requests. None without any."""
     subscribed = Consumer.objects.filter(Q(plan=plan) | Q(plan=None, team__plan=plan)).values("name")
     rows = DailyUsage.objects.filter(day__gte=since, consumer__in=subscribed)
     groups = rows.values("consumer", *([by_day] if by_day else [])).annotate(number=Sum("requests"))

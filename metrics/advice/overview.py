@@ -8,7 +8,7 @@ from routing.database.config_file import stored_document
 
 
 def all_advice() -> list[Advice]:
-    """What saves most calls first. Raises DatabaseError."""
+    """All advice, beginning with what saves most calls. Raises DatabaseError."""
     document = stored_document()
     found = [
         *cache_advice(document),

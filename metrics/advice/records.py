@@ -46,7 +46,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def owner(self) -> str | None:
-        """The service that is changed; None for a key or a plan, whatever service is named beside it."""
+        """The service that is changed; None for a key or a plan, even if `service` is set."""
         return None if self.change in (Change.QUOTA, Change.REVOKE) else self.service
 
     @property
@@ -56,7 +56,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
     """`subject` is what it is about, such as a route's path; `text` says why. `calls` is how many calls a day it saves.
-    Without a `draft` there is nothing that could be changed by itself; `label` says what it does.
+    `draft` is the change that would follow it, if one value is enough for that, and `label` says what it does.
     """
 
     topic: Topic

@@ -9,21 +9,23 @@ import msgspec
 from metrics.advice.estimate import change_rate, outdated_share, step_below
 
 MIN_PAIRS: Final = 20
-"""Repeated fetches below which nothing is said of a route."""
+"""With fewer repeated fetches, there is no advice on a route."""
 MIN_SAVED: Final = 10.0
-"""Calls a day below which a longer lifetime is not worth it."""
+"""A longer lifetime is advised only if it saves this many calls a day."""
 CHANGES_PER_LIFETIME: Final = 1 / 8
-"""So that a response is outdated for at most 6 % of the time."""
+"""Changes to expect in an advised lifetime: a response is then outdated for at most 6 % of the time."""
 TOO_OUTDATED: Final = 0.35
-"""The share of the time from which on a shorter lifetime is advised."""
+"""A shorter lifetime is advised if a response is outdated for more than this share of the time."""
 RULE_OF_THREE: Final = 3.0
-"""Where none has changed, the rate is below three changes in the time seen, with 95 % confidence."""
+"""If no response changed, the rate is below three changes in the observed time, with 95 % confidence."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a route: the numbers of repeated fetches by the seconds since the one before, of responses that
-    were the `same` or had `changed`, over so many `days`. `requests` and those answered from the cache, `cached`, are
-    of the same days; 0 where they are not counted.
+    """What was observed of a route in `days`.
+
+    `same` and `changed` are numbers of repeated fetches by the seconds since the previous one: of responses that were
+    the same, and that had changed. `requests`, and `cached` for those answered from the cache, are of the same days; 0
+    where they are not counted.
     """
 
     same: Mapping[float, int]
@@ -47,9 +49,11 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TtlAdvice(msgspec.Struct, frozen=True, kw_only=True):
-    """`ttl` is that which is advised, in seconds. `calls` is how many calls it saves in a day, negative for how many
-    more it takes. `every` is the time between two changes, None if none was seen; `outdated` and `outdated_now` are
-    shares of the time. A `ttl` of None: all fetches differ, so that nothing can be advised.
+    """`ttl` is the advised lifetime in seconds; None if all fetches differ, so that none can be advised.
+
+    `calls` is how many calls a day it saves, negative if it takes more. `every` is the seconds between two changes,
+    None if none was seen. `outdated` and `outdated_now` are the shares of the time, with that lifetime and with the
+    present one.
     """
 
     ttl: int | None
@@ -60,13 +64,13 @@ class TtlAdvice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def advise(evidence: Evidence, ttl: float) -> TtlAdvice | None:
-    """None if the present `ttl`, in seconds, is as it should be, or too little is known."""
+    """The advice for a route whose `ttl` is now so many seconds; None if that is right, or too little was observed."""
     if evidence.pairs < MIN_PAIRS or ttl <= 0 or evidence.days <= 0:
         return None
     rate = change_rate(evidence.same, evidence.changed)
     if rate is None:
         return TtlAdvice(ttl=None)
-    # The fewer changes were seen, the faster they may be.
+    # The fewer changes were seen, the less certain the rate is: assume a faster one.
     cautious = rate * (1 + 1 / math.sqrt(evidence.changes)) if evidence.changes else RULE_OF_THREE / evidence.seconds
     target, outdated_now = step_below(CHANGES_PER_LIFETIME / cautious), outdated_share(ttl, rate)
     calls = _saved_calls(evidence, ttl, target)
@@ -84,12 +88,14 @@ def advise(evidence: Evidence, ttl: float) -> TtlAdvice | None:
 
 
 def _saved_calls(evidence: Evidence, ttl: float, target: float) -> float:
-    """In a day. A response is fetched again by the first request after it has expired: what lies between two fetches is
-    its lifetime, and the time until that request, which stays the same.
+    """Calls saved in a day.
+
+    The first request after a response has expired fetches it again. The time between two fetches is therefore the
+    lifetime, and the time until that request, which does not depend on the lifetime.
     """
     between = evidence.seconds / evidence.pairs
     if evidence.cached:
-        # A worker sees its own fetches only, and so longer intervals; hits for each fetch tell how often it is asked.
+        # A worker sees only its own fetches, so its intervals are too long. Hits for each fetch bound them.
         fetches = max(0, evidence.requests - evidence.cached)
         between = min(between, ttl * (1 + fetches / evidence.cached))
     between = max(between, ttl)

@@ -18,15 +18,15 @@ from routing.models import ApiKey, ConfigurationRevision
 DAY: Final = 86_400
 DAYS: Final = 30
 MIN_DAYS: Final = 14
-"""Days that must have been counted before a route is called unused."""
+"""Days of counts without which no route is called unused."""
 KEY_DAYS: Final = 100
-"""So that the key of a job that runs once a quarter is not called unused."""
+"""Days without use before a key is called unused: a job may run once a quarter."""
 MAX_KEYS: Final = 100
-"""Keys that are listed, those that were made first."""
+"""The most keys that are listed, the oldest ones."""
 
 
 def unused_routes(document: Configuration) -> Iterator[Advice]:
-    """Routes without a request in DAYS, if they are as old. Raises DatabaseError."""
+    """Routes that have existed for DAYS and had no request in them. Raises DatabaseError."""
     now = selectors.now()
     configured_at, paths = _earlier_paths(now - DAYS * DAY)
     counted_at, used = _used(max(now - DAYS * DAY, configured_at))

@@ -1,4 +1,4 @@
-"""When the certificates end that targets present. Nothing is sent to them but a TLS handshake."""
+"""When the certificates of targets expire. Only a TLS handshake is made with a target."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from routing.router.table import Service
 
 REFRESH_SECONDS: Final = 3_600.0
 LIMIT_SECONDS: Final = 10.0
-"""Of one handshake."""
+"""The time limit of one handshake."""
 AT_ONCE: Final = 8
 MAX_HOSTS: Final = 500
 
@@ -23,7 +23,8 @@ Address = tuple[str, int]
 
 
 class TargetCertificates:
-    """Looks at most once in REFRESH_SECONDS, in the background; what cannot be reached then is as it was before.
+    """Checks the targets at most once in REFRESH_SECONDS, in the background. One that cannot be reached keeps its last
+    result.
 
     `own` are certificates that this gateway is configured with. `clock` is Unix time.
     """
@@ -40,7 +41,9 @@ class TargetCertificates:
         await self._tasks.cancel_and_wait()
 
     def current(self, services: Iterable[Service]) -> tuple[Certificate, ...]:
-        """What is known of the certificates of these services' targets; those of new targets come later."""
+        """The certificates known so far of these services' targets. Those of new targets are known after the next
+        check.
+        """
         addresses = dict(_addresses(services))
         now = self._clock()
         is_due = addresses.keys() != self._addresses.keys() or not 0 <= now - self._looked_at < REFRESH_SECONDS
@@ -79,7 +82,7 @@ def _addresses(services: Iterable[Service]) -> Iterator[tuple[Address, str]]:
 
 
 async def _end(host: str, port: int) -> float:
-    """When the certificate ends, in Unix seconds. It is looked at whether it is valid or not, and trusted for nothing.
+    """When the certificate expires, in Unix seconds, whether it is valid or not. Nothing is trusted because of it.
 
     Raises OSError, ValueError and TimeoutError.
     """

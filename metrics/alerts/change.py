@@ -1,4 +1,4 @@
-"""What alerts are made of: a condition that holds, what is remembered of it, and the changes that are sent."""
+"""The records of alerts: a condition that holds, the stored state of it, and the changes that are sent."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -39,10 +39,10 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered of a condition that holds or has just ceased to. Times are Unix seconds, 0 for never.
+    """The stored state of a condition that holds, or has just ceased to. Times are Unix seconds, 0 for never.
 
     `notified_at` is when its recipients were last sent something, and `clear_since` when it ceased to hold. `told` are
-    the labels of the recipients that were sent that it holds; None if an earlier version has not recorded them.
+    the labels of the recipients that were notified that it holds; None in a row of an earlier version.
     """
 
     firing: Firing
@@ -123,7 +123,7 @@ class Notification(NamedTuple):
 
 
 def endings(changes: Iterable[Change]) -> tuple[Change, ...]:
-    """Those that are resolved, without those that begin in the same changes: nobody has been told of these."""
+    """The resolved ones, except those that also begin in the same changes: no recipient was notified of these."""
     found = tuple(changes)
     begun = {change.key for change in found if change.kind is ChangeKind.FIRING}
     return tuple(change for change in found if change.kind is ChangeKind.RESOLVED and change.key not in begun)

@@ -16,7 +16,7 @@ from routing.router.table import Service
 
 DAY: Final = 86_400
 MAX_SUMMARY: Final = 500
-"""Characters."""
+"""The longest summary, in characters."""
 
 
 class Quota(NamedTuple):
@@ -62,7 +62,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def firing(alerts: Iterable[Alert], snapshot: Snapshot) -> Iterator[Firing]:
-    """What holds of each alert. Conditions that could not be read hold nothing."""
+    """The conditions of each alert that hold. A condition that could not be read does not hold."""
     for alert in alerts:
         for condition in alert.conditions:
             if condition.kind in snapshot.unknown:

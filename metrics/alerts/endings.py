@@ -1,4 +1,4 @@
-"""Why the configuration ends what held: the alert, its condition or its service has changed. Pure."""
+"""Why a change of the configuration resolves what held: of the alert, its condition or its service. Pure."""
 
 from collections.abc import Mapping
 
@@ -9,12 +9,12 @@ from routing.router.table import Service
 
 
 def is_unreadable(alert: Alert) -> bool:
-    """Whether nothing is known of the alert but its name: it has ended nothing."""
+    """Whether only the alert's name could be read. Such an alert resolves nothing."""
     return bool(alert.faults) and not alert.conditions
 
 
 def ending(firing: Firing, alerts: Mapping[str, Alert], services: Mapping[str, Service]) -> Reason | None:
-    """None if it is still configured, whether it holds or not. `alerts` contain those that are disabled."""
+    """The reason, or None if it is still configured, whether it holds or not. `alerts` include disabled ones."""
     alert = alerts.get(firing.alert)
     if alert is None:
         return Reason.ALERT_REMOVED

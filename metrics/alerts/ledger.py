@@ -1,7 +1,7 @@
-"""Alerts in the database: what holds, and which worker watches. Blocks; called in a thread.
+"""Alerts in the database: what holds, and which worker evaluates them. Blocks: call it in a thread.
 
-A change is remembered in the transaction that adds its messages. So each change has one message for each recipient,
-whichever worker dies in between.
+A change is stored in the transaction that adds its messages, so that each recipient gets one message, even if a worker
+dies in between.
 """
 
 import logging
@@ -20,17 +20,17 @@ from routing.alerts.policy import ConditionKind
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS: Final = 15.0
-"""How long other workers wait for the one that watches and does not go on."""
+"""How long after its last evaluation another worker takes over."""
 MAX_STATES: Final = 5_000
 _ROW: Final = 1
 _KINDS: Final = frozenset(ConditionKind)
 
 Advance = Callable[[Mapping[Key, State], Callable[[Firing], bool]], Step]
-"""What is to be remembered and sent, from what was remembered and what is silenced."""
+"""What to store and send, given what was stored and whether something is silenced."""
 
 
 def claim(owner: str, now: float) -> bool:
-    """Let this worker alone watch for LEASE_SECONDS. A claim that ends later than any can is of a wrong clock."""
+    """Let this worker alone evaluate for LEASE_SECONDS. A claim that ends much later was made with a wrong clock."""
     free = Q(claimed_until__lte=now) | Q(owner=owner) | Q(claimed_until__gt=now + 10 * LEASE_SECONDS)
     claimed: dict[str, Any] = {"owner": owner, "claimed_until": now + LEASE_SECONDS}
     if AlertWatch.objects.filter(free, pk=_ROW).update(**claimed):
@@ -44,7 +44,7 @@ def release(owner: str) -> None:
 
 
 def apply(owner: str, advance: Advance, now: float) -> bool:
-    """Remember what holds now, and add the messages about what has changed. False if another worker watches."""
+    """Store what holds now, and add the messages about changes. False if another worker has taken over."""
     with transaction.atomic():
         # Locks the row until the end: a second worker that takes over then waits, and sees these states.
         if not AlertWatch.objects.filter(pk=_ROW, owner=owner).update(claimed_until=now + LEASE_SECONDS):

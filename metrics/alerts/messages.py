@@ -12,21 +12,21 @@ from metrics.models import AlertMessage
 from routing.alerts.policy import RecipientKind
 
 GROUP_SECONDS: Final = 5.0
-"""How long a message waits for other changes that belong into it."""
+"""How long a message waits for further changes for the same recipient."""
 MAX_CHANGES: Final = 50
-"""Changes in one message."""
+"""The most changes in one message."""
 GIVE_UP_SECONDS: Final = 86_400.0
-"""After this time, an alert that could not be sent is no news."""
+"""A message that could not be sent for this long is given up."""
 MAX_WAITING: Final = 500
-"""Messages that wait for one recipient. The oldest are given up."""
+"""The most messages that wait for one recipient. The oldest are given up."""
 SEND_LEASE_SECONDS: Final = 60.0
-"""How long another worker waits for one that sends a message and does not go on."""
+"""How long after it was claimed another worker may send a message."""
 _WAITING: Final = AlertMessage.State.WAITING
 _ALONE: Final = f"{RecipientKind.PAGERDUTY}:"
 
 
 class Message(NamedTuple):
-    """`tries` is how often it has been tried. `created_at` is Unix seconds."""
+    """`tries` is how often it was attempted. `created_at` is Unix seconds."""
 
     id: str
     recipient: str
@@ -66,7 +66,7 @@ def create(recipient: str, changes: Sequence[Change], now: float, due_at: float,
 
 
 def _complete(recipient: str, changes: Sequence[Change], size: int) -> Sequence[Change]:
-    """Add changes to the message that waits for others; returns those that had no room in it."""
+    """Add changes to a message that still waits; returns those that did not fit."""
     untried = AlertMessage.objects.select_for_update().filter(state=_WAITING, recipient=recipient, tries=0, owner="")
     row = untried.order_by("-created_at").first()
     if row is None or len(row.changes) >= size:
@@ -116,7 +116,7 @@ def sent(message: Message, owner: str, now: float) -> None:
 
 
 def failed(message: Message, owner: str, reason: str, retry_at: float | None) -> None:
-    """Note a failure: it is tried again at `retry_at`, or with None never."""
+    """Record a failure. It is attempted again at `retry_at`, or never if that is None."""
     state = AlertMessage.State.FAILED if retry_at is None else _WAITING
     _finish(message, owner, state=state, failure=reason[:300], due_at=retry_at or 0.0)
 

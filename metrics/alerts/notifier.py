@@ -1,7 +1,7 @@
-"""Watches the conditions of alerts and sends their messages: one worker of the cluster at a time.
+"""Evaluates the conditions of alerts and sends their messages, in one worker of the cluster at a time.
 
-A message is tried until its receiver has accepted it. If a worker is killed after that and before it has noted it,
-another one sends the message again, with the same id.
+A message is sent again until its receiver has accepted it. If a worker is killed before it has recorded that, another
+one sends the message once more, with the same id.
 """
 
 import asyncio
@@ -31,17 +31,17 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 2.0
-"""How often conditions are compared, and a worker looks whether it is its turn."""
+"""How often conditions are evaluated, and a worker checks whether it may take over."""
 FIRST_BACKOFF_SECONDS: Final = 5.0
 MAX_BACKOFF_SECONDS: Final = 600.0
 AT_ONCE: Final = 8
-"""Messages that are sent at the same time."""
+"""The most messages that are sent at the same time."""
 CLOSE_SECONDS: Final = 5.0
-"""How long sending may take at the end."""
+"""How long messages in flight may take when the worker stops."""
 TEST_SUMMARY: Final = "This is a test of the gateway's alerts. Nothing has happened."
 
 ReadSnapshot = Callable[[tuple[Alert, ...]], Awaitable[Snapshot]]
-"""What is known now, as far as these alerts need it."""
+"""Reads what these alerts need to know now."""
 
 
 class RecipientResult(NamedTuple):
@@ -83,7 +83,7 @@ class Notifier:
         self._loop.create(self._run())
 
     async def close(self) -> None:
-        """Let what is being sent end, and another worker go on at once."""
+        """Wait for messages in flight, and let another worker take over at once."""
         await self._loop.cancel_and_wait()
         await self._sending.wait_at_most(CLOSE_SECONDS)
         await self._sending.cancel_and_wait()
@@ -93,7 +93,7 @@ class Notifier:
         self._thread.shutdown(wait=False)
 
     async def run_once(self) -> None:
-        """Compare all conditions if it is this worker's turn, and start to send what is due.
+        """Evaluate all conditions if no other worker does, and start to send what is due.
 
         Raises StoreUnavailable.
         """
@@ -133,7 +133,7 @@ class Notifier:
             return RecipientResult(recipient.label, "" if failure is None else str(failure))
 
     async def _rests(self, table: RouteTable) -> bool:
-        """Whether there is nothing to do without alerts: all that was left of those that were removed is sent."""
+        """Whether there is nothing to do: no alert is configured, and all messages of removed ones are sent."""
         if table is self._seen and self._is_idle:
             return True
         if await self._in_thread(ledger.has_work):
@@ -173,7 +173,7 @@ class Notifier:
             log.exception("an alert could not be sent")
 
     async def _send_last(self, message: Message) -> SendFailed | None:
-        """Send to a recipient that was removed only that something has ended of which it was told before."""
+        """A removed recipient is sent only that a condition is resolved of which it was notified before."""
         recipient, last = self._recipient_of(message.recipient), endings(message.changes)
         if recipient is None or not last:
             return SendFailed("the recipient is configured no more", is_final=True)
@@ -229,6 +229,6 @@ def _test_change(alert: Alert, now: float) -> Change:
 
 
 def _backoff(tries: int) -> float:
-    """Seconds until the next try, after so many before the last one."""
+    """Seconds until the next attempt. `tries` is the number of attempts before the last one."""
     seconds = min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(tries, 20))
     return seconds * random.uniform(0.75, 1.25)  # noqa: S311 - no secret

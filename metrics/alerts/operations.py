@@ -1,4 +1,4 @@
-"""Alerts for staff: what holds, silences, messages, and tests. For Django's threads: they block."""
+"""Alerts for staff: what holds, silences, messages, and tests. They block: for Django's threads."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -35,7 +35,9 @@ class AlertsNow(NamedTuple):
 
 
 def alerts_now(messages: int, names: Names = None) -> AlertsNow:
-    """For these services, only what is about them: neither alerts nor messages, which name others and recipients."""
+    """With `names`, only what is about these services. Alerts and messages are left out, as they name others and
+    recipients.
+    """
     alerts = configured_alerts()
     firing = AlertState.objects.filter(alert__in=[alert.name for alert in alerts], clear_since=0)
     silences = AlertSilence.objects.filter(ends_at__gt=selectors.now())

@@ -1,4 +1,4 @@
-"""Sends a message to its recipient, once: over HTTP, SMTP, or what Apprise knows."""
+"""Sends a message to its recipient, once: over HTTP, SMTP, or through Apprise."""
 
 import asyncio
 import contextlib
@@ -24,9 +24,9 @@ from routing.messages.bodies import read_up_to
 from routing.router.policy import Target, Timeout
 
 LIMIT_SECONDS: Final = 10.0
-"""Of one request, from the look-up of the name to the last byte of the response; of each step of SMTP."""
+"""The time limit of one HTTP request, name lookup included, and of each SMTP command."""
 TOTAL_SECONDS: Final = 30.0
-"""Of a message, whatever sends it."""
+"""The time limit of a message, however it is sent."""
 MAX_RESPONSE_BYTES: Final = 16 * 1024
 MAX_RETRY_AFTER_SECONDS: Final = 3_600.0
 REFUSALS: Final = frozenset({400, 410, 413, 422})
@@ -152,7 +152,7 @@ def _backend(server: SmtpServer) -> EmailBackend:
 
 
 def _by_apprise(address: str, message: Message, link: str) -> None:
-    """Apprise says only whether all went well: no status, and no time to wait."""
+    """Apprise reports only success or failure: no status, and no time to wait."""
     if find_spec("apprise") is None:
         raise SendFailed("Apprise is not installed: pip install -r requirements-apprise.txt")
     from apprise import Apprise, AppriseAsset  # noqa: PLC0415 - an optional dependency, which takes long to import

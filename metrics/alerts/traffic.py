@@ -21,7 +21,7 @@ _SHARES: Final = {ConditionKind.P50: 0.5, ConditionKind.P95: 0.95, ConditionKind
 
 
 def tally_of_requests(fields: Fields) -> Tally:
-    """As for incidents, but with the durations of requests, as callers see them, in place of those of calls."""
+    """As for incidents, but with the durations of requests, which callers see, instead of those of backend calls."""
     return replace(tally(fields), calls=buckets(fields, "duration"))
 
 
@@ -30,7 +30,7 @@ def traffic_summary(
 ) -> str | None:
     """What exceeds the condition's threshold, in words; None if nothing does.
 
-    `minutes` are by their start in Unix seconds. Fewer requests than the thresholds' minimum show nothing.
+    `minutes` are by their start in Unix seconds. With fewer requests than the thresholds' minimum, nothing does.
     """
     window = condition.window or thresholds.window
     series = Series(minutes, replace(thresholds, window=window), int(now // MINUTE))

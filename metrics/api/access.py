@@ -141,7 +141,7 @@ def visible(request: Request, right: Right = Right.VIEW) -> Names:
 
 
 def require_service(request: Request, service: str | None, right: Right = Right.VIEW) -> None:
-    """Raise Forbidden, before it is told whether there is such a service. None and "": the whole gateway."""
+    """Raise Forbidden, before the response reveals whether the service exists. None and "" mean the whole gateway."""
     if not isinstance(request.auth, Caller):
         try:
             require(request.user, right, service or None)

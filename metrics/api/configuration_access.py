@@ -65,7 +65,7 @@ def options(request: Request) -> WriteOptions:
 
 
 def _may_write(request: Request) -> bool:
-    """Whether everything that may be read may be written too."""
+    """Whether the caller may write all that it may read."""
     if isinstance(request.auth, Caller):
         return request.auth.has_scope(CONFIG_WRITE)
     return services(request.user, Right.CONFIGURE) == services(request.user, Right.VIEW)

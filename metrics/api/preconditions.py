@@ -48,7 +48,7 @@ def _check_match(field: str, value: Any) -> None:
 
 
 def _names(field: str, value: Any, *, weak: bool) -> bool:
-    """Whether one of the tags is of a representation of `value`."""
+    """Whether one of the tags is that of a representation of `value`."""
     current = digest(value)
     tags = _TAG.findall(field)
     return field.strip() == "*" or any(

@@ -73,7 +73,7 @@ _EXAMPLE: Final = {
 
 
 class ReplayPermission(BasePermission):
-    """Whoever may apply the draft, and see the requests: the result tells what a stored secret is not."""
+    """Callers who may apply the draft and see the requests: the result can rule out guesses at a stored secret."""
 
     message = (
         "requires a staff account that may configure the gateway, or an API key with the scopes "

@@ -21,7 +21,7 @@ YAML_TYPES: Final = (YAML, "text/yaml", "application/x-yaml", "text/x-yaml")
 MERGE_PATCH: Final = "application/merge-patch+json"
 MAX_JSON_BYTES: Final = 5_000_000
 MAX_DOCUMENT_BYTES: Final = 10_000_000
-"""Of an OpenAPI document in JSON."""
+"""The longest OpenAPI document in JSON."""
 MAX_YAML_BYTES: Final = 256_000
 """YAML takes a hundred times as long to parse as JSON."""
 MAX_ERRORS: Final = 100
@@ -47,7 +47,7 @@ def _ranges(accept: str) -> dict[str, float]:
 
 
 def _quality(parameters: list[str]) -> float:
-    """RFC 9110 section 12.4.2; 0 for a weight that is none."""
+    """The weight of a media range (RFC 9110 section 12.4.2); 0 if it is malformed."""
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
@@ -56,7 +56,7 @@ def _quality(parameters: list[str]) -> float:
 
 
 def _weight(media: str, ranges: dict[str, float]) -> float:
-    """Of the most specific range that matches."""
+    """The weight of the most specific range that matches."""
     kind = media.partition("/")[0]
     return next((ranges[each] for each in (media, f"{kind}/*", "*/*") if each in ranges), 0.0)
 

@@ -24,7 +24,7 @@ __all__ = ["Backend", "BackendResponse", "Call", "ResponseStream", "Sender"]
 MAX_IDLE_CONNECTIONS: Final = 128
 """Idle connections kept for each target."""
 IDLE_TIMEOUT_SECONDS: Final = 30.0
-"""Below the 60 to 75 seconds after which most servers close, since a close can cross a request."""
+"""Less than the 60 to 75 seconds of most servers: a request sent while the server closes would be lost."""
 MAX_AGE_SECONDS: Final = 300.0
 """A connection carries no new call after this, so that load moves to addresses that were added."""
 
@@ -172,12 +172,12 @@ class Backend:
 
 
 def _close(connection: BackendConnection, _idle_limit: float) -> None:
-    """In place of the pool's `put`: nobody else may have this connection."""
+    """In place of the pool's `put`: this connection must not be reused."""
     connection.abort()
 
 
 def _gives_up_waiting(parser: ResponseParser) -> bool:
-    """Whether a response says that no request came in time, by a target that closes an idle connection while the call
-    is on its way: it may be repeated on a new one (RFC 9110 section 15.5.9).
+    """Whether the target gave up waiting for a request, with a 408 that crossed this one: the call may be repeated on a
+    new connection (RFC 9110 section 15.5.9).
     """
     return parser.status == RequestTimeout.status and not parser.reusable

@@ -160,7 +160,9 @@ class NameTable:
 
 
 async def look_up(host: str, port: int) -> list[Found]:
-    """The system's answer, in the order of RFC 6724. The event loop runs it on another thread."""
+    """The addresses that the system's resolver returns, in the order of RFC 6724. The event loop runs it on another
+    thread.
+    """
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     families = (socket.AF_INET, socket.AF_INET6)
     return [(family, cast(SocketAddress, address)) for family, _, _, _, address in found if family in families]

@@ -22,11 +22,11 @@ class Awaited(Enum):
     """What a call waits for next."""
 
     CLIENT_READS = auto()
-    """The client takes what was received of the response."""
+    """The client reads what was received of the response."""
     CLIENT_SENDS = auto()
     """The client sends more of the request body."""
     TARGET_READS = auto()
-    """The target takes more of the request body."""
+    """The target reads more of the request body."""
     HEAD = auto()
     """The target sends the header fields of its response."""
     BODY = auto()

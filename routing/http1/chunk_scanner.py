@@ -1,17 +1,17 @@
-"""Finds where a chunked body ends (RFC 9112 section 7.1). llhttp parses and checks it, but does not tell its end."""
+"""Finds where a chunked body ends (RFC 9112 section 7.1). llhttp parses and checks it, but does not report its end."""
 
 from typing import Final
 
 from routing.errors import BadRequest
 
 _MAX_LINE_BYTES: Final = 32
-"""Kept of a line that is divided over several reads: enough for any chunk size without needless zeros."""
+"""How much is kept of a line that is divided over several reads: enough for any chunk size without needless zeros."""
 MAX_CHUNKS: Final = 1_024
-"""The most chunks that one `find_end` looks at."""
+"""The most chunks that one call of `find_end` passes."""
 
 
 class ChunkScanner:
-    """One chunked body, whose data may be divided in any way. Of a malformed one it finds any end or none."""
+    """One chunked body, whose data may be divided in any way. For a malformed body the result is undefined."""
 
     __slots__ = ("_in_trailer", "_line", "_skip")
 
@@ -23,8 +23,8 @@ class ChunkScanner:
     def find_end(self, data: bytes, start: int) -> int:
         """The position in `data` behind the body, or its length if the body goes on. `start` is where it continues.
 
-        After MAX_CHUNKS it is the position so far: the rest is to be looked at later.
-        Raises BadRequest for a chunk size that has too many digits to be kept.
+        After MAX_CHUNKS it is the position so far; the caller continues from there later. Raises BadRequest for a chunk
+        size that has too many digits to be kept.
         """
         position, size, chunks = start, len(data), 0
         while position < size and chunks < MAX_CHUNKS:

@@ -24,7 +24,7 @@ REQUEST_TIMEOUT: Final = RequestTimeout.status
 MAX_JOINED_BYTES: Final = 65_536
 """A longer body is written after its head, instead of being copied behind it."""
 MAX_DECLINED_UPGRADES: Final = 8
-"""In the data of one read. Each makes the parser start again behind it."""
+"""The most in the data of one read: after each, the parser starts again."""
 
 
 class Connection(ConnectionLifecycle):

@@ -109,7 +109,7 @@ class RequestCycle:
         self._finish()
 
     def _send_interim(self, status: int, headers: Headers) -> None:
-        """Not to clients of HTTP/1.0, which know none (RFC 9110 section 15.2)."""
+        """Send an interim response, unless the final one has begun. HTTP/1.0 has none (RFC 9110 section 15.2)."""
         if not self._responded and not self.disconnected:
             self.connection.transport.write(encode_interim(status, headers))
 
@@ -121,7 +121,7 @@ class RequestCycle:
         self.connection.next_request()
 
     def _send_head(self, status: int, headers: Headers, data: bytes = b"") -> None:
-        """And `data`, the first piece of the body. Raises ClientGone."""
+        """Send the head, and `data`, the first piece of the body. Raises ClientGone."""
         self._responded = True
         connection, head = self.connection, self.head
         keep_alive = connection.keeps_alive(head, self.body)

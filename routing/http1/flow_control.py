@@ -45,7 +45,7 @@ class FlowControl(asyncio.Protocol):
             await self._drain_waiter
 
     def _wake_drain(self) -> bool:
-        """End the pause of writing; whether `drain` was waiting for it."""
+        """End the pause of writing. Returns whether `drain` was waiting for it."""
         self._write_paused = False
         waiter, self._drain_waiter = self._drain_waiter, None
         if waiter is None or waiter.done():
@@ -84,7 +84,7 @@ class FlowControl(asyncio.Protocol):
 
 
 def _unacknowledged(transport: asyncio.Transport) -> int:
-    """The bytes in the kernel's send queue; 0 where the system does not tell."""
+    """The bytes in the kernel's send queue; 0 where the system does not report them."""
     connection: socket.socket | None = transport.get_extra_info("socket")
     if connection is None:
         return 0

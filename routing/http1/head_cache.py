@@ -11,7 +11,7 @@ from resilience.memo import TwoGenerationMemo
 from routing.http import Header, Headers, Request, SharedFields, SharedHead, connection_options, first_values
 
 MAX_CACHED_BYTES: Final = 2_048
-"""The longest head that is cached. With GENERATION_SIZE this bounds the memory used."""
+"""The longest head that is cached, in bytes. With GENERATION_SIZE it bounds the memory used."""
 GENERATION_SIZE: Final = 2_048
 """Heads in one of the memo's two generations."""
 _REQUEST_LINE: Final = re.compile(

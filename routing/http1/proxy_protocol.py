@@ -33,7 +33,9 @@ class ProxyHeader(NamedTuple):
 
 
 def parse(data: bytes) -> ProxyHeader | None:
-    """The header at the start of a connection; None while it is incomplete. Raises ValueError if it is none."""
+    """The header at the start of a connection; None while it is incomplete. Raises ValueError if the data is no such
+    header.
+    """
     if data.startswith(_V1):
         return _parse_v1(data)
     if data.startswith(_V2):

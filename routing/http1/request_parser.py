@@ -20,7 +20,7 @@ from routing.messages.validation import validate_transfer_codings
 MAX_HEAD_BYTES: Final = 65_536
 _END: Final = b"\r\n\r\n"
 _STAND_IN: Final = b"PUT"
-"""The method llhttp is given for one that it may not know: none of its rules depends on it."""
+"""The method that llhttp is given in place of one that it may not know. None of its rules depends on it."""
 
 MAX_REQUESTS: Final = 8
 """The most that one `feed` parses: with their responses, about a millisecond of work."""

@@ -47,7 +47,7 @@ _TELLING: Final = re.compile(
     rb"(?:-?(?:id|name|email|uuid|key|slug))?$|"
     rb"-key$"
 )
-"""What the names of such fields have in common, whoever invented them: words between hyphens, or the last ones."""
+"""What the names of such fields usually contain: these words between hyphens, or at the end."""
 _HARMLESS: Final = re.compile(
     rb"authorization|proxy-authorization|x-api-key|sec-.*|access-control-.*|x-forwarded-.*|x-gateway-.*|"
     rb"(?:x-)?(?:idempotency|cache|surrogate)-key"

@@ -248,8 +248,10 @@ def interim_to_client(headers: Headers, target: str, public: PublicAddress, own_
 
 
 def without_buffering(headers: Headers) -> Headers:
-    """The fields of a response that is streamed to the client. If its reader waits for each part, nginx as the proxy
-    ahead is told not to buffer it, as it does by default, unless the backend has decided that.
+    """The fields of a response that is streamed to the client.
+
+    nginx, as a proxy ahead, buffers responses by default. If the reader of this media type waits for each part,
+    `X-Accel-Buffering: no` is added, unless the backend has sent that field itself.
     """
     content_type = first(headers, b"content-type")
     if content_type is None or not content_type.lower().startswith(_PROGRESSIVE_TYPES):

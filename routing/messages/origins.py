@@ -61,7 +61,7 @@ class Origins:
         return (self.has_any and text != "") or self.lists(text)
 
     def lists(self, text: str) -> bool:
-        """The same without `*`: whether the origin is one that somebody chose."""
+        """The same without `*`: whether the configuration names the origin or its domain."""
         if text == NULL:
             return self.has_null
         if "*" in text or len(text) > MAX_ORIGIN_LENGTH:

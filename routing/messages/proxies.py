@@ -1,4 +1,4 @@
-"""What trusted proxies say of a request: the client's address, the scheme and the host it used (ADR 20). Pure rules.
+"""What trusted proxies say about a request: the client's address, the scheme and the host it used (ADR 20). Pure rules.
 
 Read from `X-Forwarded-For`, `-Proto` and `-Host`, or, where a request has none of these, from `Forwarded` (RFC 7239).
 `X-Forwarded-Port` completes a host without a port.

@@ -68,7 +68,7 @@ def rewrite_absolute(reference: bytes, target: str, public: PublicAddress) -> by
 
 
 def rewrite_links(value: bytes, target: str, public: PublicAddress) -> bytes:
-    """A Link field, as the targets of its links are followed: for the next page, for instance."""
+    """A Link field with the targets of its links rewritten: clients follow them, to the next page for instance."""
 
     if b"<" not in value:
         return value
@@ -131,7 +131,7 @@ def _is_absolute_path(parts: SplitResult) -> bool:
 def _has_host(parts: SplitResult, base: SplitResult, scheme: str | None) -> bool:
     """Whether a reference has the host and port of `base`. The default port is that of `scheme`, or the reference's.
 
-    Raises ValueError for a port that is none.
+    Raises ValueError for an invalid port.
     """
     if parts.scheme not in ("", "http", "https") or not parts.hostname or parts.hostname != base.hostname:
         return False

@@ -13,7 +13,7 @@ from routing.messages.bodies import read_up_to
 REPLAY_BUFFER_BYTES: Final = 64 * 1024
 """A larger body is sent once only, which bounds the memory of each call."""
 ENDPOINT_BODY_SECONDS: Final = 30.0
-"""For the whole body of a request that the gateway answers itself, however it drips."""
+"""How long the whole body may take, for a request that the gateway answers itself."""
 SLOW_UPLOAD_SECONDS: Final = 1.0
 """A client that was waited for longer, in all, may lose its slot to one that waits for it."""
 

@@ -51,7 +51,7 @@ class Relay:
         """The error that ended the body before it was complete."""
 
     received = 0
-    """Of the client, as part of the response."""
+    """See metering.Transfer: all that the client sends is the request's body, which its upload counts."""
 
     @property
     def sent(self) -> int:

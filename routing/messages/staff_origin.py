@@ -11,7 +11,7 @@ import msgspec
 from routing.http import Header, Headers, Response
 
 SANDBOX: Final[Headers] = [(b"content-security-policy", b"sandbox"), (b"x-content-type-options", b"nosniff")]
-"""A response runs no scripts, sends no forms and has an origin of its own; and is of no other type than it says."""
+"""A response runs no scripts, sends no forms, and has an opaque origin. Its type is not guessed from its content."""
 _ORIGIN_WIDE: Final = frozenset(
     {
         b"accept-ch",
@@ -30,7 +30,7 @@ _ORIGIN_WIDE: Final = frozenset(
         b"x-content-type-options",
     }
 )
-"""Fields with an effect on a whole origin; and the one that SANDBOX sets anew."""
+"""Fields that affect a whole origin, and the one that SANDBOX replaces."""
 
 
 class StaffOrigin(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from routing.messages.identifiers import Trace
 
 Verdict = str | Callable[[], str]
-"""A step's verdict, or what makes its text: most logs are kept for requests that turn out to need none."""
+"""A step's verdict, or a function that formats it: most logs are kept for requests that turn out to need none."""
 
 
 class StepLog(list[tuple[str, Verdict, float]]):

@@ -71,7 +71,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
             await self._session.handle(message["text"] if message.get("text") is not None else message.get("bytes"))
 
     async def disconnect(self, code: int) -> None:
-        """The server reports 1005 both for a protocol error and for a close without a code.
+        """End the session. The server reports 1005 both for a protocol error and for a close without a code.
 
         Closing with 1002 informs the former; after the latter nothing more is sent.
         """

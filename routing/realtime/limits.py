@@ -8,10 +8,10 @@ import msgspec
 from resilience.ratelimit.policy import RatePolicy
 
 MAX_MESSAGE_BYTES: Final = 4_096
-"""Of a client's message, unless it carries a token."""
+"""The longest message of a client, unless it carries a token."""
 MAX_AUTH_MESSAGE_BYTES: Final = 20_480
 MAX_EVENT_BYTES: Final = 64 * 1_024
-"""Of the body of a publication."""
+"""The longest body of a publication."""
 MAX_TOPICS_PER_MESSAGE: Final = 100
 MAX_TOPIC_LENGTH: Final = 500
 MAX_QUEUED_EVENTS: Final = 256
@@ -50,7 +50,7 @@ class CallerConnections:
         self._open = Counter[str]()
 
     def enter(self, caller_id: str) -> bool:
-        """Count a connection, unless the caller has as many as it may. If so, `leave` must be called at its end."""
+        """Count a connection. Returns whether the caller may have it; then `leave` must be called at its end."""
         if self._open[caller_id] >= self._limits.connections_for(caller_id):
             return False
         self._open[caller_id] += 1

@@ -125,7 +125,7 @@ class SocketProxy:
             await tunnel.run(socket.subprotocol or shake.subprotocol, opened.headers)
 
     def _reason_to_close(self, exchange: Exchange, other: Exchange) -> CloseReason | None:
-        """`other` is of the service that has accepted."""
+        """Why the tunnel must be closed, or None. `other` is the exchange with the service that has accepted."""
         if self._is_closing:
             return CloseReason(CloseCode.SERVICE_RESTART, "the gateway is restarting")
         caller = exchange.caller

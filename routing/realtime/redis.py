@@ -30,11 +30,11 @@ BLOCK_MS: Final = int(CALL_SECONDS * 500)
 """How long one read waits for new entries: well below the link's own time limit."""
 READ_BATCH: Final = 500
 ONCE_MS: Final = 86_400_000
-"""How long an event that is sent once is remembered."""
+"""How long an event is remembered that must not be sent twice."""
 TRIM_EVERY: Final = 100
 """Reads, with or without entries, between two trims by age."""
 
-# The stream begins anew if another program has overwritten either key.
+# The stream is started again if another program has overwritten either key.
 _LIFE: Final = """
 local kinds = {redis.call('TYPE', KEYS[1]).ok, redis.call('TYPE', KEYS[2]).ok}
 if (kinds[1] ~= 'stream' and kinds[1] ~= 'none') or (kinds[2] ~= 'string' and kinds[2] ~= 'none') then

@@ -36,7 +36,7 @@ _KINDS: Final = ("service", "tag", "resource", "caller", "tenant", "gateway")
 GATEWAY_KEYS: Final = "gateway:keys"
 GATEWAY_QUOTAS: Final = "gateway:quotas"
 OPERATORS_SCOPE: Final = "metrics:read"
-"""Of those who may subscribe to the gateway's own topics."""
+"""The scope of those who may subscribe to the gateway's own topics."""
 _FREE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+~-]*")
 
 

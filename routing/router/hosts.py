@@ -24,12 +24,12 @@ def domain_of(host: str) -> str:
 
 
 def first_name(patterns: Iterable[str], default: str) -> str:
-    """The first of these hosts that is no pattern."""
+    """The first of these that is a host and not a pattern; `default` if all are patterns."""
     return next((host for host in patterns if not host.startswith((".", ANY))), default)
 
 
 def explain_refusal(host: str) -> str:
-    """What a client is told whose Host field names no allowed host, and what its operator can do.
+    """The error's detail for a Host field that names no allowed host, with what the operator can do.
 
     It names nothing of this installation, and repeats the host only if it has the form of one.
     """

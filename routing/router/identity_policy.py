@@ -1,4 +1,4 @@
-"""What a backend is sent of a caller beside its id: header fields, or a token that the gateway signs."""
+"""What a backend is sent about a caller besides its id: header fields, or a token that the gateway signs."""
 
 import re
 from enum import StrEnum

@@ -28,11 +28,11 @@ from routing.router.table import Match, RouteTable, Service
 
 _CREDENTIAL_FIELDS: Final = frozenset({b"authorization", b"x-api-key"})
 _WITHOUT_KEYS: Final = frozenset({Auth.CERTIFICATE, Auth.SIGNATURE})
-"""Where API keys and tokens do not identify callers."""
+"""Requirements under which API keys and tokens do not identify callers."""
 POLICIES: Final = 64
 """Grants kept for one credential, each under another policy."""
 LONGEST: Final = 2_048
-"""Bytes of the longest memo key; bounds the memory of all."""
+"""The longest memo key, in bytes: bounds the memory that all take."""
 REVERIFY_SECONDS: Final = 1.0
 """How long a verified caller is trusted before re-verification."""
 
@@ -218,7 +218,7 @@ class Resolution:
         return resolution
 
     def rerouted(self, match: Match) -> "Resolution":
-        """The same for another service's match: what the client is told of addresses stays."""
+        """The same for another service's match: the public address, as the client sees it, stays."""
         resolution = copy(self)
         resolution.match, resolution._slot = match, None
         return resolution

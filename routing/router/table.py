@@ -24,7 +24,7 @@ from routing.webhooks.policy import Webhook
 __all__ = ["Match", "Route", "RouteTable", "Service"]
 
 MAX_COMBINED: Final = 4_096
-"""Combinations of routes in one table: bounds the memory of all."""
+"""The most combinations of routes that one table keeps: bounds their memory."""
 
 _Found = tuple[Route | None, Segments]
 """A reading of a path, and the route that it matches."""

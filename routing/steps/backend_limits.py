@@ -30,7 +30,7 @@ from routing.router.table import Match
 PROBE_GRACE_SECONDS: Final = 5.0
 """How long a probe's lease lasts beyond the longest possible call."""
 MAX_PATH: Final = 512
-"""Longer paths are told apart by digests."""
+"""Longer paths are compared by their digests."""
 _AUTHORIZATION: Final = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 
 
@@ -59,7 +59,7 @@ class BackendLimits:
     def check(self, exchange: Exchange, held: Mapping[Partition, HoldOff]) -> bool:
         """Whether the call may have to be the probe of one of `held`, its service's hold-offs. Raises BackendLimited.
 
-        A route without hold-offs of its own heeds none of others.
+        A route without `hold_off` ignores the hold-offs of other routes.
         """
         if exchange.match.policy.hold_off is None:
             return False
@@ -88,7 +88,7 @@ class BackendLimits:
         )
 
     async def probe(self, exchange: Exchange) -> list[Probe]:
-        """The probes that the call is. Raises BackendLimited if another one is in flight."""
+        """The probes that this call makes. Raises BackendLimited if another one is in flight."""
         seconds = exchange.match.policy.head_seconds + PROBE_GRACE_SECONDS
         try:
             return await self.hold_offs.enter(self._partition(exchange), seconds)
@@ -107,7 +107,8 @@ class BackendLimits:
             await self.hold_offs.limited(self._partition(exchange).by(policy.per), policy, wait)
 
     async def enter(self, exchange: Exchange) -> Callable[[], None] | None:
-        """Count the call under the route's outbound limit, once it is its turn. Returns what uncounts it.
+        """Count the call under the route's outbound limit, once it is its turn. Returns a function that uncounts it, or
+        None without such a limit.
 
         Raises BackendLimited.
         """
@@ -142,7 +143,7 @@ class BackendLimits:
 
     def _credential(self, request: Request, match: Match, caller: Caller | None, subject: Subject | None) -> str:
         """A digest of what the backend knows the caller by: the gateway's own credential for it if there is one, and
-        otherwise what it is told of the caller.
+        otherwise what it is sent about the caller.
         """
         policy = match.policy
         if subject is not None:

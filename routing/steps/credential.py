@@ -69,7 +69,7 @@ class CredentialSteps:
         return True
 
     async def call(self, exchange: Exchange) -> None:
-        """Steps 6 and 7 with these around them, for calls beside the list of steps. Raises what they raise."""
+        """Steps 6 and 7 with these steps around them, for calls outside the list of steps. Raises what they raise."""
         for step in (self.attach, self._calls.admit, self._calls.call, self.renew):
             waiting = step(exchange)
             if waiting is not None:

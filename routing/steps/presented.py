@@ -89,8 +89,8 @@ class PresentedCredentials:
         return self._claim(exchange, presented) if presented.replay_id else None
 
     def _identify_and_drop(self, exchange: Exchange) -> Awaitable[None] | None:
-        """The same, and drop the fields in which proxies forward certificates, whoever has sent them: no backend may
-        take a client's for the gateway's, and no response depends on them.
+        """The same, then drop the fields in which proxies forward certificates: a backend must not take a client's for
+        the gateway's, and no response may depend on them.
         """
         waiting = self.identify(exchange)
         if waiting is not None:
@@ -174,7 +174,7 @@ class PresentedCredentials:
         return caller
 
     def _accept_certificate(self, exchange: Exchange) -> None:
-        """Raises InvalidCertificate. A certificate that is not accepted is as none where none is required: clients send
+        """Raises InvalidCertificate. A certificate that is not accepted is ignored where none is required: clients send
         it with the connection, not with the request.
         """
         auth = exchange.resolution.auth

@@ -56,7 +56,7 @@ class Rechecks:
             return None
 
     def _of_token(self, caller: Caller, now: float) -> Caller | None:
-        """What is not written in the token: revocations, whether its issuer is accepted, and whose user it is."""
+        """Check what the token does not say: whether it is revoked, its issuer accepted, and its consumer the same."""
         if self._authenticator.is_revoked(caller, now) or not self._is_issuer_accepted(caller):
             return None
         consumers = self._live.keys.consumers

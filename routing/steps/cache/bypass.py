@@ -22,7 +22,7 @@ _SPECIAL_FIELDS: Final = CACHE_FIELDS | _CONTENT | {_LAST_EVENT_ID}
 _AMBIGUOUS: Final = frozenset(name.replace(b"-", b"_") for name in _SPECIAL_FIELDS if b"-" in name)
 """What some backends read as one of these, as CGI does, and others do not read at all."""
 MAX_PLAIN_FIELDS: Final = 4_096
-"""Names that are remembered as plain. Clients choose names; those of further ones are judged each time."""
+"""The most names that are remembered as plain, since clients choose them. Any others are judged each time."""
 PLAIN_FIELDS: Final[set[bytes]] = set()
 """Names of request fields that have been judged. A GET with no other can be answered by a fresh response without
 further checks, unless it accepts an event stream: a hit costs one comparison of sets, whatever the rules are.

@@ -39,13 +39,16 @@ LONGEST_RECORDED: Final = 1_024
 _CLAIMS: Final = {IdentityField.TENANT: "tenant", IdentityField.SCOPES: "scope", IdentityField.EMAIL: "email"}
 _BYTE_BY_BYTE: Final = QueryPolicy()
 MAX_BACKENDS: Final = 4_096
-"""Digests of configurations that are remembered, one for each route."""
+"""The most digests of configurations that are remembered, one for each route."""
 
 
 class _Backend(NamedTuple):
-    """Of one service and policy, the fields that the policy names as part of the key, and how queries are compared:
-    None for byte by byte. `cookies` None: all, unless callers share responses. `read`: the fields that the key may
-    depend on. `has_own`: whether a response of any of the service's routes invalidates what its caller has stored.
+    """What the keys of one service and policy depend on.
+
+    `digest` is that of the configuration (see backend_identity). `credentials`: the fields that the policy names as
+    part of the key. `query`: how queries are compared, None for byte by byte. `cookies`: the names of those that count,
+    None for all, unless callers share responses. `read`: the fields that the key may depend on. `has_own`: whether a
+    response of any of the service's routes invalidates what its caller has stored.
     """
 
     service: Service
@@ -197,7 +200,7 @@ async def holds_response(store: Store, keys: CacheKeys, match: Match, caller: Ca
 
 
 def query_spellings(service: Service, query: bytes) -> set[bytes]:
-    """A query, and what it is compared by on each of a service's routes: a write ends what is stored under any."""
+    """A query as sent, and as each route of the service normalizes it: a write invalidates what any of these stores."""
     if not query:
         return {query}
     policies = {_query_policy(policy.cache) for policy in (service.policy, *(route.policy for route in service.routes))}
@@ -205,7 +208,7 @@ def query_spellings(service: Service, query: bytes) -> set[bytes]:
 
 
 def _owner_tags(exchange: Exchange, credential: CredentialPolicy) -> tuple[str, ...]:
-    """The tag of whose credential the response is fetched with, so that it ends with the connected account."""
+    """The tag of the account whose credential the call is made with: disconnecting it invalidates the response."""
     try:
         return (credential_tag(subject_of(credential, exchange.caller, exchange.service).id),)
     except Forbidden:

@@ -13,7 +13,7 @@ from routing.exchange import CacheSlot, Exchange
 from routing.observability.events import Observers, Refetched
 
 MAX_KEYS: Final = 5_000
-"""Of each of two generations: those that are fetched once only are not among them."""
+"""Keys in each of the memo's two generations. A key that is fetched only once is not admitted."""
 TOLERANCE: Final = 1.0
 """Seconds by which lifetimes and intervals may differ: dates have whole seconds."""
 
@@ -37,7 +37,7 @@ class ChangeLog:
             self._report(exchange, slot, at - known[1], lifetime, changed=known[0] != digest)
 
     def confirmed(self, exchange: Exchange, slot: CacheSlot, earlier: Entry, now: Entry) -> None:
-        """The backend has said that the stored response is still valid."""
+        """The backend has confirmed, with a 304, that the stored response is still valid."""
         self._latest.put((slot.target.key, now.variant), (hash(now.body), now.stored_at))
         lifetime = now.fresh_until - now.generated_at
         self._report(exchange, slot, now.stored_at - earlier.stored_at, lifetime, changed=False)

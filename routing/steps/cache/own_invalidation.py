@@ -1,4 +1,4 @@
-"""A step between 7 and 8: responses that say that what their caller has of a resource is out of date."""
+"""A step between 7 and 8: a response may show that what its caller has cached of a resource is out of date."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -25,9 +25,9 @@ class OwnInvalidations:
         self._timer = timer
 
     def apply(self, exchange: Exchange) -> Awaitable[None] | None:
-        """Invalidate what the route's `invalidate_own` names of the caller's, before the response is sent: the next
-        request finds nothing of it. What is shared stays, and so does what anonymous requests have stored: nobody
-        invalidates what is another's too.
+        """Invalidate the caller's own entries that the route's `invalidate_own` names, before the response is sent: the
+        caller's next request does not find them. Entries that are shared, or were stored by anonymous requests, stay:
+        no caller may invalidate what others use.
         """
         policy, call = exchange.match.policy.cache, exchange.call.call
         rule = policy.invalidate_own if policy is not None and policy.scope is Scope.USER else None

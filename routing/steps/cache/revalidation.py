@@ -1,4 +1,4 @@
-"""Asking a backend whether a stored response is still valid, and acting on its answer."""
+"""Revalidation: asks a backend whether a stored response is still valid, and acts on its response."""
 
 import logging
 from collections.abc import Iterable

@@ -42,7 +42,7 @@ from routing.steps.cache.storable import is_storable_part, passes_unverified, st
 from routing.upstream.call import BackendCall
 
 SHARED_FAILURES: Final = (CallFailed, CircuitOpen, CredentialFailed, Overloaded, BackendLimited)
-"""Errors of one fetch that would also meet those who wait for it."""
+"""Errors of a fetch that the requests waiting for it would get too."""
 
 
 class CacheStore:
@@ -109,7 +109,9 @@ class CacheStore:
         return self._stale(exchange, slot, error) if failed and isinstance(slot.result, Stale) else None
 
     def release(self, exchange: Exchange) -> None:
-        """The fetch was abandoned: requests that wait for its response stop waiting."""
+        """The fetch was abandoned: requests that wait for its response stop waiting. No effect once the response is
+        stored.
+        """
         if exchange.cache_slot is not None:
             _land(exchange.cache_slot, FlightEnd.ABANDONED)
 
@@ -174,7 +176,7 @@ class CacheStore:
                 await complete()
         finally:
             call.finish("")
-            self.release(exchange)  # unless it has landed
+            self.release(exchange)
         is_framed = response.length is not None or exchange.request.method == "HEAD"
         return Response(response.status, headers, body, is_framed)
 
@@ -191,7 +193,7 @@ class CacheStore:
             if isinstance(relay.fault, CallFailed):
                 exchange.call.reason = relay.fault.reason
             call.finish(aborted)
-            self.release(exchange)  # unless it has landed
+            self.release(exchange)
 
         relay.on_end(ended)
         return relay
@@ -281,7 +283,7 @@ class CacheStore:
         return slot.flight.release_for(FlightEnd.STORED if is_usable else FlightEnd.UNCACHEABLE, UNCACHEABLE_SECONDS)
 
     def _finish_flight(self, slot: CacheSlot, fresh_until: float) -> None:
-        """The response is stored; but no use to those who wait, if it has to be revalidated for each request."""
+        """The response is stored. Waiting requests cannot use it if it has to be revalidated for each request."""
         if fresh_until > self._clock():
             _land(slot, FlightEnd.STORED)
         else:
