@@ -91,14 +91,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """At most, of each worker to PostgreSQL."""
     redis_url: str | None
     redis_prefix: str
-    """Of all keys and channels: by default one for each database."""
+    """What all keys and channels begin with: by default one for each database."""
     firebase: Firebase
     trusted_proxies: tuple[Network, ...]
     cors_origins: tuple[str, ...]
     staff: StaffOrigin
     portal: PortalSettings
     cookie_prefix: str
-    """Of the names of staff's cookies."""
+    """What the names of staff's cookies begin with."""
     rate_limit: RatePolicy
     gateway_config: Path | None
     max_body_bytes: int
@@ -128,7 +128,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     geoip_database: Path | None = None
     """The file in which the countries of addresses are looked up."""
     environment_name: str = ""
-    """Of GATEWAY_ENVIRONMENT: API keys bound to another environment are refused."""
+    """GATEWAY_ENVIRONMENT: API keys bound to another environment are refused."""
     secrets_from: tuple[str, ...] = ()
     """Names of variables that services may refer to, beside those that begin with GATEWAY_SECRET_."""
     secret_directories: tuple[Path, ...] = (DEFAULT_DIRECTORY,)

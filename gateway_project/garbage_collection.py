@@ -5,7 +5,9 @@ import gc
 from typing import Final
 
 LOADING_THRESHOLD: Final = 500_000
-"""Of the youngest generation while modules are imported; Python's default is 700. Loading everything takes 350,000."""
+"""The threshold of the youngest generation while modules are imported, which takes 350,000 allocations; Python's
+default is 700.
+"""
 THRESHOLDS: Final = (5_000, 100, 50)
 """As `gc.set_threshold` takes them."""
 THRESHOLDS_AFTER_PAGES: Final = (2, 100)

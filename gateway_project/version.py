@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 VERSION: Final = "0.2.0"
-"""On the main branch that of the next release."""
+"""On the main branch, the version of the next release."""
 RELEASES: Final[Mapping[str, Mapping[str, str]]] = {
     "0.1.0": {"metrics": "0006_identity", "routing": "0034_signing_keys_and_certificates"},
 }

@@ -1,4 +1,4 @@
-"""Approval of changes at the doors: the admin's pages and the configuration API."""
+"""Approval of changes at their entry points: the admin's pages and the configuration API."""
 
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -22,7 +22,7 @@ T = TypeVar("T")
 View = Callable[..., HttpResponseBase]
 _DECIDES: Final = "decides_proposals"
 _API: Final = "cls"
-"""What views of REST framework have."""
+"""An attribute of REST framework's view functions."""
 
 
 def decides_proposals(view: T) -> T:

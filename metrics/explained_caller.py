@@ -33,7 +33,7 @@ Found = tuple[Caller | None, GatewayError | None]
 
 
 def find_caller(caller: str | HypotheticalCaller | None, method: str, address: str | None) -> Found:
-    """`address` is the client's; without one, lists of addresses are not heeded.
+    """`address` is the client's; without one, lists of addresses are not applied.
 
     Raises ValueError for a caller that does not exist.
     """

@@ -16,7 +16,7 @@ SHARES: Final = (0.5, 0.95, 0.99)
 
 
 def request_stats(fields: Fields) -> RequestStats:
-    """Of one service, or of the sums over all."""
+    """The statistics of one service, or of the sums over all."""
     return RequestStats(**_request_figures(_by_name(fields)))
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Part(StrEnum):
-    """What calls are told apart by. All calls of a service are of one part unless others are named."""
+    """What distinguishes calls. Without any of these, all calls of a service are in one partition."""
 
     SERVICE = "service"
     ROUTE = "route"
@@ -31,7 +31,7 @@ class Partition(NamedTuple):
         return f"{call or 'all calls'}{' with one credential' if self.credential else ''}"
 
     def by(self, parts: Iterable[Part]) -> "Partition":
-        """The partition that a call with these values is in, where calls are told apart by `parts`."""
+        """The partition that a call with these values is in, where `parts` distinguish calls."""
         kept = frozenset(parts)
         return Partition(
             self.service,

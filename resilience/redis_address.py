@@ -62,7 +62,9 @@ class RedisAddress(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def default_prefix(self) -> str:
-        """Of keys and channels: one per database, since Redis does not separate channels by database."""
+        """What keys and channels begin with: one prefix per database, since Redis does not separate channels by
+        database.
+        """
         return f"{DEFAULT_PREFIX}{self.database or ''}"
 
 

@@ -71,7 +71,7 @@ async def close(client: Client) -> None:
 
 
 async def drop_idle_connections(client: Client) -> None:
-    """Close the connections that no call uses, so that the next calls connect anew. A cluster's client follows the
+    """Close the connections that no call uses, so that the next calls open new ones. A cluster's client follows the
     redirections of its nodes instead.
     """
     if isinstance(client, Redis):

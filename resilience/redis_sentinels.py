@@ -35,7 +35,7 @@ class _Client(Redis):
 
 
 class Sentinels(Sentinel):
-    """For an event loop."""
+    """The client of the Sentinels for an event loop."""
 
     def __init__(self, hosts: Iterable[tuple[str, int]], arguments: dict[str, Any]) -> None:
         super().__init__((), sentinel_kwargs=arguments)  # type: ignore[no-untyped-call] # redis-py leaves it untyped
@@ -65,7 +65,7 @@ class _BlockingClient(BlockingRedis):
 
 
 class BlockingSentinels(BlockingSentinel):
-    """For threads."""
+    """The client of the Sentinels for threads."""
 
     def __init__(self, hosts: Iterable[tuple[str, int]], arguments: dict[str, Any]) -> None:
         super().__init__((), sentinel_kwargs=arguments)  # type: ignore[no-untyped-call] # as above

@@ -6,18 +6,18 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-PATIENCE_SECONDS: Final = 0.25
-"""A holder that takes longer is more likely to wait for a database or a password hash than for the interpreter."""
+MAX_WAIT_SECONDS: Final = 0.25
+"""After this long, the holder is more likely to wait for a database or a password hash than for the interpreter."""
 
 
 class Turn:
     """One thread at a time, in the order of arrival: a loop that waits for the interpreter has one competitor.
 
-    A thread that has waited for `patience` seconds runs in any case: a turn orders work and protects no data.
+    A thread that has waited for `max_wait` seconds runs in any case: a turn orders work and protects no data.
     """
 
-    def __init__(self, patience: float = PATIENCE_SECONDS) -> None:
-        self._patience = patience
+    def __init__(self, max_wait: float = MAX_WAIT_SECONDS) -> None:
+        self._max_wait = max_wait
         self._mutex = threading.Lock()
         self._is_free = True
         self._waiting: deque[threading.Lock] = deque()
@@ -30,7 +30,7 @@ class Turn:
         try:
             yield
         finally:
-            self._give_back()
+            self._release()
             del self._thread.has_turn
 
     @contextlib.contextmanager
@@ -39,14 +39,14 @@ class Turn:
         if not hasattr(self._thread, "has_turn"):
             yield
             return
-        self._give_back()
+        self._release()
         try:
             yield
         finally:
             self._thread.has_turn = self._take()
 
     def _take(self) -> bool:
-        """Whether the turn was taken, and not only waited for."""
+        """Wait for the turn. Returns whether it was taken; otherwise the wait has timed out."""
         with self._mutex:
             if self._is_free:
                 self._is_free = False
@@ -54,7 +54,7 @@ class Turn:
             handed_over = threading.Lock()
             handed_over.acquire()
             self._waiting.append(handed_over)
-        if handed_over.acquire(timeout=self._patience):
+        if handed_over.acquire(timeout=self._max_wait):
             return True
         with self._mutex:
             if handed_over in self._waiting:
@@ -62,7 +62,7 @@ class Turn:
                 return False
         return True
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         if not self._thread.has_turn:
             return
         self._thread.has_turn = False

@@ -13,9 +13,11 @@ from routing.http import ClientGone, Headers, Request, Response, Stream, client_
 from routing.messages.proxies import Origin, hosts_of, with_host
 
 CHUNK_BYTES: Final = 64 * 1024
-"""Of a request's body."""
+"""How much of a request's body is passed on in one piece."""
 VIA_PROXY: Final = "gateway.via_proxy"
-"""In a request's META where a trusted proxy has sent it. Header fields have names that begin with HTTP_."""
+"""The key in a request's META that says that a trusted proxy has sent it. Header fields have names that begin with
+HTTP_.
+"""
 _BLANK_IF_ABSENT: Final = frozenset({b"content-length", b"content-type"})
 """Under WSGI, an empty variable may mean that the field is absent (PEP 3333)."""
 

@@ -51,7 +51,7 @@ class NetworkSet:
         self._offsets: Final = _offsets(self._ranges[4][0])
 
     def __contains__(self, address: tuple[int, int]) -> bool:
-        """By its networks alone."""
+        """Whether the address is in one of the networks. Countries are not considered."""
         version, number = address
         starts, ends = self._ranges[version]
         offsets = self._offsets
@@ -129,7 +129,7 @@ def name_countries(policies: Addresses) -> bool:
 
 
 def described_country(client: str) -> str:
-    """For people: the country that a client's address is in, or that it is not known."""
+    """The country of a client's address in words, or that it is not known."""
     code = country_of(client)
     return f"country {code}" if code else "country not known"
 

@@ -15,7 +15,7 @@ import msgspec
 
 NAME: Final = "intelligence-gateway-backup"
 VERSION: Final = 1
-"""Of the format. Raised when an earlier version could not read what this one writes."""
+"""The format's version, raised when an earlier release could not read what this one writes."""
 MAX_LINE: Final = 512 * 1024 * 1024
 """Bytes of one row."""
 _LEVEL: Final = 6

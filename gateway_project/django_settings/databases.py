@@ -21,8 +21,8 @@ CLIENT: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-"""Of libpq, unless DATABASE_URL has others: a host that vanishes is noticed within half a minute, instead of a quarter
-of an hour. Times in seconds, the last one in milliseconds.
+"""libpq's parameters, unless DATABASE_URL has others: a host that vanishes is noticed within half a minute, instead of
+a quarter of an hour. Times in seconds, the last one in milliseconds.
 """
 SQLITE: Final = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",

@@ -27,7 +27,7 @@ SUPPORTED_PROTOCOL: Final = "http/protobuf"
 DEFAULT_SERVICE_NAME: Final = "intelligence-gateway"
 DEFAULT_QUEUE: Final = 2_048
 DEFAULT_BATCH: Final = 512
-"""Of the SDK."""
+"""The SDK's default."""
 PARENTBASED: Final = "parentbased_"
 SAMPLERS: Final = ("always_on", "always_off", "traceidratio")
 

@@ -12,16 +12,17 @@ class Allowance(NamedTuple):
 
 
 CLIENT: Final = Allowance(2.0, 0.05)
-"""Of one address: some 150 login pages, or twenty with all their files, and then four login pages a second."""
+"""The allowance of one address: about 150 login pages, or twenty with all their files, then four login pages a second.
+"""
 TOTAL: Final = Allowance(5.0, 0.10)
-"""Of all addresses together, but those that have shown an identity lately."""
+"""The allowance of all addresses together, except those that have shown an identity lately."""
 KNOWN: Final = Allowance(10.0, 0.25)
-"""Of an address that has shown an identity lately: the files of its pages are requested without one."""
+"""The allowance of an address that has shown an identity lately: the files of its pages are requested without one."""
 KNOWN_SECONDS: Final = 600.0
 SERVICE_RATE: Final = 5.0
 """Requests a second for services from which on pages have to leave them time."""
 RATE_SECONDS: Final = 1.0
-"""For which that rate is taken."""
+"""The time over which that rate is measured."""
 MAX_CLIENTS: Final = 4_096
 """More are looked through for those that owe nothing any more."""
 

@@ -29,10 +29,10 @@ from routing.messages.validation import client_prefix
 from routing.router.paths import PREFIX
 
 CHUNK_BYTES: Final = 65_536
-"""Of a file, in one piece."""
+"""How much of a file is sent in one piece."""
 SHORT_BYTES: Final = 262_144
 SERVICE_THREADS: Final = 128
-"""For requests for services whose browser may be a member of staff's: most of them wait for a backend."""
+"""Threads for requests for services that may come from a member of staff's browser. Most wait for a backend."""
 SERVICE_THREADS_PER_CLIENT: Final = 32
 _SERVICES: Final = PREFIX.decode()
 

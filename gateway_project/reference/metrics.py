@@ -14,7 +14,7 @@ What `GET /metrics` exposes if `Accept` asks for Prometheus' text format or for 
 whole cluster. How requests are counted, and how exactly, is in [metrics](../metrics.md); what to do about an alert is
 in the [runbooks](../runbooks.md)."""
 _SUFFIXES: Final = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
-"""Of the names of a metric's series, by its type."""
+"""What the names of a metric's series end with, by its type."""
 
 
 def metrics_page() -> str:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 PREFIX: Final = "intelligence-gateway-"
-"""Of the private directories' names. A directory is in use while its supervisor holds a lock on it."""
+"""What the names of private directories begin with. A directory is in use while its supervisor holds a lock on it."""
 SOCKET: Final = "valkey.sock"
 LOG: Final = "valkey.log"
 MAX_SOCKET_PATH: Final = 103

@@ -28,7 +28,7 @@ TURN_SECONDS: Final = 0.002
 MAX_PINGS: Final = 100
 """From a client in a second."""
 MAX_FRAGMENTS: Final = 10_000
-"""Of one message: empty ones take memory, but do not count towards its size."""
+"""The most fragments of one message: empty ones take memory, but do not count towards its size."""
 _MALFORMED: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TEXT: Final = 0x81
 """The first byte of a text message in a single frame: FIN and the opcode (RFC 6455 section 5.2)."""

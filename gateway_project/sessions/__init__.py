@@ -7,6 +7,6 @@ from typing import Final
 from django.conf import settings
 
 SALT: Final = f"django.contrib.sessions.{settings.CONFIG.cookie_prefix}SessionStore"
-"""Of the signature of a session's data in the database."""
+"""The salt of the signature of a session's data in the database."""
 KEY_PREFIX: Final = f"{settings.CONFIG.cookie_prefix}django.contrib.sessions.cached_db"
-"""Of a session's key in the cache."""
+"""What a session's key in the cache begins with."""

@@ -14,7 +14,7 @@ def setting(seconds: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """To two digits: `4.1 h`, `30 min`, `2 days`."""
+    """A duration rounded to two digits: `4.1 h`, `30 min`, `2 days`."""
     for size, _, unit in _UNITS:
         if seconds >= size:
             number = f"{seconds / size:.2g}" if seconds / size < 100 else f"{seconds / size:,.0f}"

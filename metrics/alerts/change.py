@@ -93,7 +93,7 @@ _TEXTS: Final = {
 
 
 def reason_text(reason: str) -> str:
-    """In words; empty for none, and for one of a later version."""
+    """The reason in words; empty for none, and for one that only a later version knows."""
     return next((known.text for known in Reason if known == reason), "")
 
 

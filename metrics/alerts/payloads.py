@@ -49,13 +49,13 @@ def _line(change: Change) -> str:
 
 
 def text(message: Message, link: str) -> str:
-    """For people: a line for each change. `link` is the address of staff's pages, or empty."""
+    """The message as text: a line for each change. `link` is the address of staff's pages, or empty."""
     address = [f"{link}/dashboard/alerts/"] if link else []
     return "\n".join([*lines(message.changes), *address])
 
 
 def slack(message: Message, link: str) -> bytes:
-    """Of incoming webhooks. `mrkdwn` is off: names may contain asterisks and underscores."""
+    """The message for an incoming webhook of Slack. `mrkdwn` is off: names may contain asterisks and underscores."""
     shown = f"{title(message.changes)}\n{text(message, link)}"
     return msgspec.json.encode({"text": shown.translate(_SLACK), "mrkdwn": False})
 

@@ -140,7 +140,7 @@ class SnapshotReader:
         return tuple(found)
 
     def _failing(self, now: float) -> tuple[Failing, ...]:
-        """By webhook: deliveries that were given up a short while ago, and watches that are not renewed."""
+        """The webhooks with deliveries that were given up recently, or with watches that are not renewed."""
         texts: dict[str, list[str]] = {}
         since = datetime.fromtimestamp(now, UTC) - timedelta(seconds=FAILED_SECONDS)
         rows = FailedDelivery.objects.filter(failed_at__gt=since).order_by("webhook").values("webhook")

@@ -32,7 +32,7 @@ from routing.errors import Forbidden, UnknownService
 from routing.rights import Names
 
 ACTION: Final = "configuration.write"
-"""In the audit log, beside the entries of each row."""
+"""The action in the audit log, besides the entries of each row."""
 
 
 class ConfigurationBase(ProposingView):

@@ -25,7 +25,7 @@ from routing.rights import Right, may
 VERIFY_SCOPE: Final = "keys:verify"
 ROTATE_SCOPE: Final = "keys:rotate"
 VERIFY_RATE: Final = "600/m"
-"""Of each member of staff and each API key."""
+"""The limit of verifications for each member of staff and each API key."""
 MAX_KEY_LENGTH: Final = 256
 DEFAULT_GRACE: Final = "24h"
 

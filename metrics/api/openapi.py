@@ -262,7 +262,7 @@ def _check_health(path: str, summary: str, example: dict[str, Any]) -> dict[str,
 
 
 def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Of which all properties are required."""
+    """The schema of an object whose properties are all required."""
     return {"type": "object", "properties": dict(properties), "required": list(properties)}
 
 

@@ -1,1 +1,1 @@
-"""Who calls: consumers, callers without one, API keys and teams, by what the metering has counted of them."""
+"""Who calls: consumers, callers without one, API keys and teams, from the counts of metering."""

@@ -15,7 +15,7 @@ from routing.rights import Names
 MAX_SERVICES: Final = 200
 MAX_ROUTES: Final = 20
 MAX_MEMBERS: Final = 100
-"""Keys of a consumer, or consumers of a team."""
+"""The most keys of a consumer, or consumers of a team, that are listed."""
 MEMBERS: Final = {Kind.CONSUMER: By.KEY, Kind.TEAM: By.CALLER, Kind.KEY: By.CALLER}
 """What a caller consists of, or whose it was."""
 

@@ -1,4 +1,4 @@
-"""What the configuration has of a caller: its plan, its limits and what is used of its quotas."""
+"""What is configured for a caller: its plan and limits, and how much of its quotas is used."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -53,7 +53,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def profile(caller: CallerName, names: Names = None) -> Profile | None:
-    """None for what the configuration does not have, or no longer, and for viewers of some services: it holds for all.
+    """None for a caller that the configuration does not have, and for viewers of some services: a profile is about all.
 
     Raises DatabaseError.
     """

@@ -15,7 +15,7 @@ from metrics.stats import request_stats
 from routing.rights import Names
 
 MAX_POINTS: Final = 2_000
-"""Steps of one history."""
+"""The most steps of one history."""
 
 
 def history(service: str | None, start: float, end: float, step: int, names: Names = None) -> list[Point]:

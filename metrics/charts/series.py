@@ -45,7 +45,9 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_series(service: str | None, start: float, end: float, names: Names = None) -> Series:
-    """Of all services together, or of these, if `service` is None. Raises ServiceNotConfigured."""
+    """The series of `service`; if it is None, of all services together, or of those in `names`. Raises
+    ServiceNotConfigured.
+    """
     if service is not None:
         selectors.get_service(service)
     shown = steps_of(start, end, selectors.now(), _kept())

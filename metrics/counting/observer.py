@@ -99,7 +99,7 @@ class _RequestGroup:
 class MetricsObserver(Observer):
     """Counts finished requests, circuit transitions and target events until `take` collects them.
 
-    `on_failure` is told of failed requests of services, with the cause.
+    `on_failure` is called for each failed request of a service, with the cause.
     """
 
     def __init__(

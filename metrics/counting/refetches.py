@@ -4,7 +4,7 @@ import math
 from typing import Final
 
 MAX_BUCKET: Final = 50
-"""Of a year."""
+"""The bucket of an interval of a year, and of longer ones."""
 
 
 def interval_bucket(seconds: float) -> int:

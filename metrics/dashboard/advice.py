@@ -1,4 +1,4 @@
-"""The pages of advice: what was found, and a draft of a change that is applied once it has been looked at."""
+"""The pages of advice: what was found, and the draft of a change, which is applied after a review."""
 
 import contextlib
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The page of alerts: what holds, who is told of what, silences, and what was sent."""
+"""The page of alerts: what holds, who is notified, silences, and what was sent."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The page that plays a service's recorded calls with other settings of its circuit breaker."""
+"""The page that simulates a service's recorded calls with other settings of its circuit breaker."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

@@ -96,7 +96,7 @@ class CallersForm(RangeForm):
 
 @services_page
 def callers_page(request: HttpRequest) -> HttpResponse:
-    """`?by=&sort=&start=&end=&service=`. What is wrong is shown beside what is read without it."""
+    """`?by=&sort=&start=&end=&service=`. An invalid value is shown with its error, and left out of the query."""
     form = CallersForm(request.GET)
     form.is_valid()
     query = form.query(shown(request))

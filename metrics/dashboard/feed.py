@@ -11,7 +11,7 @@ from metrics.read_models import ServiceStatus, Summary, TrafficStats
 from routing.balancing.rules import Condition
 
 MAX_BYTES: Final = 16_000
-"""Of the rows of one message."""
+"""The most bytes that the rows of one message take."""
 MAX_INCIDENTS: Final = 5
 """Incidents in one message; the rest are a number."""
 LAST_MINUTES: Final = 2

@@ -46,7 +46,7 @@ def update() -> bytes:
 
 
 def _version() -> int:
-    """That of the configuration. A page that sees another one reads everything again."""
+    """The configuration's version. A page that sees another one reads everything again."""
     return running().reloader.status.version or 0
 
 

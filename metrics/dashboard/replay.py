@@ -29,7 +29,7 @@ from routing.pages.rendering import render
 from routing.rights import Right, may, needed
 
 REVISIONS: Final = 20
-"""To choose from: the latest."""
+"""How many revisions the form offers, the latest ones."""
 TONES: Final = {Verdict.LIMITED: "warn", Verdict.REFUSED: "warn", Verdict.FAILED: "bad"}
 TITLES: Final = {
     Verdict.ROUTED: gettext_lazy("Routed to a backend"),

@@ -20,7 +20,7 @@ WHY: Final = {
 }
 TONES: Final = {Kind.FAILED: "bad", Kind.CLIENT_ERROR: "warn", Kind.SLOW: "warn", Kind.SAMPLED: ""}
 NO_STATUS: Final = 499
-"""What is recorded of a client that did not wait for a response."""
+"""What is recorded for a client that did not wait for a response."""
 
 
 def row(found: FoundRecord) -> dict[str, Any]:

@@ -17,7 +17,7 @@ STATUS: Final = r"[1-5]xx|[1-5][0-9]{2}"
 
 
 class RequestsForm(forms.Form):
-    """What is wrong is left out of the search, and shown beside it."""
+    """An invalid value is shown with its error, and left out of the search."""
 
     id = forms.CharField(required=False, max_length=128)
     service = forms.CharField(required=False, max_length=63)
@@ -49,7 +49,7 @@ class RequestsForm(forms.Form):
         return any(self.cleaned_data.values())
 
     def query(self, names: Names = None) -> RequestQuery:
-        """Of a form that has been validated, for these services."""
+        """The query for these services, once the form has been validated."""
         data: dict[str, Any] = self.cleaned_data
         times = {name: data[name].timestamp() for name in ("start", "end") if data.get(name)}
         texts = {name: data[name] for name in (*TEXTS, "status") if data.get(name)}

@@ -50,7 +50,7 @@ class SavingsForm(forms.Form):
 
 @services_page
 def savings_page(request: HttpRequest) -> HttpResponse:
-    """`?start=&end=`. What is wrong is shown beside what is read without it."""
+    """`?start=&end=`. An invalid value is shown with its error, and left out of the query."""
     form = SavingsForm(request.GET)
     form.is_valid()
     first, last = form.months()

@@ -67,7 +67,7 @@ class UsageForm(forms.Form):
 
 @services_page
 def usage_page(request: HttpRequest) -> HttpResponse:
-    """`?start=&end=&by=&consumer=&service=`. What is wrong is shown beside what is read without it."""
+    """`?start=&end=&by=&consumer=&service=`. An invalid value is shown with its error, and left out of the query."""
     form, today = UsageForm(request.GET), selectors.today()
     form.is_valid()
     query, names = _query(form.cleaned_data, today), shown(request)

@@ -173,7 +173,7 @@ def _entry_count(service: str, tag: str | None) -> int | None:
 
 
 def _service_or_404(request: HttpRequest, name: str) -> Service:
-    """Raises PermissionDenied before it is told whether there is such a service."""
+    """Raises PermissionDenied before the response reveals whether the service exists."""
     require(request.user, Right.VIEW, name)
     try:
         return selectors.get_service(name)

@@ -7,7 +7,7 @@ import msgspec
 from routing.observability.events import RequestFinished
 
 KEPT: Final = 20
-"""Of each consumer and each service: the latest."""
+"""How many failures are kept for each consumer and each service, the latest ones."""
 MAX_TEXT: Final = 200
 """Characters of a path, or of another text that a client chooses."""
 

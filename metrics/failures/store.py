@@ -7,8 +7,8 @@ from typing import Final, Protocol
 from metrics.failures.failure import KEPT, Failure
 
 MAX_LISTS: Final = 2_000
-"""Consumers and services whose failures one process remembers: those that failed last. With 20 each, at most some 30
-MB.
+"""The most consumers and services whose failures one process remembers: those that failed last. With 20 each, at most
+some 30 MB.
 """
 
 

@@ -21,7 +21,7 @@ _RETURNED: Final = ("target|up", "target|returned")
 
 
 class Transition(NamedTuple):
-    """To state `after` at `at` (Unix seconds)."""
+    """A circuit's change to the state `after` at `at` (Unix seconds)."""
 
     at: float
     after: str

@@ -86,7 +86,7 @@ def _key_names(callers: list[str]) -> dict[str, str]:
 
 
 def _meanwhile(policy: RoutePolicy) -> str:
-    """In the order in which they are tried."""
+    """What is configured for callers while calls fail, in the order in which it is tried."""
     answers = []
     if policy.cache is not None and policy.cache.stale_if_error:
         answers.append(f"stale responses up to {policy.cache.stale_if_error:g} s old")

@@ -134,7 +134,7 @@ class Series:
         self._sums: dict[tuple[int, int], Tally] = {}
 
     def usual_hit_rate(self) -> float | None:
-        """That of the time before the window; None if there were too few lookups."""
+        """The hit rate before the window; None if there were too few lookups."""
         usual = self._sum(self._last - self._window, HORIZON_MINUTES - self._window)
         return usual.hits / usual.lookups if usual.lookups >= self._minimum else None
 

@@ -7,7 +7,7 @@ from metrics.runtime_access import running
 
 
 def objectives() -> dict[str, tuple[ObjectiveStatus, ...]]:
-    """By the names of those services that have any. Raises DatabaseError."""
+    """The objectives' status, by the names of the services that have any. Raises DatabaseError."""
     gateway = running()
     services = gateway.gateway.live.table.services.values()
     if all(service.slo is None for service in services):

@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from metrics.objectives.budgets import ObjectiveStatus
 
 Objectives = Mapping[str, tuple[ObjectiveStatus, ...]]
-"""By service."""
+"""The status of each service's objectives."""
 _LABELS: Final = ("service", "objective")
 
 

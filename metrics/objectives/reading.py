@@ -35,12 +35,13 @@ class ObjectiveReader:
         self._objectives: dict[str, Objectives] = {}
         self._counts: dict[str, _Counts] = {}
         self._complete_until: dict[tuple[TimeResolution, int], int] = {}
-        """By resolution and the first start of a range."""
+        """Keyed by resolution and the first start of a range."""
 
     def read(
         self, services: Iterable[Service], pending: Iterable[CountBatch], now: float
     ) -> dict[str, tuple[ObjectiveStatus, ...]]:
-        """By the names of those services that have objectives. The current minute and day are included.
+        """The status of the objectives, by the names of the services that have any. The current minute and day are
+        included.
 
         Raises DatabaseError.
         """

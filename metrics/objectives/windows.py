@@ -11,7 +11,7 @@ HOUR: Final = 3_600
 DAY: Final = 86_400
 
 Counts = Mapping[int, ObjectiveCounts]
-"""By their start in Unix seconds."""
+"""Counts of periods, by their start in Unix seconds."""
 
 
 def hours_by_minute(now: float) -> tuple[int, ...]:
@@ -56,7 +56,7 @@ def _sum(counts: Counts, begin: int, end: float = inf) -> ObjectiveCounts:
 
 
 def _end(now: float) -> int:
-    """Of the current minute."""
+    """The end of the current minute, in Unix seconds."""
     return int(now // MINUTE + 1) * MINUTE
 
 

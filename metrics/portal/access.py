@@ -109,4 +109,4 @@ def actor(request: HttpRequest) -> str:
 
 
 MEMBER_PREFIX: Final = "member:"
-"""Of the names of members where staff's begin with `staff:`."""
+"""What members' names begin with, where staff's begin with `staff:`."""

@@ -32,7 +32,7 @@ class Allowed(NamedTuple):
 
 
 def allowed_of(consumer: Consumer) -> Allowed:
-    """By the plan, if it lists services; otherwise by the keys that staff have issued to the consumer.
+    """The services that the plan lists or, without a list, those of the keys that staff have issued to the consumer.
 
     A plan without a list leaves it to each credential which services it may use. Members must not decide that.
     """

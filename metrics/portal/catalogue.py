@@ -8,7 +8,7 @@ from metrics.portal.openapi import METHODS, Operation, operations
 from routing.router.table import Service
 
 MAX_OPERATIONS: Final = 500
-"""Of one service, on its page."""
+"""The most operations that the page of a service lists."""
 
 
 class CatalogueEntry(NamedTuple):

@@ -28,7 +28,9 @@ from routing.models import ApiKey, Consumer
 CREATION_RATE: Final = "30/h"
 """Secrets that the members of one consumer may create."""
 FORM_IDS: Final = "portal_forms"
-"""In the session: forms that have created a key, since a page with a secret is reloaded by sending its form again."""
+"""The session's item with the forms that have created a key, since a page with a secret is reloaded by sending its form
+again.
+"""
 MAX_FORM_IDS: Final = 20
 
 

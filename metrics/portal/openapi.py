@@ -46,7 +46,7 @@ class Operation(NamedTuple):
 
 
 def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
-    """In the document's order."""
+    """The operations, in the document's order."""
     for path, item in _mapping(document.get("paths")).items():
         if not isinstance(path, str) or not path.startswith("/"):
             continue

@@ -11,7 +11,9 @@ from metrics.request_log.record import RequestRecord
 
 MAX_EXAMPLES: Final = 50
 EXAMPLES_OF_A_KIND: Final = 8
-"""Of one service, route and pair of verdicts, so that the most frequent change does not take all places."""
+"""The most examples of one service, route and pair of verdicts, so that the most frequent change does not take all
+places.
+"""
 MAX_SERVICES: Final = 100
 
 

@@ -36,7 +36,7 @@ class CallProgress:
 
 
 CURRENT: Final[ContextVar[CallProgress]] = ContextVar("replayed call")
-"""Of the request that the running task decides."""
+"""The call of the request that the running task replays."""
 
 
 class RecordedBackend:
@@ -97,7 +97,7 @@ class UnusedSigner(IdentitySigner):
 
 
 class GrantedCredentials(Credentials):
-    """Whoever may have a credential for a backend has one: whether an account was connected is not recorded."""
+    """Each caller that may have a credential for a backend has one: connected accounts are not recorded."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         cipher = Cipher((), "replay")

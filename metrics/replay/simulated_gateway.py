@@ -39,7 +39,7 @@ from routing.steps.compiled import Step
 from routing.steps.plan import PlanLimits
 
 SEED: Final = 57
-"""Of the choice among targets: a replay that is repeated gives the same result."""
+"""The random seed for the choice among targets, so that a repeated replay gives the same result."""
 _EXCLUSIVE: Final = frozenset({Auth.CERTIFICATE, Auth.SIGNATURE})
 
 

@@ -166,7 +166,7 @@ def _step_name(name: str) -> str:
 
 
 def _add_error(steps: list[StepRecord], failed: str, error: str) -> None:
-    """To the last of the step's entries; a step that has logged nothing is added."""
+    """Add the error to the step's last entry; a step that has logged nothing gets one."""
     for number in range(len(steps) - 1, -1, -1):
         if steps[number].name.partition(",")[0] == failed:
             steps[number] = msgspec.structs.replace(steps[number], error=error)

@@ -11,7 +11,7 @@ MAX_PATH: Final = 2_000
 MAX_QUERY_PARTS: Final = 50
 MAX_PARAMETER_NAME: Final = 64
 MASK: Final = "***"
-"""In place of a value of the query."""
+"""Replaces a value of the query."""
 
 
 class Kind(StrEnum):

@@ -30,7 +30,7 @@ MAX_PENDING: Final = 2_000
 NO_SAMPLE: Final = 1_000
 """How many requests are passed over where none is to be sampled, before the configuration is looked at again."""
 _UNMATCHED: Final = RequestLogPolicy()
-"""For requests that no service has."""
+"""The policy for requests that match no service."""
 
 
 class RequestRecorder(PeriodicFlush):
@@ -173,7 +173,7 @@ class RequestRecorder(PeriodicFlush):
         return store
 
     def _version(self, exchange: Exchange) -> int:
-        """Of the route table, if it is still the one that decided."""
+        """The version of the route table, if it is still the one that decided."""
         table, match = self._live.table, exchange.resolution.match
         is_same = match is None or table.services.get(match.service.name) is match.service
         return table.version if is_same else 0

@@ -8,9 +8,9 @@ from typing import Final, NamedTuple, Protocol
 from metrics.request_log.record import Kind
 
 MAX_RECORDS: Final = 5_000
-"""Of each kind."""
+"""The most records of each kind."""
 MAX_BYTES: Final = 8 * 1024 * 1024
-"""Of each kind's encoded records."""
+"""The most bytes of each kind's encoded records."""
 KEPT_SECONDS: Final = 7 * 86_400
 MAX_SAME_ID: Final = 10
 """Records that are found by one request id, which clients may repeat: the latest."""

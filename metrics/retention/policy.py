@@ -42,7 +42,7 @@ DEFAULTS: Final[Mapping[str, Limit]] = {
     "plan_requests": Limit(731 * DAY, 10_000),
     "keys": Limit(731 * DAY),
 }
-"""By the table's name in RETENTION."""
+"""The limits, by the table's name in RETENTION."""
 BY_AGE_ALONE: Final = frozenset({"minutes", "hours", "days", "route_minutes", "route_days", "keys", "alerts"})
 
 
@@ -54,7 +54,7 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 def parse(text: str) -> Retention:
-    """Of `audit_log=2y/500000, history=100, days=off`. Raises ValueError."""
+    """Parse a text such as `audit_log=2y/500000, history=100, days=off`. Raises ValueError."""
     limits = dict(DEFAULTS)
     for item in re.split(r"[,\s]+", text.strip(", \t\n")):
         name, _, value = item.partition("=")

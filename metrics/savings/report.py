@@ -22,7 +22,9 @@ MAX_MONTHS: Final = 24
 """As long as days are kept."""
 MAX_NAMES: Final = 50_000
 _kinds: Final[dict[str, int]] = {}
-"""By the names of fields: 1 for requests, 2 for calls of the backend, 0 for others. About MAX_NAMES at most."""
+"""What the field of a name counts: 1 for requests, 2 for calls of the backend, 0 for anything else. About MAX_NAMES at
+most.
+"""
 _SAVED: Final = tuple(f"cache|{result}" for result in SAVED_RESULTS)
 _decode: Final = msgspec.json.Decoder(dict[str, int]).decode
 _MONTH: Final = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
@@ -36,7 +38,7 @@ class Month(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Month":
-        """Of `2026-01`. Raises ValueError."""
+        """Parse a text such as `2026-01`. Raises ValueError."""
         if _MONTH.fullmatch(text) is None or text.startswith("0000"):
             raise ValueError("must be a month such as 2026-01")
         return cls(int(text[:4]), int(text[5:]))
@@ -111,7 +113,7 @@ class _Sums:
 
 
 def _requests_and_calls(fields: Fields, kinds: Mapping[str, int]) -> tuple[int, int]:
-    """In one pass: of a year there are millions of fields. Raises KeyError for a name that is not in `kinds`."""
+    """Both sums in one pass: a year has millions of fields. Raises KeyError for a name that is not in `kinds`."""
     requests = calls = 0
     for field, number in fields.items():
         if kind := kinds[field]:
@@ -135,7 +137,7 @@ def _learned(fields: Fields) -> Mapping[str, int]:
 
 
 def report(first: Month, last: Month, names: Names = None) -> Report:
-    """Of these services, from one month to another, both included. Raises DatabaseError."""
+    """The savings of these services from month `first` to month `last`, both included. Raises DatabaseError."""
     costs = {name: service.policy.cost_per_call for name, service in selectors.configured_services().items()}
     counts = (each for each in _counts(first, last) if within(each[1], names))
     return summarise(counts, costs, first, last)

@@ -15,7 +15,7 @@ from routing.authentication.issuer_token import MAX_NAME_LENGTH, check_audience,
 from routing.errors import InvalidToken
 
 TENANT_CLAIMS: Final = ("tid", "hd", "org_id")
-"""Of Microsoft Entra, Google Workspace and Auth0."""
+"""The claims with the tenant of Microsoft Entra, Google Workspace and Auth0."""
 MAX_GROUPS: Final = 10_000
 MAX_SUBJECT_LENGTH: Final = 255
 """OpenID Connect Core section 2."""
@@ -114,7 +114,7 @@ def person_of(claims: Mapping[str, Any], provider: Provider) -> Person:
 
 
 def provider_session(claims: Mapping[str, Any], provider: Provider) -> ProviderSession:
-    """That of verified claims."""
+    """The provider's session that verified claims name."""
     return ProviderSession(provider.issuer, claims["sub"], _text(claims, "sid", MAX_NAME_LENGTH))
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 LIFETIME_SECONDS: Final = 600.0
 MAX_PENDING: Final = 5
-"""Of one browser: the tabs in which somebody signs in. The oldest is forgotten."""
+"""The most logins in progress in one browser, one for each tab. The oldest is forgotten."""
 _KEY: Final = "sign_in_begun"
 
 

@@ -21,7 +21,7 @@ _RANK: Final = {role: rank for rank, role in enumerate(Role)}
 
 
 class SecondFactor(StrEnum):
-    """Of logins with a password. A provider checks its own."""
+    """The second factor of logins with a password. A provider checks its own."""
 
     OFF = "off"
     OPTIONAL = "optional"

@@ -32,11 +32,11 @@ METADATA_SECONDS: Final = 3_600.0
 KEEP_SECONDS: Final = 24 * 3_600.0
 """How long metadata and keys are used while the provider is away."""
 RETRY_SECONDS: Final = 5.0
-"""Between two fetches of metadata while they fail."""
-PATIENCE_SECONDS: Final = 5.0
-"""That a token endpoint may take beyond a fetch of keys."""
+"""The time between two fetches of metadata while they fail."""
+EXTRA_SECONDS: Final = 5.0
+"""How much longer than a fetch of keys a call to the token endpoint may take."""
 MAX_CALLS: Final = 8
-"""At a time, of one worker: a slow provider must not hold all of Django's threads."""
+"""The most calls in progress in one worker: a slow provider must not hold all of Django's threads."""
 MAX_BYTES: Final = 256 * 1024
 _ERROR: Final = re.compile(r"[a-z_]{1,40}")
 T = TypeVar("T")
@@ -190,7 +190,7 @@ class ProviderClient:
         try:
             with self._waiting():
                 status, response = send(
-                    method, url, headers=headers, form=form, limit=MAX_BYTES, patience=PATIENCE_SECONDS
+                    method, url, headers=headers, form=form, limit=MAX_BYTES, extra_seconds=EXTRA_SECONDS
                 )
         except KeyFetchFailed as error:
             raise ProviderUnavailable(f"{urlsplit(url).netloc}: {error}") from None

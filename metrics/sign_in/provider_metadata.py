@@ -12,7 +12,9 @@ from routing.authentication.token_parts import parse_object
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """Of the provider (OpenID Connect Discovery section 3). `names_itself`: its responses have `iss` (RFC 9207)."""
+    """The provider's metadata (OpenID Connect Discovery section 3). `names_itself`: its responses have `iss` (RFC
+    9207).
+    """
 
     authorization_endpoint: str
     token_endpoint: str

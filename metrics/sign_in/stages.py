@@ -11,7 +11,7 @@ from metrics.sign_in.policy import SecondFactor
 from metrics.sign_in.provider import sign_in
 
 AT_PROVIDER = "at_provider"
-"""In the state of a login that began at the provider."""
+"""The key in the state of a login that began at the provider."""
 Outcome = tuple[HttpResponse | None, bool]
 
 

@@ -14,7 +14,7 @@ from metrics.status_page.report import DAYS, INTERRUPTION_DAYS, Report, Reporter
 from metrics.status_page.states import Interruption, ServiceState
 
 BAR_WIDTH: Final = 4
-"""Of a day, of which one unit is a gap."""
+"""The width of a day's bar, of which one unit is a gap."""
 STATES: Final[Mapping[ServiceState, tuple[str | Promise, str]]] = {
     ServiceState.OPERATIONAL: (_("Operational"), "good"),
     ServiceState.DEGRADED: (_("Degraded"), "warn"),

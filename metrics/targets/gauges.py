@@ -14,7 +14,7 @@ REPORTED: Final = (Condition.DOWN, Condition.EJECTED, Condition.SLOW_START)
 _PREFIX: Final = "target|"
 
 Conditions = Mapping[str, Mapping[str, Condition]]
-"""By service and by the target's address."""
+"""The condition of each target, by service and address."""
 Seen = Mapping[str, Mapping[Condition, int]]
 """In how many workers a target is in each condition, by address."""
 

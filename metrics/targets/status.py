@@ -64,7 +64,7 @@ def words(target: TargetStatus) -> tuple[str, ...]:
 
 
 def describe(target: TargetStatus) -> dict[str, Any]:
-    """For JSON, without the address. `text` are its words."""
+    """The target's condition as JSON, without its address. `text` is for people."""
     return {
         "condition": target.condition,
         "workers": target.workers,

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 TICK_SECONDS: Final = 2.0
 """How often a worker looks whether it may deliver."""
 LIMIT_SECONDS: Final = 10.0
-"""Of one request, from the look-up of the name to the last byte of the response."""
+"""The time limit of one request, name lookup included."""
 MAX_RESPONSE_BYTES: Final = 256 * 1024
 MAX_RETRY_AFTER_SECONDS: Final = 3_600.0
 REFUSALS: Final = frozenset({400, 409, 413, 422})

@@ -124,7 +124,7 @@ class Breaker:
 
     async def _lease(self) -> Admission:
         """A mirror that shows all permits leased may be out of date: the end of another worker's probe is no transition
-        and is not published. It is read again, once for all calls that wait by then.
+        and is not published. It is read again, once for all calls that are waiting.
         """
         holder, reads = self._breakers.next_holder(), self.reads
         async with self._lock:

@@ -15,7 +15,9 @@ MAX_FIELD_BYTES: Final = 8_192
 EXCESSIVE: Final[Directives] = {b"no-store": None}
 """The directives of a field that is too long to be parsed."""
 MAX_QUOTES: Final = 32
-"""Of a field that is parsed: an unclosed quote makes each later one look for its end in the whole rest."""
+"""The most quotes of a field that is parsed: after an unclosed one, each further quote searches the whole rest for its
+end.
+"""
 MEMOISED_BYTES: Final = 256
 """The largest field whose directives are memoised: most responses of a service have the same."""
 

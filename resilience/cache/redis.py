@@ -86,7 +86,9 @@ class RedisStore:
         self._puts = Batcher(self._put_all)
 
     async def get_or_claim(self, service: str, key: str, owner: str) -> _Found:
-        """In a round trip shared with concurrent lookups. An empty `owner` claims nothing."""
+        """Get the entry, or claim its fetch, in a round trip shared with concurrent lookups. An empty `owner` claims
+        nothing.
+        """
         return await self._gets.submit(service, _Get(key, owner))
 
     async def get(self, service: str, key: str) -> StoredEntry:

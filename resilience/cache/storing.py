@@ -60,7 +60,7 @@ began with: it is never stored, and nobody waits for it. Types that finite expor
 """
 
 UNWANTED: Final = Skip("the response does not match only_if")
-"""Of a response that the rules allow to store, and the operator does not."""
+"""The verdict on a response that the rules allow to store, and the operator does not."""
 _SCOPE_WIDTH: Final = {Scope.USER: 0, Scope.TENANT: 1, Scope.SHARED: 2}
 _REVALIDATING: Final = frozenset({b"must-revalidate", b"proxy-revalidate", b"s-maxage"})
 _UNSHAREABLE: Final = frozenset({b"private", b"no-store"})

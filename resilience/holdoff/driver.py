@@ -198,7 +198,7 @@ class HoldOffs:
             before = stored
 
     async def _swap(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> Swap:
-        """Swap, and keep what is stored then, unless a message has told of it already: what is kept is as late."""
+        """Swap, and keep what is stored then, unless a message has already brought that or something later."""
         with self._listening() as told:
             swap = await self.store.swap(partition, before, after)
         if (partition, swap.stored) not in told:

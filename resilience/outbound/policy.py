@@ -9,7 +9,9 @@ MAX_QUEUE_SECONDS = 60.0
 
 
 class OutboundPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """At most `rate` calls of one part of the service, told apart by `per`. `queue` is the longest wait in seconds."""
+    """At most `rate` calls of one part of the service; `per` names what distinguishes the parts. `queue` is the longest
+    wait in seconds.
+    """
 
     rate: RatePolicy
     per: tuple[Part, ...] = (Part.ROUTE, Part.CREDENTIAL)

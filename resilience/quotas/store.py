@@ -10,7 +10,7 @@ KEY: Final = "quotas"
 TTL_SECONDS: Final = 86_400
 
 Quotas = dict[tuple[str, str], int]
-"""By service and limit."""
+"""What remains of each quota, by service and limit."""
 
 _encode: Final = msgspec.json.Encoder().encode
 _name: Final = msgspec.json.Decoder(tuple[str, str])

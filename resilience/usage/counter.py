@@ -1,7 +1,7 @@
 """One counter of a quota, and how it counts. Pure; the Redis scripts do the same.
 
-A counter gets a new `generation` whenever it is filled from the database, so that whoever saves what was counted knows
-whether the counter was filled before that was saved, or after.
+A counter gets a new `generation` whenever it is filled from the database, so that the code that saves what was counted
+knows whether the counter was filled before that was saved, or after.
 """
 
 from typing import Final, NamedTuple

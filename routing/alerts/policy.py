@@ -1,4 +1,4 @@
-"""An alert: its conditions, and the recipients that are told when one begins and ends to hold. Pure."""
+"""An alert: its conditions, and the recipients that are notified when one begins or ceases to hold. Pure."""
 
 from enum import StrEnum
 from typing import Final

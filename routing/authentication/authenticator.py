@@ -92,8 +92,8 @@ class Authenticator:
         return keys.rules(credential.text) is not None or keys.retired_digest(credential.text) is not None
 
     async def identify(self, credential: Credential, now: float) -> Caller:
-        """The caller, where nothing but the credential is at hand. Raises Unauthenticated, also for a token that is
-        bound to a client certificate, or AuthenticationUnavailable if verification is not possible now.
+        """The caller, where only the credential is known. Raises Unauthenticated, also for a token that is bound to a
+        client certificate, or AuthenticationUnavailable if verification is not possible now.
         """
         caller = self.try_identify(credential, now) or await self.verify(credential, now)
         if caller.confirmation is not None:

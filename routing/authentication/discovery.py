@@ -13,7 +13,7 @@ from routing.authentication.key_endpoint import DEFAULT_SECONDS, Fetched, KeyFet
 from routing.authentication.token_parts import parse_object
 
 MIN_FRESH_SECONDS: Final = 10.0
-"""Of a key set that says it may be kept for less."""
+"""How long a key set is kept at least, whatever its response says."""
 REDISCOVER_SECONDS: Final = 3_600.0
 """How long the address of an issuer's key set is kept."""
 Get = Callable[[str, int], Fetched]

@@ -32,9 +32,9 @@ THREADS: Final = 2
 MAX_PENDING: Final = 256
 """Tokens being verified. Beyond that, verification is unavailable."""
 VERIFY_TIMEOUT_SECONDS: Final = 6.0
-"""For one verification including its time in the queue."""
+"""The time limit of one verification, its time in the queue included."""
 LOOKUP_TIMEOUT_SECONDS: Final = 4
-"""For each of the library's requests about a user."""
+"""The time limit of each of the library's requests about a user."""
 _OK: Final = 200
 
 

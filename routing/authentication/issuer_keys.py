@@ -23,7 +23,7 @@ WAIT_SECONDS: Final = 6.0
 POLL_SECONDS: Final = 0.05
 RETRY_SECONDS: Final = 1.0
 STORE_SECONDS: Final = 2.0
-"""For one call to the store."""
+"""The time limit of one call to the store."""
 _TAG_BYTES: Final = 32
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ MAX_CALLER_LENGTH: Final = 380
 MAX_TENANT_LENGTH: Final = 200
 MAX_SCOPES: Final = 500
 LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
-"""In the claim `events` of a logout token (OpenID Connect Back-Channel Logout 1.0), which is no credential."""
+"""A member of the claim `events` of a logout token (OpenID Connect Back-Channel Logout 1.0), which is no credential."""
 _THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}=?")
 _ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105 - a media type (RFC 9068)
 

@@ -15,7 +15,7 @@ from routing.authentication.issuer_policy import Algorithm
 from routing.authentication.token_parts import parse_object
 
 MAX_BYTES: Final = 1024 * 1024
-"""Of a key set: enough for 1,000 keys with certificates."""
+"""The longest key set: enough for 1,000 keys with certificates."""
 MIN_RSA_BITS: Final = 2_048
 """RFC 7518 section 3.3."""
 MAX_RSA_BITS: Final = 8_192

@@ -19,7 +19,7 @@ CONNECT_SECONDS: Final = 2.0
 READ_SECONDS: Final = 3.0
 """Between two parts of the response. With CONNECT_SECONDS below FETCH_SECONDS."""
 FETCH_SECONDS: Final = 5.0
-"""For the whole fetch, once the response's header fields have come."""
+"""The time limit of the whole fetch, checked once the response's header fields have arrived."""
 MAX_BYTES: Final = 256 * 1024
 """Google's response has 6 kB."""
 DEFAULT_SECONDS: Final = 300.0
@@ -78,11 +78,11 @@ def send(
     headers: Mapping[str, str] | None = None,
     form: Mapping[str, str] | None = None,
     limit: int | None = None,
-    patience: float = 0.0,
+    extra_seconds: float = 0.0,
 ) -> tuple[int, Fetched]:
     """The status and the response to one request, of at most `limit` bytes. Redirects are not followed.
 
-    `patience` is seconds beyond those that a fetch of keys may take. Raises KeyFetchFailed.
+    `extra_seconds` is added to the time limits of a fetch of keys. Raises KeyFetchFailed.
     """
     started = time.monotonic()
     try:
@@ -93,12 +93,12 @@ def send(
                 url,
                 data=form,
                 headers={"Accept-Encoding": "identity", **(headers or {})},  # so that the bound holds for what is read
-                timeout=(CONNECT_SECONDS, READ_SECONDS + patience),
+                timeout=(CONNECT_SECONDS, READ_SECONDS + extra_seconds),
                 allow_redirects=False,
                 stream=True,
             ) as response,
         ):
-            deadline = started + FETCH_SECONDS + patience
+            deadline = started + FETCH_SECONDS + extra_seconds
             return response.status_code, Fetched(_read(response, deadline, limit or MAX_BYTES), response.headers)
     except (requests.Timeout, ReadTimeoutError):
         raise KeyFetchFailed("timeout") from None

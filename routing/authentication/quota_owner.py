@@ -16,7 +16,7 @@ class QuotaOwner(NamedTuple):
 
 
 def owner_of(counter: str, keys: ApiKeys) -> QuotaOwner:
-    """Of a counter such as `consumer:12|plan|month`. The name of a row that is no longer there is its id."""
+    """The owner of a counter such as `consumer:12|plan|month`. A deleted row is named by its id."""
     subject, limit, per = counter.split("|")
     owner, _, row = subject.partition(":")
     names = {

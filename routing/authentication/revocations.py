@@ -11,7 +11,9 @@ _FIREBASE: Final = "https://securetoken.google.com/"
 
 
 class Revocation(msgspec.Struct, frozen=True):
-    """Of a token, by its `jti`, or of all tokens of a subject. Without `issuer`, of every one. `until` is Unix time."""
+    """A revocation of a token, by its `jti`, or of all tokens of a subject. Without `issuer`, it holds for every
+    issuer. `until` is Unix time.
+    """
 
     issuer: str
     subject: str

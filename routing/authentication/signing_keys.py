@@ -22,7 +22,7 @@ RETRY_SECONDS: Final = 2.0
 UNKNOWN_SECONDS: Final = 30.0
 """Between two fetches that unknown key ids cause: anybody can send a token that names one."""
 EARLY_SHARE: Final = 0.9
-"""Of the keys' max-age: after it, a request begins a fetch that none waits for."""
+"""The share of the keys' max-age after which a request begins a fetch in the background."""
 STALE_WAIT_SECONDS: Final = 0.5
 """How long a known key waits for the first fetch after the max-age, which may remove it."""
 OVERDUE_SECONDS: Final = 2 * FETCH_SECONDS

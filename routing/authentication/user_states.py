@@ -20,7 +20,7 @@ verification is unavailable: it fails closed.
 RETRY_SECONDS: Final = 2.0
 """Between two lookups while they fail."""
 TIMEOUT_SECONDS: Final = 5.0
-"""For one lookup, its time in the queue included."""
+"""The time limit of one lookup, its time in the queue included."""
 THREADS: Final = 8
 MAX_PENDING: Final = 256
 """Lookups in progress or queued. Beyond that, verification is unavailable."""

@@ -1,6 +1,6 @@
 """Parses the recipients of alerts. Their secrets are references; error messages never contain one's value.
 
-Whoever may write this section decides which hosts are called: keys for some services may not.
+Its author decides which hosts are called: keys for some services may not write it.
 """
 
 import re
@@ -18,7 +18,7 @@ DEFAULT_KEY: Final = "env:GATEWAY_SECRET_ALERTS"
 PAGERDUTY_URL: Final = "https://events.pagerduty.com/v2/enqueue"
 MIN_KEY_BYTES: Final = 24
 MAX_KEY_BYTES: Final = 64
-"""Of keys of webhooks: as Standard Webhooks requires."""
+"""The longest key of a webhook, as Standard Webhooks requires."""
 _EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _KINDS: Final = ", ".join(f"{kind}:" for kind in RecipientKind)

@@ -30,7 +30,7 @@ from routing.consumers.price import Price, build_price
 from routing.router.policy import NAME
 
 CONSUMER_SECTIONS: Final = ("plans", "teams", "consumers")
-"""In the order in which they refer to each other."""
+"""The sections, in the order in which they refer to each other."""
 
 
 def timestamp(value: object) -> datetime:

@@ -9,7 +9,7 @@ from routing.configuration.values import display
 from routing.configuration.yaml_events import DEPTH
 
 MAX_DIGITS: Final = 400
-"""Of an integer; a double has no more."""
+"""The most digits of an integer; a double has no more."""
 
 
 def parse_json(content: bytes, limit: int, depth: int = DEPTH) -> Any:

@@ -172,7 +172,7 @@ PATHS: Final[dict[str, ValueParser]] = {
     "case_sensitive": boolean,
     "trailing_slash": one_of(TrailingSlash),
 }
-"""Of services only: routes are found by it."""
+"""For services only: routes are found by it."""
 THRESHOLDS: Final[dict[str, ValueParser]] = {
     "error_rate": _share,
     "client_error_rate": _share,
@@ -182,7 +182,7 @@ THRESHOLDS: Final[dict[str, ValueParser]] = {
     "minimum_requests": integer(1, 1_000_000),
     "window": duration,
 }
-"""Of services only: their traffic is counted as a whole."""
+"""For services only: their traffic is counted as a whole."""
 FALLBACK: Final[dict[str, ValueParser]] = {"service": _service, "status": integer(200, 599), "body": json_value}
 OUTCOME: Final[dict[str, ValueParser]] = {
     "limited": conditions,

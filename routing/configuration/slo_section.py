@@ -31,4 +31,4 @@ def latency_objective(value: object) -> LatencyObjective:
 
 
 SLO: Final[dict[str, ValueParser]] = {"availability": percent, "latency": latency_objective, "window": duration}
-"""Of services only: their traffic is counted as a whole."""
+"""For services only: their traffic is counted as a whole."""

@@ -10,7 +10,7 @@ _KEYS: Final[dict[str, Callable[[dict[str, Any]], Hashable]]] = {
     "routes": lambda route: (str(route.get("path")), tuple(route.get("methods") or ())),
     "targets": lambda target: str(target.get("url")),
 }
-"""What the items of these lists are told apart by."""
+"""The key that identifies the items of each of these lists."""
 
 
 class Conflict(Exception):
@@ -58,7 +58,9 @@ def _of_mappings(before: Any, after: Any, current: Any, path: Path, conflicts: l
 
 
 def _order(before: list[Hashable], after: list[Hashable], current: list[Hashable]) -> list[Hashable]:
-    """That of `before` if nothing was moved since; else the present one: what returns follows its neighbour."""
+    """The order of `before` if nothing was moved since, else the present one, in which a restored item follows its
+    former neighbour.
+    """
     if current == after:
         return before
     order = list(current)

@@ -3,7 +3,7 @@
 from typing import Final, Protocol
 
 CHANNEL: Final = "credentials"
-"""Of messages that name a service whose credentials have changed: workers forget what they know of them."""
+"""The channel of messages that name a service whose credentials have changed: workers drop what they hold of them."""
 LEASE_SECONDS: Final = 25.0
 """The term of a lease: longer than a refresh may take. A worker that dies delays the next refresh by as much."""
 

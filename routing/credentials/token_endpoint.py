@@ -13,7 +13,7 @@ from routing.messages.bodies import read_up_to
 from routing.router.policy import Target, Timeout
 
 LIMIT_SECONDS: Final = 10.0
-"""Of the whole call, from the look-up of the name to the last byte of the response."""
+"""The time limit of the whole call, name lookup included."""
 MAX_RESPONSE_BYTES: Final = 64 * 1024
 
 

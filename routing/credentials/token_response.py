@@ -17,7 +17,7 @@ MAX_SECONDS: Final = 30 * 86_400.0
 MAX_RETRY_AFTER_SECONDS: Final = 900.0
 MAX_TOKEN_LENGTH: Final = 16_384
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
-"""Of an access token, which becomes part of a header field."""
+"""The characters of an access token, which becomes part of a header field."""
 _ERROR_CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 PERMANENT: Final = frozenset(
     {

@@ -67,7 +67,7 @@ class Vault(Protocol):
 
 
 class MemoryVault:
-    """Of a process that has no database: nothing outlives it."""
+    """The vault of a process that has no database: nothing outlives it."""
 
     def __init__(self) -> None:
         self.tokens: dict[GrantName, bytes] = {}

@@ -1,4 +1,6 @@
-"""What the author of a change may not do who may change some services: a rule for each door to the configuration."""
+"""What an author may not change who has rights for some services only: one rule for every entry point to the
+configuration.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

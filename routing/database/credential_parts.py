@@ -15,7 +15,7 @@ from routing.models import ApiKey, Consumer, Revocation, SigningKey
 KEYS: Final = "keys"
 SIGNING_KEYS: Final = "signing_keys"
 REVOCATIONS: Final = "revocations"
-"""Of tokens, by the numbers of their rows."""
+"""The section of revoked tokens, by the numbers of their rows."""
 REVOKED_BY: Final = "revoked_by"
 SECTIONS: Final = (KEYS, SIGNING_KEYS, REVOCATIONS)
 _KEY_FIELDS: Final = ("name", "scopes", "tenant", "limits", "environment", "methods", "ip", "owner")

@@ -70,7 +70,7 @@ class CredentialRows:
         return self._changes(found)
 
     def scan(self) -> CredentialChanges:
-        """What differs from the database in the next rows of each table, beginning anew at the end: it finds changes
+        """What differs from the database in the next rows of each table, starting over at the end: it finds changes
         that nobody has recorded.
         """
         found: dict[Kind, dict[int, Any]] = {}
@@ -127,7 +127,7 @@ def merged(earlier: CredentialChanges, later: CredentialChanges) -> CredentialCh
 
 
 def _queries() -> dict[Kind, QuerySet[Any]]:
-    """In the order in which they refer to each other."""
+    """The queries, in the order in which their tables refer to each other."""
     return {
         Kind.CONSUMER: Consumer.objects.all(),
         Kind.IDENTITY: ConsumerIdentity.objects.all(),

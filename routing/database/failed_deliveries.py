@@ -11,7 +11,7 @@ from routing.webhooks.delivery import Delivery, encode
 
 MAX_ROWS: Final = 1_000
 MAX_BYTES: Final = 64 * 1_024 * 1_024
-"""Of all of them together. The oldest are deleted first."""
+"""The most bytes of all together. The oldest are deleted first."""
 MAX_AGE: Final = timedelta(days=7)
 
 

@@ -8,7 +8,7 @@ from routing.models import Issuer
 
 _CORRUPT: Final = (ValueError, TypeError, AttributeError)
 ORIGIN: Final = "environment"
-"""Of issuers that the variable ISSUERS has created."""
+"""The origin of issuers that the variable ISSUERS has created."""
 
 
 def issuer_label(issuer: str) -> str:

@@ -21,7 +21,7 @@ Read = tuple[dict[int, KeyRecord], dict[int, str]]
 _PLAIN: Final = ("pk", "prefix", "digest", "name", "tenant", "consumer_id", "environment", "scope_text")
 _SPECIAL: Final = (*_PLAIN, "expires_at", "is_limited", "created_at", "limits", "methods", "ip")
 _IS_PLAIN: Final = Q(expires_at__isnull=True, limits__isnull=True, methods__isnull=True, ip__isnull=True)
-"""Of keys that have nothing of all that takes long to read: of very many keys, most."""
+"""Selects keys without anything that takes long to read: where there are very many, most of them."""
 
 
 def active_keys() -> QuerySet[ApiKey]:
@@ -76,7 +76,9 @@ def _rules(methods: Any, ip: Any) -> KeyRules | None:
 
 @lru_cache(maxsize=1_024)
 def _scopes(text: str | None) -> frozenset[str] | None:
-    """Of JSON. Raises ValueError for what no form and no command would have written. Keys repeat them."""
+    """Parse scopes from JSON, memoised since many keys have the same. Raises ValueError for what no form or command
+    writes.
+    """
     scopes = None if text is None else json.loads(text)
     if scopes is not None and not (isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes)):
         raise ValueError("scopes is not a list of strings")

@@ -16,7 +16,7 @@ MIGRATION: Final = 0x67_61_74_65_01
 CONFIGURATION: Final = 0x67_61_74_65_02
 """Keys of PostgreSQL's advisory locks, which are numbers."""
 _TIMEOUTS: Final = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-"""Of PostgreSQL, which would end the wait for a lock, or the lock."""
+"""PostgreSQL's settings that would end the wait for a lock, or the lock."""
 _WAITING: Final = "waiting for another process, which migrates the database"
 
 

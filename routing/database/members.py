@@ -14,7 +14,7 @@ from routing.models import Consumer, Member
 
 LINK_LIFETIME: Final = timedelta(days=7)
 MAX_MEMBERS: Final = 100
-"""Of one consumer, with those who are only invited."""
+"""The most members of one consumer, with those who are only invited."""
 
 
 class NotPossible(Exception):

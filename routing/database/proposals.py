@@ -1,7 +1,7 @@
 """Approval of changes: what one person changes waits until another one agrees.
 
 A change is made and undone in one transaction. What it would have written is kept, and written when it is approved,
-unless what it replaces has changed since. What needs approval is said by approval_rule.
+unless what it replaces has changed since. approval_rule decides what needs approval.
 """
 
 from collections.abc import Callable, Mapping

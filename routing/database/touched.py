@@ -1,6 +1,6 @@
 """Which teams, consumers, keys and revocations a change has written, and how they were before it.
 
-There may be 100,000 of them: what a page has changed is told by signals, not by reading all twice.
+There may be 100,000 of them: signals say what a page has changed, so that not all have to be read twice.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Touched:
     def __init__(self) -> None:
         self.before: dict[Place, dict[str, Any] | None] = {}
         self.digests: dict[str, str] = {}
-        """Of API keys, by prefix."""
+        """The digests of API keys, by prefix."""
 
     def note(self, section: str, name: str) -> None:
         if (section, name) not in self.before:

@@ -20,7 +20,7 @@ LISTS: Final = frozenset({"issuers", "alerts"})
 
 
 def undo(revision: ConfigurationRevision) -> Changes:
-    """Take back what this revision has changed.
+    """Undo what this revision has changed.
 
     Raises Conflict, without a change, if that was changed again since, and ConfigurationError if the result is invalid.
     """

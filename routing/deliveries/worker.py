@@ -18,7 +18,7 @@ from routing.webhooks.queue import TAKEN_AT_ONCE, Entry, Queue
 log = logging.getLogger(__name__)
 
 KEEP_SECONDS: Final = 2.0
-"""How often the queue is told which entries are being worked on."""
+"""How often the queue is notified which entries are being worked on."""
 UNUSED_SECONDS: Final = 0.25
 """How often a gateway without webhooks looks whether there are any."""
 OUTAGE_SECONDS: Final = 0.5

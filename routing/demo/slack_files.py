@@ -11,7 +11,7 @@ MAX_FILES: Final = 200
 
 
 class Files:
-    """Of one workspace, by id."""
+    """The files of one workspace, by id."""
 
     def __init__(self) -> None:
         self._sizes: dict[str, int] = {}

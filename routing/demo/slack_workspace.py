@@ -10,7 +10,7 @@ TEAM_NAME: Final = "Company"
 BOT: Final = "U0GATEWAY"
 MAX_CHANNELS: Final = 200
 MAX_MESSAGES: Final = 1_000
-"""Of a channel; the oldest are dropped."""
+"""The most messages of a channel; the oldest are dropped."""
 SLACK_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
 CREATED: Final = 1_771_900_000
 Message = dict[str, Any]

@@ -45,7 +45,7 @@ def convert(structure: dict[str, Any]) -> Imported:
 
 
 class _Upstreams:
-    """By name. Several services may use one."""
+    """Upstreams by name. Several services may use one."""
 
     def __init__(self, top: Item) -> None:
         self.report = top.report

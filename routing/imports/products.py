@@ -1,4 +1,4 @@
-"""The products whose files are imported, and how a file is told apart."""
+"""The products whose files are imported, and how a file's product is recognized."""
 
 import tomllib
 from collections.abc import Callable

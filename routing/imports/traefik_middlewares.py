@@ -26,7 +26,7 @@ _RATIO: Final = re.compile(
 
 
 class Middlewares:
-    """By name. They are read for each router anew: several may use one."""
+    """Middlewares by name. They are read again for each router, since several may use one."""
 
     def __init__(self, http: Item) -> None:
         self._report = http.report

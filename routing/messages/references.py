@@ -27,7 +27,7 @@ class PublicAddress(NamedTuple):
 
     @property
     def url(self) -> bytes:
-        """That of the prefix; a path, if the host is not known."""
+        """The prefix as a URL; as a path, if the host is not known."""
         return b"%b://%b%b" % (self.scheme.encode(), self.host, self.prefix) if self.host else self.prefix
 
 

@@ -22,7 +22,7 @@ class LimitSettings(models.Model):
     """What plans, teams and consumers have in common: their limits."""
 
     section = ""
-    """Of the configuration file."""
+    """The section of the configuration file."""
     rate = models.CharField(max_length=32, blank=True, default="")
     burst = models.PositiveIntegerField(null=True, blank=True)
     quota = models.JSONField(null=True, blank=True)

@@ -61,7 +61,7 @@ class ApiKey(models.Model):
 
     @property
     def holder(self) -> str:
-        """Who answers for the key: its owner, its consumer, or whoever made it."""
+        """Who is responsible for the key: its owner, its consumer, or its author."""
         made_by = f"created by {self.created_by}" if self.created_by else ""
         return self.owner or (str(self.consumer) if self.consumer else made_by)
 

@@ -4,7 +4,9 @@ from django.db import models
 
 
 class Revocation(models.Model):
-    """Of the token `token_id` (its `jti`), or of all tokens of `subject`; of every issuer if `issuer` is empty."""
+    """A revocation of the token `token_id` (its `jti`), or of all tokens of `subject`; of every issuer's if `issuer` is
+    empty.
+    """
 
     issuer = models.CharField(max_length=200, blank=True)
     subject = models.CharField(max_length=255, blank=True)

@@ -72,7 +72,7 @@ class ServiceRole(models.Model):
             raise ValidationError({"services": f"must be at most {MAX_SERVICES}"})
 
     def to_document(self) -> dict[str, Any]:
-        """For the audit log."""
+        """The role as the audit log keeps it."""
         return {"holder": self.holder, "role": self.role, "services": self.services, "labels": self.labels}
 
 

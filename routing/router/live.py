@@ -54,7 +54,7 @@ class LoadedConfiguration:
 
     @property
     def version(self) -> int:
-        """That of the configuration: a later one than the table's where only keys and consumers have changed."""
+        """The configuration's version: later than the table's where only keys and consumers have changed."""
         return self.table.version if self.loaded_version is None else self.loaded_version
 
     def apply_changes(self) -> None:

@@ -38,7 +38,7 @@ REVERIFY_SECONDS: Final = 1.0
 
 ANY_HOST: Final = AllowedHosts()
 Steps = tuple[Callable[[Any], Any], ...]
-"""Of an Exchange, which is defined above this package: see routing/pipeline.py."""
+"""Steps that take an Exchange, which is defined above this package: see routing/pipeline.py."""
 
 
 class Quota(msgspec.Struct, frozen=True, gc=False):

@@ -100,7 +100,7 @@ class ResolutionCache:
         return resolution
 
     def _credential_state(self, fields: dict[bytes, bytes], headers: Headers) -> CredentialState:
-        """Of a request that repeats no header field."""
+        """The credential state of a request that repeats no header field."""
         sent = fields.get(b"authorization"), fields.get(b"x-api-key")
         state = self._credentials.get(sent)
         if state is None:

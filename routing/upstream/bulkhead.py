@@ -86,7 +86,7 @@ class Bulkhead:
         self.in_flight -= 1
 
     def _interrupt_slowest(self) -> None:
-        """Of the uploads whose clients keep their slots waiting. Each call that waits interrupts another one."""
+        """Interrupt the slowest of the uploads that wait for their clients. Each waiting call interrupts another."""
         slowest = min(self._uploads, key=lambda upload: upload.rate, default=None)
         if slowest is not None and slowest.rate < inf:
             self._uploads.remove(slowest)

@@ -72,7 +72,7 @@ class BackendCall:
             self._permit.report(Outcome.FAILURE)
 
     def release_target(self) -> None:
-        """In place of `finish`, for a call that keeps its slot, and is no longer load of its target."""
+        """Release the target alone: the call keeps its slot, but no longer counts as load of its target."""
         self._permit.upstream.balancer.release(self._target_state)
 
     async def discard(self) -> None:

@@ -19,7 +19,8 @@ from routing.webhooks.policy import Verify, Watch, Webhook
 GONE: Final = frozenset({404, 410})
 RATE_REASONS: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"})
 OTHER_CLIENT: Final = "only one user push notification client"
-"""Of the error for a mailbox that is watched for another topic of the same project, which has to be stopped first."""
+"""Part of the error for a mailbox that is watched for another topic of the same project, which has to be stopped first.
+"""
 MAX_LIFETIME_SECONDS: Final = 400 * 86_400.0
 MAX_TEXT: Final = 2_000
 

@@ -144,7 +144,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 def caller_of(record: WatchRecord, scopes: frozenset[str]) -> Caller:
-    """On whose behalf a watch is made: the webhook's, or that of the caller or tenant whose account it is."""
+    """The caller on whose behalf a watch is made: the webhook, or the caller or tenant whose account it is."""
     kind, _, name = record.subject.partition(":")
     if kind == "caller":
         return Caller(name, tenant=record.tenant or None, scopes=scopes)

@@ -17,7 +17,7 @@ from routing.webhooks.delivery import EVERYTHING, plan
 from routing.webhooks.policy import Verify, Webhook
 
 MAX_WATCHES: Final = 20_000
-"""Of one gateway. Further accounts are not watched."""
+"""The most watches of one gateway. Further accounts are not watched."""
 OWN_MAILBOX: Final = "me"
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
@@ -58,7 +58,7 @@ def wanted_watches(table: RouteTable, accounts: Iterable[Account], key: bytes) -
 
 
 def settings_digest(webhook: Webhook, key: bytes) -> str:
-    """Of what a watch is made with. Whoever reads the database learns nothing about the token."""
+    """A keyed digest of what a watch is made with, so that the database discloses nothing about the token."""
     assert webhook.watch is not None  # noqa: S101 - asked for those that have one
     watch = msgspec.structs.replace(webhook.watch, resources=(), renew_before=None)
     token = webhook.secrets[0] if webhook.secrets and webhook.verify is Verify.GOOGLE_CHANNEL else b""

@@ -8,7 +8,8 @@ from routing.webhooks.content import Identity
 
 MAX_DELIVERIES: Final = 20_000
 MAX_BYTES: Final = 64 * 1_024 * 1_024
-"""Of all deliveries that wait. Beyond either bound a delivery is refused, so that its provider keeps it."""
+"""The most bytes of all waiting deliveries. Beyond either limit a delivery is refused, so that its provider keeps it.
+"""
 TAKEN_AT_ONCE: Final = 64
 
 

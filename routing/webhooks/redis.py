@@ -133,7 +133,7 @@ class RedisQueue:
         self._removals = Batcher(self._remove_all)
 
     async def add(self, identity: Identity | None, data: bytes) -> Added:
-        """In a round trip shared with concurrent deliveries. A large one gets its own, to delay no others."""
+        """Add a delivery in a round trip shared with concurrent ones. A large one gets its own, to delay no others."""
         addition = _Addition(identity, data)
         if len(data) > LARGE_BYTES:
             return (await self._add_all("", [addition]))[0]
@@ -159,7 +159,7 @@ class RedisQueue:
             raise
 
     async def keep(self, entries: Iterable[Entry]) -> None:
-        """Claimed anew by this worker, which resets their idle time."""
+        """Claim entries again for this worker, which resets their idle time."""
         ids = [entry.id for entry in entries]
         if ids:
             await self._link.call(

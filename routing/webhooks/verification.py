@@ -174,7 +174,9 @@ _RULES: Final[dict[Verify, Callable[[Webhook, SignedRequest, float], BodyCheck |
 
 
 def standard_prefix(headers: Headers) -> str:
-    """Of the fields of Standard Webhooks: `webhook`, or `svix` in the older form that Svix's customers still send."""
+    """What the fields of Standard Webhooks begin with: `webhook`, or `svix` in the older form that Svix's customers
+    still send.
+    """
     names = {name for name, _ in headers}
     return "svix" if b"svix-id" in names and b"webhook-id" not in names else "webhook"
 

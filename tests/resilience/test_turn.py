@@ -63,7 +63,7 @@ def test_another_thread_runs_while_the_turn_is_released(start: Start) -> None:
 
 
 def test_a_thread_that_has_waited_long_runs_beside_the_holder(start: Start) -> None:
-    turn, ran = Turn(patience=0.01), threading.Event()
+    turn, ran = Turn(max_wait=0.01), threading.Event()
 
     def work() -> None:
         with turn.taken():

@@ -10,9 +10,9 @@ MAX_QUERY: Final = 1_000
 """Characters of a query; more are ignored. A whole problem document has its place."""
 MAX_WORDS: Final = 50
 MAX_ITEMS: Final = 8
-"""Of one group."""
+"""The most items that are shown of one group."""
 MAX_CANDIDATES: Final = 20_000
-"""Of one group that are compared with a query."""
+"""The most items of one group that are compared with a query."""
 
 
 class Item(msgspec.Struct, frozen=True):

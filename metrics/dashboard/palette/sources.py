@@ -21,7 +21,7 @@ from routing.rights import Names, Right, may
 from routing.router.table import Service
 
 MAX_ROWS: Final = 5
-"""Of keys and of consumers."""
+"""The most keys, and the most consumers, that are found."""
 MIN_WORD: Final = 2
 """Characters of a word that keys and consumers are searched for."""
 PAGES: Final = (
@@ -128,7 +128,7 @@ def pages(request: HttpRequest) -> Iterator[Item]:
 
 
 def actions(names: Names) -> Iterator[Item]:
-    """On these services. Each leads to a page that asks first."""
+    """The actions on these services. Each leads to a page that asks for confirmation."""
     overview = reverse("dashboard:overview")
     for action, title in ACTIONS if names is None else ():
         yield Item(str(title), f"{overview}#action={action}")

@@ -149,7 +149,7 @@ class ClientCertificates:
 def _client_element(elements: list[Element], proxies: tuple[str, ...]) -> Element:
     """The client's element. All that follow must be those of listed proxies, and none may precede it.
 
-    Which certificate is the client's could not be told otherwise: a name with a comma reads as another element.
+    Otherwise it would be ambiguous which certificate is the client's: a name with a comma reads as another element.
     """
     for element in elements[1:]:
         if not set(_texts(element, b"uri")).intersection(proxies):

@@ -23,7 +23,7 @@ _FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,256}")
 _FIELD_PARAMETERS: Final = frozenset({"sf", "key", "bs"})
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _MAX_PARAMETERS: Final = 1_000
-"""Of a query, that are searched for one."""
+"""The most parameters of a query that are searched for one."""
 QUERY_PARAM: Final = "@query-param"
 
 
@@ -101,7 +101,7 @@ def derived_value(request: SignedRequest, name: str) -> bytes:
 
 
 def _authority(request: SignedRequest) -> bytes:
-    """In lower case, without the default port (RFC 9421 section 2.2.3)."""
+    """The authority in lower case, without the default port (RFC 9421 section 2.2.3)."""
     authority = request.authority.lower().removesuffix(_DEFAULT_PORTS.get(request.scheme, ":"))
     return authority.encode("latin-1", "replace")
 

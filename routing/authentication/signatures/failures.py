@@ -3,7 +3,7 @@
 from typing import Final
 
 MAX_FAILURES: Final = 100
-"""Of one address within a window, after which no further signature of it is verified until the window ends."""
+"""Failures of one address within a window, after which none of its signatures is verified until the window ends."""
 WINDOW_SECONDS: Final = 60.0
 MAX_ADDRESSES: Final = 10_000
 

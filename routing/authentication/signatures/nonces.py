@@ -14,7 +14,7 @@ class Nonces(Protocol):
 
 
 class MemoryNonces:
-    """For a gateway of one worker. Bounded: the oldest are forgotten first. `clock` is Unix time."""
+    """The nonces of a gateway of one worker. Bounded: the oldest are forgotten first. `clock` is Unix time."""
 
     def __init__(self, clock: Callable[[], float], limit: int = MAX_REMEMBERED) -> None:
         self._clock = clock
@@ -42,7 +42,7 @@ class MemoryNonces:
 
 
 class RedisNonces:
-    """For all workers and machines."""
+    """The nonces of all workers and machines."""
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link

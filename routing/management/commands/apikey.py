@@ -25,7 +25,7 @@ from routing.models import ApiKey, Consumer
 _AGE: Final = re.compile(r"(\d{1,5})([smhdw])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _SETTLE_SECONDS: Final = 1.0
-"""In which every worker has loaded a change. A new secret is printed after it: it may be used at once."""
+"""How long workers take at most to load a change. A new secret is printed after that, so that it is valid at once."""
 _DEFAULT_GRACE: Final = "24h"
 
 

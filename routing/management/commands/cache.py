@@ -130,7 +130,7 @@ class Command(BaseCommand):
 
 
 def _default_address() -> str:
-    """Of the first allowed host that is no pattern."""
+    """The address with the first allowed host that is not a pattern."""
     return f"http://{first_name(settings.ALLOWED_HOSTS, LOCAL_HOST)}"
 
 

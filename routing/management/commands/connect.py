@@ -33,7 +33,7 @@ from routing.runtime import Runtime
 from routing.warming import LOCAL_HOST
 
 SHOWN_BYTES: Final = 300
-"""Of a response that is not as expected."""
+"""How much is shown of a response that is not as expected."""
 _NAME: Final = "name"
 
 

@@ -23,7 +23,7 @@ from routing.management.approval import add_emergency, attempted, waits
 from routing.models import Consumer, SigningKey
 
 _SETTLE_SECONDS: Final = 1.0
-"""In which every worker has loaded a change. A new secret is printed after it: it may be used at once."""
+"""How long workers take at most to load a change. A new secret is printed after that, so that it is valid at once."""
 
 
 class Command(BaseCommand):

@@ -51,7 +51,7 @@ class Command(BaseCommand):
 
 
 def _renew(services: list[str] | None, force: bool) -> None:
-    """In this process, whether a gateway runs elsewhere or not. Raises CommandError."""
+    """Renew in this process, whether or not a gateway runs elsewhere. Raises CommandError."""
     current = runtime.current()
     standalone = not current.started
     watcher = cast(_Watching, current.opened()).watcher

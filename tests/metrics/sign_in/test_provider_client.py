@@ -75,7 +75,7 @@ def test_a_call_takes_a_bounded_time(
     provider: OpenIDProvider, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_endpoint, "READ_SECONDS", 0.2)
-    monkeypatch.setattr(provider_client, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(provider_client, "EXTRA_SECONDS", 0.1)
     provider.slow_path = "/token"
     provider.gate.clear()
     began = time.monotonic()
