@@ -61,8 +61,8 @@ def reloader(
     load_keys: Callable[[RouteTable], None],
     unseal: Unseal,
 ) -> Reloader:
-    """What keeps `live` up to date with the database and with secrets in files. `load_keys` and `unseal` are called in
-    a thread.
+    """A reloader, which keeps `live` up to date with the database and with secrets in files. `load_keys` and `unseal`
+    are called in a thread.
     """
     secrets = WatchedSecrets(secret)
     services = partial(loader.load_services, secrets.value, secrets.outdated, unseal=unseal)
@@ -138,7 +138,7 @@ async def start(
 ) -> TaskSet:
     """Load the configuration, the circuits and the hold-offs, then start the tasks.
 
-    Subscribes to Redis first, so that no change made meanwhile is missed.
+    Subscribes to Redis first, so that no change is missed while it loads.
     """
 
     loop = asyncio.get_running_loop()

@@ -63,9 +63,9 @@ from routing.messages.staff_origin import StaffOrigin
 VAR: Final = installation.default_state()
 """The default DATA_DIR: the SQLite database, and the files the gateway creates beside it."""
 MIN_SECRET_KEY: Final = 32
-"""Characters. Sessions are signed with the key: a short one can be found by trying."""
+"""The fewest characters. Sessions are signed with the key, and a short one can be guessed."""
 SERVICE_VARIABLES: Final = "GATEWAY_SECRET_"
-"""Variables whose names begin so may be sent to backends, as the services' headers say."""
+"""Variables whose names begin with this may be sent to backends in the services' headers."""
 DEMONSTRATION_SECRET: Final = f"{SERVICE_VARIABLES}DEMONSTRATION"
 
 
@@ -88,7 +88,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...]
     database_url: str
     database_connections: int
-    """At most, of each worker to PostgreSQL."""
+    """The most connections of each worker to PostgreSQL."""
     redis_url: str | None
     redis_prefix: str
     """What all keys and channels begin with: by default one for each database."""
@@ -150,7 +150,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def connect_cookie(self) -> str:
-        """The cookie of a browser that connects an account: the authorization returns to the one that has begun it."""
+        """The cookie of a browser that connects an account: the authorization must return to the same browser."""
         return f"{self.cookie_prefix}connect"
 
     def secret(self, name: str) -> str | None:

@@ -55,24 +55,14 @@ async def open_application() -> Application:
     flusher = _flusher(infra, resilience)
     reloader = _reloader(config, infra, resilience)
     files = (open_countries(config), open_revocations(config, infra.revoked_certificates))
+    upkeep, retention = open_key_upkeep(infra), open_retention(config)
     tasks = await _background(infra, resilience, reloader)
-    for file in filter(None, files):
-        tasks.create(file.run())
-    upkeep = open_key_upkeep(infra)
-    tasks.create(upkeep.run())
-    retention = open_retention(config)
-    tasks.create(retention.run())
-    flusher.start()
-    infra.realtime.start()
-    infra.failures.start()
-    infra.request_log.start()
-    if infra.link:
-        await infra.link.settle()
-    links = infra.link, infra.live, resilience.breakers, resilience.targets, infra.tokens
-    checks = partial(health_checks, *links, gauges=partial(_gauges, flusher))
+    for run in (*(file.run for file in files if file), upkeep.run, retention.run):
+        tasks.create(run())
+    await _start_recording(infra, flusher)
     return Application(
         gateway=gateway,
-        health=HealthPages(checks, lambda: reloader.status.version is not None),
+        health=_health_pages(infra, resilience, flusher, reloader),
         cache=resilience.cache,
         objects=ObjectCaches(infra.stores.responses, time.time, resilience.flights, infra.counting.looked_up),
         warmer=Warmer(gateway, resilience.hit_counter),
@@ -95,6 +85,23 @@ async def open_application() -> Application:
         _resilience=resilience,
         _tasks=tasks,
     )
+
+
+async def _start_recording(infra: Infrastructure, flusher: Flusher) -> None:
+    """Start what records requests and events, and wait for the connection to Redis, if there is one."""
+    flusher.start()
+    infra.realtime.start()
+    infra.failures.start()
+    infra.request_log.start()
+    if infra.link:
+        await infra.link.settle()
+
+
+def _health_pages(infra: Infrastructure, resilience: Resilience, flusher: Flusher, reloader: Reloader) -> HealthPages:
+    """Ready once a configuration has been loaded."""
+    links = infra.link, infra.live, resilience.breakers, resilience.targets, infra.tokens
+    checks = partial(health_checks, *links, gauges=partial(_gauges, flusher))
+    return HealthPages(checks, lambda: reloader.status.version is not None)
 
 
 async def _gauges(flusher: Flusher) -> Mapping[str, int]:

@@ -15,7 +15,7 @@ from gateway_project.server.embedded import EmbeddedUnavailable, EmbeddedValkey,
 
 @contextlib.contextmanager
 def embedded_valkey(arguments: list[str], environment: MutableMapping[str, str]) -> Iterator[None]:
-    """For servers only: run a Valkey as long as the command, with its address in the environment's REDIS_URL."""
+    """Run a Valkey for as long as a server's command runs, with its address in the environment's REDIS_URL."""
     if arguments[1:2] == [SERVE]:
         _complete(environment)
     if arguments[1:2] not in [[name] for name in SERVERS] or environment.get("REDIS_URL", "").strip() != EMBEDDED:
@@ -33,7 +33,9 @@ def embedded_valkey(arguments: list[str], environment: MutableMapping[str, str])
 
 
 def _complete(environment: MutableMapping[str, str]) -> None:
-    """A secret key that is kept in DATA_DIR, where other commands find it too; Valkey if there is no other server."""
+    """Set a secret key that is kept in DATA_DIR, where other commands find it too, and Valkey if there is no other
+    server.
+    """
     if not environment.get("SECRET_KEY"):
         try:
             generated_secret(state_directory(environment))

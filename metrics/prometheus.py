@@ -52,7 +52,7 @@ def exposition(output: Format) -> tuple[bytes, str]:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Page(list(families())))
     if output is Format.OPENMETRICS:
-        page: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+        page: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call] # the library has no types
         return page, openmetrics.CONTENT_TYPE_LATEST
     return text.generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8"
 

@@ -62,7 +62,7 @@ def invalidates_on_change(model: type[models.Model], tags: Iterable[str], servic
     tags = tuple(tags)
     bound = cache.for_service(service) if service else cache
 
-    def changed(sender: type[models.Model], instance: models.Model, using: str, **_: object) -> None:  # noqa: ARG001
+    def changed(sender: type[models.Model], instance: models.Model, using: str, **_: object) -> None:  # noqa: ARG001 - Django's signature
         filled = [_FIELD.sub(lambda found: str(getattr(instance, found[1])), tag) for tag in tags]
         transaction.on_commit(lambda: _invalidate(filled), using=using, robust=True)
 

@@ -54,8 +54,8 @@ from routing.steps.respond import Accounting, Responder
 
 Handler = Callable[[Exchange], Awaitable[Response]]
 
-_AUTHORISED: Final = 2
-"""The number of steps, rate limit and authentication, that begin every list and that an operator's request skips."""
+_STEPS_FOR_CALLERS: Final = 2
+"""How many steps at the start of each list an operator's request skips: rate limit and authentication."""
 
 
 class Gateway:
@@ -160,9 +160,7 @@ class Gateway:
         return await self._complete(exchange, None, iter(steps))
 
     async def serve_anonymous(self, request: Request, handler: Handler) -> Response:
-        """The same for an endpoint that limits its requests itself, as they have no credential and no browser sends
-        them.
-        """
+        """The same for an endpoint whose requests have no credential, which limits them itself."""
         return await self._complete(self.begin(request), None, iter((self.resolve, handler)))
 
     async def admit(self, exchange: Exchange, *, anonymous: bool = False) -> None:
@@ -192,7 +190,7 @@ class Gateway:
         exchange = self.begin(request).without_client()
         self.resolve(exchange)
         exchange.caller_slot = exchange.resolution.caller_slot(exchange.caller)
-        response = await self._rest(exchange, None, iter(exchange.resolution.steps[_AUTHORISED:]))
+        response = await self._rest(exchange, None, iter(exchange.resolution.steps[_STEPS_FOR_CALLERS:]))
         response.headers.append((b"cache-status", exchange.cache.cache_status.encode()))
         return response
 

@@ -17,12 +17,12 @@ NAME: Final = "intelligence-gateway-backup"
 VERSION: Final = 1
 """The format's version, raised when an earlier release could not read what this one writes."""
 MAX_LINE: Final = 512 * 1024 * 1024
-"""Bytes of one row."""
+"""The longest row, in bytes."""
 _LEVEL: Final = 6
 
 
 class UnreadableBackup(Exception):
-    """The file is no backup, is damaged, or is not for this version or this environment. The message says which."""
+    """The file is not a backup, is damaged, or is not for this version or environment. The message says which."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +125,7 @@ def _lines(file: gzip.GzipFile) -> Iterator[Header | Line]:
 
 
 def _header(line: bytes) -> Header:
-    """The version is looked at first: a later one may have another header."""
+    """The version is checked first: a later one may have another header."""
     try:
         start = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -27,7 +27,7 @@ from routing.database.locks import lock_configuration, migration_lock
 
 BATCH_ROWS: Final = 500
 _BATCH_LINES: Final = 4_000_000
-"""About how many characters of rows are inserted at a time."""
+"""How many characters of rows are inserted at a time, approximately."""
 Node = tuple[str, str]
 """App and name of a migration."""
 
@@ -169,7 +169,7 @@ def _nodes(header: Header, executor: MigrationExecutor) -> set[Node]:
 
 
 def _leaves(nodes: set[Node], executor: MigrationExecutor) -> list[Node]:
-    """The last of them in each app."""
+    """The last migration of each app."""
     graph = executor.loader.graph
     return [
         node

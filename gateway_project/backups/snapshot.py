@@ -36,7 +36,7 @@ def write_backup(file: IO[bytes], database: BaseDatabaseWrapper, cipher: Cipher)
 
 
 def seal_name(label: str, column: str) -> str:
-    """What a ciphertext is for, so that it cannot be moved to another column."""
+    """The column that a ciphertext is bound to, so that it cannot be moved to another one."""
     return f"backup {label}.{column}"
 
 

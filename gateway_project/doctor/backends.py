@@ -22,7 +22,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class Origin(NamedTuple):
-    """What a connection is made to."""
+    """The host and port that a connection is made to."""
 
     scheme: str
     host: str

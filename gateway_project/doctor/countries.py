@@ -11,7 +11,8 @@ from routing.countries.database import open_database
 
 CHECK: Final = "countries"
 OLD_DAYS: Final = 90
-"""Networks move between countries: publishers renew their databases each week or month."""
+"""An older file is reported. Networks move between countries, and publishers update their databases weekly or monthly.
+"""
 
 
 def check_countries(config: Config) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ MIGRATIONS: Final = "migrations"
 
 
 def check_database(config: Config, database: BaseDatabaseWrapper) -> Iterator[Finding]:
-    """Nothing but the first finding if it cannot be used."""
+    """The findings about the database; only the first one if it cannot be used."""
     file = Path(database.settings_dict["NAME"]) if database.vendor == "sqlite" else None
     if file is not None and not file.exists():
         yield warning("database", f"there is no {file} yet", "`manage.py migrate` makes it, as the first start does")

@@ -9,7 +9,7 @@ import msgspec
 
 
 class Level(StrEnum):
-    """OFF is not configured, and fine. The gateway works with a WARNING, but not as it should, or not under load."""
+    """OFF: not configured, which is fine. WARNING: the gateway works, but not as it should, or not under load."""
 
     OK = "ok"
     OFF = "off"

@@ -12,10 +12,10 @@ from gateway_project.doctor.finding import Finding, error, ok, warning
 from gateway_project.starting import open_files
 
 FEW_FILES: Final = 4_096
-"""A request takes two: the client's connection, and one to the backend."""
+"""A lower limit of open files is reported. A request takes two: the client's connection, and one to the backend."""
 TOO_FEW_FILES: Final = 256
 LITTLE_SPACE: Final = 200 * 1024 * 1024
-"""Bytes."""
+"""Bytes below which free space is reported."""
 
 
 def check_machine(config: Config) -> Iterator[Finding]:
@@ -36,7 +36,7 @@ def check_open_files(soft: int, hard: int) -> Finding:
 
 
 def check_directory(check: str, directory: Path, advice: str) -> Finding:
-    """Whether files can be made there: by making one, since permissions do not tell of read-only file systems."""
+    """Whether files can be created there, by creating one: permissions do not reveal a read-only file system."""
     existing = next(path for path in (directory, *directory.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):

@@ -18,7 +18,7 @@ TIMEOUT_SECONDS: Final = 3.0
 OLDEST: Final = (6, 2)
 ROUNDS: Final = 20
 SLOW_MS: Final = 5.0
-"""A cached response that a worker does not have in its own memory takes a round trip."""
+"""A longer round trip is reported: a cached response that is not in the worker's own memory takes one."""
 PROBE_SECONDS: Final = 10
 """Lifetime of the keys that the check writes."""
 ACL: Final = (
@@ -28,7 +28,7 @@ ACL: Final = (
 
 
 def check_redis(config: Config, url: str | None) -> Iterator[Finding]:
-    """`url` is that of a running server."""
+    """The findings about the server at `url`, which is running."""
     if config.redis_url == EMBEDDED:
         yield ok("redis", "embedded: a private Valkey starts and ends with the gateway")
         return
@@ -169,5 +169,5 @@ def _subscribe(client: Any, channel: str) -> None:
 
 
 def _text(fault: BaseException) -> str:
-    """The server's own words, which name commands and users, and no passwords."""
+    """The server's own message, which names commands and users, but no passwords."""
     return " ".join(str(fault).split())[:200] or type(fault).__name__

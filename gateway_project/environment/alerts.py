@@ -19,7 +19,7 @@ def read(get: Get) -> AlertSettings:
 
 
 def faults(settings: AlertSettings) -> list[str]:
-    """What is wrong with the variables together."""
+    """What is missing or contradictory among the variables."""
     if settings.smtp is not None and not settings.sender:
         return ["SMTP_URL: requires ALERT_FROM, the address that mails are from"]
     return []

@@ -27,7 +27,7 @@ def read(get: Get) -> Firebase:
 
 
 def faults(firebase: Firebase, *, debug: bool) -> list[str]:
-    """What contradicts itself, or lets tokens be forged."""
+    """What is contradictory, or would allow tokens to be forged."""
     found = []
     if firebase.project:
         found += missing_extra("FIREBASE_PROJECT_ID", "Firebase", "firebase", "firebase_admin")

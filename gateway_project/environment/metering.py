@@ -20,7 +20,7 @@ MAX_TEXT: Final = 255
 
 
 class Metering(msgspec.Struct, frozen=True, kw_only=True):
-    """`timezone` is where days begin, `retention` how many are kept. Events are sent to `url`, if that is set, each
+    """`timezone` is where days begin, `retention` how many are kept. Events are sent to `url`, if that is set, every
     `interval` seconds; `headers` may refer to secrets.
     """
 
@@ -50,7 +50,7 @@ def read(get: Get) -> Metering:
 
 
 def faults(config: Metering, secret: SecretLookup, *, debug: bool) -> list[str]:
-    """What is wrong with the variables together."""
+    """What is missing or contradictory among the variables."""
     found = []
     parts = urlsplit(config.url)
     if config.url and not config.enabled:

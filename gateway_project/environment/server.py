@@ -6,7 +6,7 @@ from gateway_project.environment.values import Get, boolean, integer, limit
 
 
 class ServerSettings(msgspec.Struct, frozen=True):
-    """Times are in seconds. `max_connections_per_client` is of one address, for each worker; 0: no limit."""
+    """Times are in seconds. `max_connections_per_client` is for one address and worker; 0: no limit."""
 
     host: str
     port: int

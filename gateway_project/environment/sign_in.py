@@ -12,7 +12,7 @@ from routing.configuration.headers import reference
 _PROVIDER: Final = "STAFF_OIDC_"
 _ROLES: Final = {role.lower(): role for role in Role}
 _TEAM: Final = "group:"
-"""How the name of a group begins to which a provider's group is mapped."""
+"""What begins the name of a Django group to which a provider's group is mapped."""
 MAX_GROUP_NAME: Final = 150
 Mapped = tuple[tuple[str, Role | str], ...]
 _DEFAULTS: Final = Provider(issuer="", client_id="")
@@ -33,7 +33,7 @@ def read_sign_in(environment: Mapping[str, str], get: Get) -> SignIn | None:
 
 
 def sign_in_faults(sign_in: SignIn | None, secret: Callable[[str], str | None], *, debug: bool) -> list[str]:
-    """What the variables lack together."""
+    """What is missing or contradictory among the variables."""
     if sign_in is None:
         return []
     provider = sign_in.provider

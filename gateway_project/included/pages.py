@@ -1,4 +1,4 @@
-"""The gateway's pages in another project: around each view is what middleware does in the gateway's own."""
+"""The gateway's pages in another project: each view is wrapped in what middleware does in the gateway's own."""
 
 from collections.abc import Callable, Iterable
 from functools import wraps

@@ -20,7 +20,7 @@ ELSEWHERE: Final = (
     (("LOG_FORMAT",), "that is the setting LOGGING"),
     (("START_TIMEOUT", "DATA_DIR"), "the project has its database"),
 )
-"""Variables that have no effect in a project, by how their names begin."""
+"""What the names of variables begin with that have no effect in a project."""
 _CONDITIONAL: Final = "OTEL_"
 """Variables that are read only if others are set."""
 

@@ -1,4 +1,4 @@
-"""Makes log records of what would be written to stderr by itself, from the first import on."""
+"""Turns what libraries and Python write to stderr into log records, from the first import on."""
 
 import atexit
 import io
@@ -15,13 +15,13 @@ SERVE: Final = "serve"
 SERVERS: Final = ("rungateway", SERVE)
 """The commands that run the gateway."""
 MAX_UNFINISHED: Final = 65_536
-"""Characters of a line without an end that are kept."""
+"""The most characters that are kept of a line whose end has not been written."""
 log = logging.getLogger(__name__)
 
 
 def begin(arguments: list[str], environment: MutableMapping[str, str]) -> None:
-    """For servers that write JSON: before anything is imported that may fail or warn. At a terminal, `serve` writes
-    lines for people.
+    """Capture stderr, for servers that write JSON. Call it before any import that may fail or warn. At a terminal,
+    `serve` writes plain lines.
     """
     command = arguments[1] if len(arguments) > 1 else ""
     if command not in SERVERS or sys.stderr is None:
@@ -62,7 +62,7 @@ def write_error(message: str, environment: MutableMapping[str, str], *, is_json:
 
 
 class JsonLines(io.TextIOBase):
-    """In place of a stream: each line that is printed to it is one object of JSON. Threads may share it."""
+    """A stream that writes each line printed to it as one JSON object. Threads may share it."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream

@@ -56,7 +56,7 @@ class WithoutTraceback(logging.Filter):
 
 
 class CacheOutage(logging.Filter):
-    """Of the errors that django-redis ignores, log what happened, at most once in REPEAT_SECONDS."""
+    """Log the errors that django-redis ignores, at most once in REPEAT_SECONDS."""
 
     def __init__(self) -> None:
         super().__init__()

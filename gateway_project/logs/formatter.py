@@ -10,7 +10,7 @@ from typing import Any, Final
 LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 MAX_MESSAGE: Final = 8_192
 MAX_TRACEBACK: Final = 16_384
-"""Characters that are written of a message, and of a traceback or stack; the middle of longer ones is left out."""
+"""The most characters of a message, and of a traceback or stack. The middle of a longer one is left out."""
 _LEVELS: Final = (
     (logging.CRITICAL, "critical"),
     (logging.ERROR, "error"),
@@ -60,7 +60,7 @@ def attempt(text: Callable[[], str], instead: str) -> str:
 
 
 def _message(record: logging.LogRecord) -> str:
-    """With the arguments beside it if they do not fit: a line that cannot be formatted is not lost."""
+    """The message, with its arguments appended if they do not fit it, so that no record is lost."""
     try:
         return record.getMessage()
     except Exception:  # noqa: BLE001 - the arguments follow

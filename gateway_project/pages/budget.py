@@ -20,11 +20,11 @@ KNOWN: Final = Allowance(10.0, 0.25)
 """The allowance of an address that has shown an identity lately: the files of its pages are requested without one."""
 KNOWN_SECONDS: Final = 600.0
 SERVICE_RATE: Final = 5.0
-"""Requests a second for services from which on pages have to leave them time."""
+"""From this many requests a second for services on, pages have to leave them processor time."""
 RATE_SECONDS: Final = 1.0
 """The time over which that rate is measured."""
 MAX_CLIENTS: Final = 4_096
-"""More are looked through for those that owe nothing any more."""
+"""Above this number, clients that owe nothing any more are removed."""
 
 _Debt = tuple[float, float]
 """Processor seconds, as of a time."""
@@ -32,7 +32,9 @@ _NO_DEBT: Final[_Debt] = (0.0, 0.0)
 
 
 class ServiceTraffic:
-    """Whether this worker serves services, besides pages. `requests` is counted up by whoever serves them."""
+    """Whether this worker handles requests for services, besides pages. The code that handles them increments
+    `requests`.
+    """
 
     def __init__(self, timer: Callable[[], float]) -> None:
         self.requests = 0
@@ -42,7 +44,7 @@ class ServiceTraffic:
         self._is_present = False
 
     def is_present(self) -> bool:
-        """Whether there were SERVICE_RATE requests a second, since the last call but for a time of RATE_SECONDS."""
+        """Whether there were SERVICE_RATE requests a second. A rate that was measured holds for RATE_SECONDS."""
         now = self._timer()
         seconds = now - self._since
         if seconds >= RATE_SECONDS:

@@ -28,8 +28,9 @@ ADMIN_POLICY: Final = _POLICY.format(eval=" 'unsafe-eval'")
 
 
 class LanguageMiddleware(LocaleMiddleware):
-    """Pages are in the language that the browser prefers, or that was chosen. All else is in English: the API, problem
-    documents and log messages are for programs and for searches.
+    """Selects the language of pages: the chosen one, or what the browser prefers.
+
+    Everything else is in English: the API, problem documents and log messages are for programs and for searches.
     """
 
     def process_request(self, request: HttpRequest) -> None:

@@ -20,10 +20,10 @@ RECHECK_SECONDS: Final = 1.0
 
 
 class PageQueue:
-    """Of one worker. `try_enter` or `enter` before a request, `leave` after it. Clients take turns in the queue.
+    """The queue of one worker. Call `try_enter` or `enter` before a request, and `leave` after it.
 
-    A client that has used up its `budget` waits there until it has some again. It would repeat a refused request at
-    once.
+    Clients take turns in the queue. A client that has used up its `budget` waits there until it has some again: if it
+    were refused, it would repeat the request at once.
     """
 
     def __init__(
@@ -95,7 +95,9 @@ class PageQueue:
         self._running[client] += 1
 
     def _admit(self) -> None:
-        """One request of each client that may run. Also called when the budget of one that waits allows for it."""
+        """Give free slots to one request of each client that may run. Also called when a waiting client's budget allows
+        it.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

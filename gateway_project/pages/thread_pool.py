@@ -7,14 +7,16 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, ParamSpec, TypeVar
 
 IDLE_SECONDS: Final = 1.0
-"""A flood uses its threads again, and an idle worker has none."""
+"""How long a thread waits for more work: a flood reuses threads, and an idle worker has none."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class ThreadPool(Executor):
-    """As many threads as there is work at a time: whoever submits it bounds them. They keep no process from ending."""
+    """As many threads as there is work at a time: the submitter has to bound it. The threads do not keep the process
+    alive.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""Builds what watches the conditions of alerts, and sends their messages."""
+"""Builds what evaluates the conditions of alerts, and sends their messages."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,7 +14,7 @@ from routing.configuration.alert_recipients import recipient_of_label
 
 
 class Alerts:
-    """One process's part in it."""
+    """The alerts of one process."""
 
     def __init__(self, config: Config, infra: Infrastructure, resilience: Resilience, flusher: Flusher) -> None:
         self._database, self._blocking = ThreadPoolExecutor(1, "alert-reads"), ThreadPoolExecutor(4, "alert-sends")

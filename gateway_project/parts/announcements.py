@@ -1,4 +1,4 @@
-"""News of a saved change, for the running workers: they reload at once, and not only at their next poll.
+"""Announces saved changes to the running workers, so that they reload at once and not only at their next poll.
 
 A worker sends it over its link to Redis. A process in which no gateway runs, such as a management command, has no link,
 and sends it with a connection of its own.
@@ -22,7 +22,7 @@ CHANGED: Final = b"changed"
 SEND_SECONDS: Final = 0.3
 """How long a change waits for Redis. A worker's own poll is not much later."""
 PAUSE_SECONDS: Final = 30.0
-"""How long a process does not try again after a failure: a command may save many changes."""
+"""After a failure, a process does not announce for this long: a command may save many changes."""
 
 
 class Announcer:

@@ -85,26 +85,32 @@ class Stores:
     @classmethod
     def over(cls, link: RedisLink | None) -> Self:
         """Stores shared through `link`; in the process's memory if it is None."""
-        if link is None:
-            return cls(
-                circuits=BreakerMemory(),
-                hold_offs=HoldOffMemory(),
-                quotas=quotas.MemoryStore(),
-                rates=RateMemory(),
-                responses=CacheMemory(time.time),
-                leases=None,
-                targets=TargetsMemory(),
-                writes=IdempotencyMemory(time.time),
-                counts=CountsMemory(),
-                events=MemoryLog(time.time),
-                deliveries=MemoryQueue(time.time),
-                credentials=CredentialsMemory(time.time),
-                usage=usage.MemoryStore(),
-                metering=NoBackup(),
-                failures=failures.MemoryStore(),
-                request_log=request_log.MemoryStore(),
-                nonces=MemoryNonces(time.time),
-            )
+        return cls._in_memory() if link is None else cls._shared(link)
+
+    @classmethod
+    def _in_memory(cls) -> Self:
+        return cls(
+            circuits=BreakerMemory(),
+            hold_offs=HoldOffMemory(),
+            quotas=quotas.MemoryStore(),
+            rates=RateMemory(),
+            responses=CacheMemory(time.time),
+            leases=None,
+            targets=TargetsMemory(),
+            writes=IdempotencyMemory(time.time),
+            counts=CountsMemory(),
+            events=MemoryLog(time.time),
+            deliveries=MemoryQueue(time.time),
+            credentials=CredentialsMemory(time.time),
+            usage=usage.MemoryStore(),
+            metering=NoBackup(),
+            failures=failures.MemoryStore(),
+            request_log=request_log.MemoryStore(),
+            nonces=MemoryNonces(time.time),
+        )
+
+    @classmethod
+    def _shared(cls, link: RedisLink) -> Self:
         return cls(
             circuits=BreakerRedis(link),
             hold_offs=HoldOffRedis(link),

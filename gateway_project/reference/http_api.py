@@ -27,7 +27,7 @@ _METHODS: Final = ("get", "head", "post", "put", "patch", "delete")
 
 
 def http_api_page() -> str:
-    schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call] # the library has no types
     groups: dict[str, list[str]] = {}
     for path, operations in schema["paths"].items():
         for methods, operation in _alike(operations):

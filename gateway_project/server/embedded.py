@@ -78,7 +78,7 @@ def supported() -> bool:
     if server is None:
         return False
     try:
-        version = subprocess.run([server, "--version"], capture_output=True, timeout=START_SECONDS, check=False)  # noqa: S603
+        version = subprocess.run([server, "--version"], capture_output=True, timeout=START_SECONDS, check=False)  # noqa: S603 - the wheel's own server
     except (OSError, subprocess.TimeoutExpired):
         return False
     return version.returncode == 0
@@ -251,7 +251,7 @@ def _running(server: Path, directory: Path) -> Iterator[subprocess.Popen[bytes]]
     """A server process, killed at exit: without persistence it has nothing to save."""
     settings = SETTINGS | {"unixsocket": str(directory / SOCKET), "dir": str(directory)}
     command = [str(server), *(argument for name, value in settings.items() for argument in (f"--{name}", value))]
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603 - the wheel's own server
         command,
         env={},  # keeps the gateway's secrets out of it
         preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509 - the supervisor has one thread

@@ -92,7 +92,7 @@ class KeyAuthentication(BaseAuthentication):
         return 'Bearer realm="gateway"'
 
 
-class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call] # the library has no types
     """Describes KeyAuthentication in the OpenAPI schema. drf-spectacular registers it when the class is defined."""
 
     target_class = KeyAuthentication

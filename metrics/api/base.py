@@ -84,7 +84,7 @@ class MetricsView(ProblemsView):
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = access.JsonNegotiation
 
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:  # noqa: ARG002
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:  # noqa: ARG002 - REST framework's signature
         return JsonRequest(
             request,
             parsers=self.get_parsers(),

@@ -95,15 +95,6 @@ class SimulatedGateway(Gateway):
         keys = ApiKeys(configuration.keys, ConsumerTable(configuration.consumers), environment.name)
         self.callers = RecordedCallers(table, keys, stand_ins, clock)
         observers, limiter = Observers(()), Limiter(RateMemory(), clock=clock)
-        calls = Calls(
-            RecordedBackend(),
-            Breakers(BreakerMemory(), clock=clock),
-            own_cookies=environment.own_cookies,
-            max_body_bytes=environment.rules.max_body_bytes,
-            balancers=Balancers(clock=elapsed, random=Random(SEED)),  # noqa: S311 - it protects nothing
-            signer=UnusedSigner(),
-            timer=elapsed,
-        )
         quotas = Quotas(UsageMemory(), NoLedger(), clock=clock)
         super().__init__(
             # The client's address, scheme and host are recorded as the proxies have given them.
@@ -116,7 +107,7 @@ class SimulatedGateway(Gateway):
             credentials=GrantedCredentials(clock),
             own_cookies=environment.own_cookies,
             cache_keys=CacheKeys(environment.own_cookies, environment.secret),
-            calls=calls,
+            calls=_simulated_calls(environment, clock, elapsed),
             observers=observers,
             plan_limits=PlanLimits(limiter, quotas, Slots(), clock=clock, timer=elapsed),
             request_log=decisions,
@@ -128,6 +119,18 @@ class SimulatedGateway(Gateway):
     def steps(self, match: Match, method: str) -> list[tuple[str, Step]]:
         """The same, with the caller as this route would have identified it."""
         return [("recorded caller", _identified), *super().steps(match, method)]
+
+
+def _simulated_calls(environment: Environment, clock: Callable[[], float], elapsed: Callable[[], float]) -> Calls:
+    return Calls(
+        RecordedBackend(),
+        Breakers(BreakerMemory(), clock=clock),
+        own_cookies=environment.own_cookies,
+        max_body_bytes=environment.rules.max_body_bytes,
+        balancers=Balancers(clock=elapsed, random=Random(SEED)),  # noqa: S311 - it protects nothing
+        signer=UnusedSigner(),
+        timer=elapsed,
+    )
 
 
 def _identified(exchange: Exchange) -> None:

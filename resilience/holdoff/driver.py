@@ -68,7 +68,7 @@ class HoldOffs:
         self._worker = secrets.token_hex(8)
         self._probes = 0
         self._tasks = TaskSet()
-        self._told: dict[int, list[Change]] = {}
+        self._listeners: dict[int, list[Change]] = {}
         self.store.listen(self._on_message)
 
     def of(self, service: str) -> Mapping[Partition, HoldOff]:
@@ -139,11 +139,11 @@ class HoldOffs:
         """Load what is shared, if it has changed, and drop what has lapsed. Called every second, since messages may be
         lost.
         """
-        with self._listening() as told:
+        with self._listening() as received:
             loaded = await self.store.load()
         if loaded is not None:
             self._replace(loaded)
-            for change in told:
+            for change in received:
                 self._apply(*change)
         now = self.clock()
         lapsed = [each for found in self._by_service.values() for each, item in found.items() if item.has_lapsed(now)]
@@ -198,28 +198,30 @@ class HoldOffs:
             before = stored
 
     async def _swap(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> Swap:
-        """Swap, and keep what is stored then, unless a message has already brought that or something later."""
-        with self._listening() as told:
+        """Swap, and apply what is stored then, unless a message has brought it already: then this worker has that or a
+        later one.
+        """
+        with self._listening() as received:
             swap = await self.store.swap(partition, before, after)
-        if (partition, swap.stored) not in told:
+        if (partition, swap.stored) not in received:
             self._apply(partition, swap.stored)
         return swap
 
     @contextmanager
     def _listening(self) -> Iterator[list[Change]]:
-        """What messages tell while the store is asked. They come over another connection than its replies: a reply may
-        be older than a message that came before it.
+        """The changes that messages bring during a call to the store. They come over another connection than its
+        replies, so a reply may be older than a message received before it.
         """
-        told: list[Change] = []
-        self._told[id(told)] = told
+        received: list[Change] = []
+        self._listeners[id(received)] = received
         try:
-            yield told
+            yield received
         finally:
-            del self._told[id(told)]
+            del self._listeners[id(received)]
 
     def _on_message(self, partition: Partition, item: HoldOff | None) -> None:
-        for told in self._told.values():
-            told.append((partition, item))
+        for received in self._listeners.values():
+            received.append((partition, item))
         self._apply(partition, item)
 
     def _notify(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> None:

@@ -20,17 +20,17 @@ class RightsMixin(FormValuesMixin):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - Django's signature
         return may(request.user, Right.VIEW)
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - as above
         return may(request.user, Right.CONFIGURE)
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - as above
         return may(request.user, Right.CONFIGURE)
 
-    def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+    def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - as above
         """For actions with the permission `operate`."""
         return may(request.user, Right.OPERATE)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - as above
         return may(request.user, Right.CONFIGURE)
 
 

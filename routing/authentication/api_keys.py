@@ -38,11 +38,11 @@ __all__ = [
     "looks_like_key",
 ]
 REMEMBERED: Final = 4_096
-"""Keys in use, in each of two generations."""
+"""The most keys in each of the memo's two generations."""
 
 
 class _Match(NamedTuple):
-    """What a secret is good for. `retired` is its digest if it has been replaced, else empty."""
+    """What a secret was found to be. `retired` is its digest if it has been replaced, else empty."""
 
     caller: Caller
     rules: KeyRules | None
@@ -87,7 +87,7 @@ class ApiKeys:
         return None if match is None else match.caller
 
     def rules(self, key: str) -> KeyRules | None:
-        """What a known key may be used for, beside its scopes; None without limits."""
+        """The limits of a known key besides its scopes; None if it has none."""
         match = self._match(key) if self.has_special else None
         return match.rules if match is not None else None
 
@@ -97,7 +97,7 @@ class ApiKeys:
         return match.retired or None if match is not None else None
 
     def fault(self, key: str) -> str:
-        """Why a key is not accepted, as far as its own text tells."""
+        """Why a key is not accepted, as far as its own text shows it."""
         if not is_well_formed(key):
             return "the API key is mistyped or incomplete: its checksum is wrong"
         environment = environment_of(key)

@@ -99,7 +99,7 @@ def read_metadata(body: bytes, issuer: str) -> str:
 
 
 def _seconds(headers: Mapping[str, str]) -> float:
-    """How long a key set is fresh. Several providers forbid caching it, which would be a fetch for every request."""
+    """How long a key set is fresh. Several providers forbid caching it, which would mean a fetch for every request."""
     control = headers.get("cache-control", "").lower()
     if "no-store" in control or "no-cache" in control:
         return DEFAULT_SECONDS

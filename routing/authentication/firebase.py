@@ -28,9 +28,9 @@ from routing.errors import InvalidToken
 
 EMULATOR: Final = "FIREBASE_AUTH_EMULATOR_HOST"
 THREADS: Final = 2
-"""A verification takes a millisecond of CPU."""
+"""Threads for verifications, each of which takes a millisecond of processor time."""
 MAX_PENDING: Final = 256
-"""Tokens being verified. Beyond that, verification is unavailable."""
+"""The most tokens that are being verified. Beyond that, verification is unavailable."""
 VERIFY_TIMEOUT_SECONDS: Final = 6.0
 """The time limit of one verification, its time in the queue included."""
 LOOKUP_TIMEOUT_SECONDS: Final = 4
@@ -126,7 +126,9 @@ class FirebaseVerifier:
         return verified
 
     def _keep(self, digest: bytes, kid: str, caller: Caller) -> None:
-        """With lookups of users for as long as one is valid, so that the token is checked again then."""
+        """Cache the caller. If users are looked up, only for as long as a lookup is valid, so that the token is then
+        checked again.
+        """
         self._cache.put(digest, kid, caller, self._clock(), None if self._users is None else CHECK_SECONDS)
         if self._signed and not self.keys.contains(kid):  # removed meanwhile, perhaps before the caller was cached
             self._cache.drop_keys(frozenset({kid}))
@@ -168,7 +170,7 @@ def check_emulator(environment: Mapping[str, str], emulator: str | None) -> None
 
 def _app(project: str, certificate: str | None) -> object:
     """A Firebase app separate from any other in this process. Verification needs the project id but no credential."""
-    credential = credentials.Certificate(certificate) if certificate else AnonymousCredentials()  # type: ignore[no-untyped-call]
+    credential = credentials.Certificate(certificate) if certificate else AnonymousCredentials()  # type: ignore[no-untyped-call] # the library has no types
     options = {"projectId": project, "httpTimeout": LOOKUP_TIMEOUT_SECONDS}
     app: object = firebase_admin.initialize_app(credential, options, f"gateway-{uuid4().hex}")
     return app

@@ -60,7 +60,7 @@ class IdentitySigner:
         self._loaded: dict[str, EllipticCurvePrivateKey] = {}
 
     def use(self, keys: Sequence[IdentityKey]) -> None:
-        """Sign with the right one of these keys from now on."""
+        """Sign with one of these keys, as `signing_key` selects it, from now on."""
         if tuple(keys) != self._keys:
             self._loaded = {key.kid: _load(key.private) for key in keys}
             self._keys = tuple(keys)
@@ -81,7 +81,7 @@ class IdentitySigner:
 
 
 def caller_claims(caller: Caller) -> dict[str, Any]:
-    """What a token says of a caller. `sub` is unique over all issuers, `idp_sub` for the issuer `idp`."""
+    """What a token says about a caller. `sub` is unique over all issuers, `idp_sub` for the issuer `idp`."""
     identity = caller.identity
     found = {
         "sub": caller.id,

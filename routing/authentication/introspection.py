@@ -23,7 +23,7 @@ CACHE_SECONDS: Final = 60.0
 INACTIVE_SECONDS: Final = 5.0
 MAX_INACTIVE: Final = 10_000
 MAX_PENDING: Final = 256
-"""Tokens being introspected. Beyond that, verification is unavailable."""
+"""The most tokens that are being introspected. Beyond that, verification is unavailable."""
 _OK: Final = 200
 
 

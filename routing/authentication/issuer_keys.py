@@ -85,7 +85,7 @@ class SharedKeySource:
         return fetched
 
     def _shared(self) -> FetchedKeys:
-        """With a second try: a process that is busy with its own start takes the store to be unavailable."""
+        """The stored keys. Asks twice: a process that is busy with its own start may time out at first."""
         for pause in (RETRY_SECONDS, 0.0):
             try:
                 return self._take_or_fetch()
@@ -124,7 +124,7 @@ class SharedKeySource:
                 self._run(self._store.release(self._name, self._owner))
 
     def _newer(self) -> FetchedKeys | None:
-        """What another worker has fetched since, if it is fresh."""
+        """The keys that another worker has fetched since, if they are fresh."""
         shared = self._stored()
         if shared is None or shared.requested_at <= self._held_at:
             return None

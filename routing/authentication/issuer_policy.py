@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 MAX_LEEWAY: Final = 600.0
-"""Seconds."""
+"""The longest leeway, in seconds."""
 MAX_ISSUER_LENGTH: Final = 200
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _LOOPBACK: Final = re.compile(r"localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1")

@@ -16,9 +16,9 @@ from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES, Caller, Identity
 from routing.errors import InvalidToken
 
 MAX_NAME_LENGTH: Final = 255
-"""Characters of a subject, a tenant or an address."""
+"""The most characters of a subject, a tenant or an email address."""
 MAX_CALLER_LENGTH: Final = 380
-"""Characters of a caller's id."""
+"""The most characters of a caller's id."""
 MAX_TENANT_LENGTH: Final = 200
 MAX_SCOPES: Final = 500
 LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
@@ -96,7 +96,7 @@ def caller_of(claims: Mapping[str, Any], issuer: Issuer, expires: float | None, 
 
 
 def caller_kind(issuer: Issuer, tenant: str | None) -> str:
-    """What a caller's id has before its subject."""
+    """The part of a caller's id before its subject."""
     return f"jwt+{issuer.name}" + ("" if tenant is None else f"+{quote(tenant, safe='', errors='surrogatepass')}")
 
 

@@ -17,13 +17,13 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 CONNECT_SECONDS: Final = 2.0
 READ_SECONDS: Final = 3.0
-"""Between two parts of the response. With CONNECT_SECONDS below FETCH_SECONDS."""
+"""The longest pause in the response. With CONNECT_SECONDS, it is less than FETCH_SECONDS."""
 FETCH_SECONDS: Final = 5.0
 """The time limit of the whole fetch, checked once the response's header fields have arrived."""
 MAX_BYTES: Final = 256 * 1024
-"""Google's response has 6 kB."""
+"""The longest response; Google's has 6 kB."""
 DEFAULT_SECONDS: Final = 300.0
-"""How long keys are fresh whose response does not say it."""
+"""How long keys are fresh if their response does not say it."""
 MAX_SECONDS: Final = 24 * 3600.0
 MIN_SECONDS: Final = 1.0
 """Also of a response that may not be cached, so that not every token causes a fetch."""

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-import msgspec
 from django.db import transaction
 
 from routing.configuration import fallbacks
@@ -22,21 +21,8 @@ from routing.database.deferred import deferred_writes
 from routing.database.issuers import absent_issuers, apply_issuers
 from routing.database.locks import lock_configuration
 from routing.database.masking import unmask
-from routing.database.rows import write
+from routing.database.named_rows import Changes, WantedRow, apply_rows
 from routing.models import ANY_SECRET, Service, Webhook
-
-
-class Changes(msgspec.Struct, frozen=True):
-    """The names of the services that were created, updated and deleted, and of webhooks, as `webhook NAME`; of issuers,
-    alerts, plans, teams and consumers in the same way.
-    """
-
-    created: tuple[str, ...] = ()
-    updated: tuple[str, ...] = ()
-    deleted: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.created or self.updated or self.deleted)
 
 
 def apply_document(
@@ -49,9 +35,10 @@ def apply_document(
 
     References such as `env:NAME` are stored as they are. A mask stands for the secret that is stored now. `origin` is
     recorded with the services that are created. `is_decoded`: the document has been decoded without faults other than
-    secrets that are missing here. Raises ConfigurationError, without a change, if the document has
-    faults or uses a host of a service that is kept, or if a service that is kept has one that is deleted as its
-    fallback.
+    secrets that are missing here.
+
+    Raises ConfigurationError, without a change, if the document has faults or uses a host of a service that is kept, or
+    if a service that is kept has one that is deleted as its fallback.
     """
     with transaction.atomic(), deferred_writes():
         lock_configuration()
@@ -59,30 +46,30 @@ def apply_document(
         if not is_decoded:
             decode(structure, ANY_SECRET, is_part=True)
         document = canonical(structure)
-        wanted, webhooks = document["services"], document.get("webhooks", {})
-        rows = {row.name: row for row in Service.objects.prefetch_related("targets", "routes")}
-        absent = rows.keys() - wanted.keys()
-        deleted = tuple(sorted(absent if delete is None else absent.intersection(delete)))
-        kept = [rows[name] for name in sorted(absent.difference(deleted))]
-        _check_hosts(wanted, kept)
-        _check_fallbacks(wanted, kept, deleted)
-        _check_references(document, {*wanted, *(row.name for row in kept)})
-        # Delete first: a host may move from a deleted service to another.
-        for name in deleted:
-            rows[name].delete()
-        created = tuple(name for name in wanted if name not in rows)
-        changed = write_services(rows, wanted, origin)
-        other = _apply_webhooks(webhooks, delete, origin)
-        issuers = apply_issuers(document.get("issuers", ()), delete, origin)
-        alerts = apply_alerts(document.get("alerts", ()), delete, origin)
-        updated = sorted(changed.difference(created))
+        changes = _apply_services(document, delete, origin)
+        changes += _apply_webhooks(document.get("webhooks", {}), delete, origin)
+        changes += apply_issuers(document.get("issuers", ()), delete, origin)
+        changes += apply_alerts(document.get("alerts", ()), delete, origin)
         present = [section for section in CONSUMER_SECTIONS if structure.get(section) is not None]
-        added, edited, removed = apply_consumers(document, present, delete, origin)
-        return Changes(
-            (*created, *other.created, *issuers.created, *alerts.created, *added),
-            (*updated, *other.updated, *issuers.updated, *alerts.updated, *edited),
-            (*deleted, *other.deleted, *issuers.deleted, *alerts.deleted, *removed),
-        )
+        return changes + apply_consumers(document, present, delete, origin)
+
+
+def _apply_services(document: dict[str, Any], delete: Collection[str] | None, origin: str) -> Changes:
+    """Raises ConfigurationError, without a change, for what the other sections refer to as well."""
+    wanted = document["services"]
+    rows = {row.name: row for row in Service.objects.prefetch_related("targets", "routes")}
+    absent = rows.keys() - wanted.keys()
+    deleted = tuple(sorted(absent if delete is None else absent.intersection(delete)))
+    kept = [rows[name] for name in sorted(absent.difference(deleted))]
+    _check_hosts(wanted, kept)
+    _check_fallbacks(wanted, kept, deleted)
+    _check_references(document, {*wanted, *(row.name for row in kept)})
+    # Delete first: a host may move from a deleted service to another.
+    for name in deleted:
+        rows[name].delete()
+    created = tuple(name for name in wanted if name not in rows)
+    changed = write_services(rows, wanted, origin)
+    return Changes(created, tuple(sorted(changed.difference(created))), deleted)
 
 
 def absent_names(structure: Any) -> tuple[str, ...]:
@@ -105,19 +92,9 @@ def webhook_label(webhook: str) -> str:
     return f"webhook {webhook}"
 
 
-def _apply_webhooks(wanted: dict[str, Any], delete: Collection[str] | None, origin: str) -> Changes:
-    rows = {row.name: row for row in Webhook.objects.all()}
-    absent = sorted(rows.keys() - wanted.keys())
-    deleted = [name for name in absent if delete is None or webhook_label(name) in delete]
-    for name in deleted:
-        rows[name].delete()
-    created, updated = [name for name in wanted if name not in rows], []
-    for name, item in wanted.items():
-        settings = {key: value for key, value in item.items() if key != "enabled"}
-        row = rows.get(name) or Webhook(name=name, origin=origin)
-        if write(row, {"enabled": item.get("enabled", True), "settings": settings}) and name in rows:
-            updated.append(name)
-    return Changes(*(tuple(map(webhook_label, names)) for names in (created, updated, deleted)))
+def _apply_webhooks(items: dict[str, Any], delete: Collection[str] | None, origin: str) -> Changes:
+    wanted = {name: WantedRow.of(item) for name, item in items.items()}
+    return apply_rows(Webhook, "name", wanted, label=webhook_label, delete=delete, origin=origin)
 
 
 def _check_references(document: dict[str, Any], services: Collection[str]) -> None:

@@ -11,6 +11,7 @@ from django.db.models import ProtectedError
 from routing.configuration.consumers import CONSUMER_SECTIONS, timestamp, unknown_names
 from routing.configuration.faults import ConfigurationError, Fault
 from routing.configuration.identities import identity_columns
+from routing.database.named_rows import Changes
 from routing.database.rows import write
 from routing.models import Consumer, ConsumerIdentity, Plan, Team
 from routing.models.consumers import LimitSettings
@@ -61,8 +62,8 @@ def owned_labels(origin: str) -> list[str]:
 
 def apply_consumers(
     document: Mapping[str, Any], present: Collection[str], delete: Collection[str] | None, origin: str
-) -> tuple[list[str], list[str], list[str]]:
-    """Write what differs, and return the labels of what was created, updated and deleted.
+) -> Changes:
+    """Write what differs.
 
     `document` is in canonical form; `present` are the sections of the original. Raises ConfigurationError if a plan or
     a team does not exist, or is deleted while another uses it.
@@ -82,7 +83,7 @@ def apply_consumers(
         _apply_section(section, document.get(section, {}), origin, created, updated)
     for section, name in doomed:
         _delete(section, name)
-    return created, updated, [label(*item) for item in doomed]
+    return Changes(tuple(created), tuple(updated), tuple(label(*item) for item in doomed))
 
 
 def _check_names(document: Mapping[str, Any]) -> None:

@@ -20,11 +20,12 @@ from routing.configuration.literals import Masked
 from routing.configuration_errors import TooManyProposals
 from routing.database import credential_parts, masking, touched
 from routing.database.actor import Actor, acting_as, current_actor
-from routing.database.apply import Changes, apply_document
+from routing.database.apply import apply_document
 from routing.database.approval_rule import needs_approval
 from routing.database.config_file import digest
 from routing.database.document_diff import DocumentDiff, document_diff, parts
 from routing.database.locks import lock_configuration
+from routing.database.named_rows import Changes
 from routing.database.revisions import only_service
 from routing.database.touched import Place
 from routing.database.undo import document_of
@@ -125,10 +126,10 @@ def _with_keys(changes: Changes, keys: Mapping[str, Any]) -> Changes:
         except (ValidationError, LookupError) as error:
             text = "; ".join(error.messages) if isinstance(error, ValidationError) else str(error.args[0])
             raise NotDecided(f"Not possible any more: {name}: {text}") from None
-    return Changes(
-        (*changes.created, *(name for name, part in keys.items() if part["base"] is None)),
-        (*changes.updated, *(name for name, part in keys.items() if part["base"] and part["value"] is not None)),
-        (*changes.deleted, *(name for name, part in keys.items() if part["value"] is None)),
+    return changes + Changes(
+        tuple(name for name, part in keys.items() if part["base"] is None),
+        tuple(name for name, part in keys.items() if part["base"] and part["value"] is not None),
+        tuple(name for name, part in keys.items() if part["value"] is None),
     )
 
 

@@ -12,9 +12,10 @@ from routing.configuration.document import canonical, dump, dump_value, parse
 from routing.database import masking
 from routing.database.actor import acting_as, current_actor
 from routing.database.alerts import alert_label
-from routing.database.apply import Changes, apply_document, webhook_label
+from routing.database.apply import apply_document, webhook_label
 from routing.database.apply_consumers import label
 from routing.database.issuers import issuer_label
+from routing.database.named_rows import Changes
 from routing.models import ConfigurationRevision
 from routing.rights import Names
 

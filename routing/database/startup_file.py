@@ -15,12 +15,13 @@ from routing.configuration.decode import VERSION
 from routing.configuration.document import canonical, parse
 from routing.database.actor import acting_as
 from routing.database.alerts import alert_label
-from routing.database.apply import Changes, apply_document, webhook_label
+from routing.database.apply import apply_document, webhook_label
 from routing.database.apply_consumers import owned_labels
 from routing.database.issuers import ORIGIN as ENVIRONMENT
 from routing.database.issuers import apply_issuers, issuer_label
 from routing.database.locks import lock_configuration
 from routing.database.masking import unmasked
+from routing.database.named_rows import Changes
 from routing.models import ANY_SECRET, AlertRule, Issuer, Service, Webhook
 
 log = logging.getLogger(__name__)

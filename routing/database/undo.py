@@ -9,8 +9,9 @@ from routing.configuration.document import parse
 from routing.configuration.faults import Path
 from routing.configuration.three_way import Conflict, take_back
 from routing.database import masking
-from routing.database.apply import Changes, apply_document
+from routing.database.apply import apply_document
 from routing.database.document_diff import parts
+from routing.database.named_rows import Changes
 from routing.database.revisions import previous_revision
 from routing.database.trial import present_document
 from routing.models import ConfigurationRevision

@@ -7,8 +7,8 @@ from django.db import migrations, models
 
 def mask_revisions(apps: Any, schema_editor: Any) -> None:
     from routing.configuration.document import dump, parse  # noqa: PLC0415 - only for a history that has secrets
-    from routing.configuration.faults import ConfigurationError  # noqa: PLC0415
-    from routing.database.masking import mask  # noqa: PLC0415
+    from routing.configuration.faults import ConfigurationError  # noqa: PLC0415 - as above
+    from routing.database.masking import mask  # noqa: PLC0415 - as above
 
     revisions = apps.get_model("routing", "ConfigurationRevision").objects.using(schema_editor.connection.alias)
     for revision in revisions.iterator(chunk_size=20):
@@ -23,8 +23,8 @@ def mask_revisions(apps: Any, schema_editor: Any) -> None:
 
 
 def unmask_revisions(apps: Any, schema_editor: Any) -> None:
-    from routing.configuration.document import dump, parse  # noqa: PLC0415
-    from routing.configuration.literals import unmask  # noqa: PLC0415
+    from routing.configuration.document import dump, parse  # noqa: PLC0415 - as above
+    from routing.configuration.literals import unmask  # noqa: PLC0415 - as above
 
     revisions = apps.get_model("routing", "ConfigurationRevision").objects.using(schema_editor.connection.alias)
     for revision in revisions.exclude(secrets=None).iterator(chunk_size=20):

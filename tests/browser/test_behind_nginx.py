@@ -39,7 +39,7 @@ class Site(NamedTuple):
     certificate: str
 
 
-def told(handler: BaseHTTPRequestHandler) -> None:
+def list_fields(handler: BaseHTTPRequestHandler) -> None:
     lines = [f"{name.lower()}: {value}" for name, value in handler.headers.items()]
     reply(handler, 200, "\n".join(lines).encode(), Content_Type="text/plain")
 
@@ -47,7 +47,7 @@ def told(handler: BaseHTTPRequestHandler) -> None:
 @pytest.fixture(scope="module", params=FIELDS)
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with ExitStack() as stack:
-        backend = stack.enter_context(web_server(told))
+        backend = stack.enter_context(web_server(list_fields))
         configuration = OPEN_SERVICE.format(backend=backend)
         gateway, _ = stack.enter_context(
             running_gateway(tmp_path_factory.mktemp("gateway"), configuration, TRUSTED_PROXIES="127.0.0.0/8")

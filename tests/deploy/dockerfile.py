@@ -92,9 +92,9 @@ def runtime(root: Path) -> tuple[Stage, dict[str, str]]:
     found = instructions()
     second = [index for index, (name, _) in enumerate(found) if name == "FROM"][1]
     stage = Stage(root, directory="/app")
-    said = dict(found[second + 1 :])
-    stage.env(said["ENV"])
-    return stage, said
+    settings = dict(found[second + 1 :])
+    stage.env(settings["ENV"])
+    return stage, settings
 
 
 def command(argument: str) -> list[str]:

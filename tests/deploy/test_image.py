@@ -37,7 +37,7 @@ def image() -> Iterator[Path]:
 @contextmanager
 def container(image: Path, **variables: str) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
     """The ENTRYPOINT as process 1, where namespaces are allowed, and as a user who can write to one directory alone."""
-    stage, said = dockerfile.runtime(image)
+    stage, settings = dockerfile.runtime(image)
     port = free_port()
     writable = Path(tempfile.mkdtemp(prefix="c-"))
     writable.chmod(0o777)
@@ -52,7 +52,7 @@ def container(image: Path, **variables: str) -> Iterator[tuple["subprocess.Popen
         **variables,
     }
     process = subprocess.Popen(
-        [*_isolation(), *dockerfile.command(said["ENTRYPOINT"])],
+        [*_isolation(), *dockerfile.command(settings["ENTRYPOINT"])],
         cwd=stage.path("/app"),
         env=environment,
         stdout=subprocess.PIPE,
@@ -95,8 +95,8 @@ def get(port: int, path: str) -> requests.Response:
 
 
 def is_healthy(image: Path, **variables: str) -> bool:
-    stage, said = dockerfile.runtime(image)
-    check = dockerfile.command(said["HEALTHCHECK"])
+    stage, settings = dockerfile.runtime(image)
+    check = dockerfile.command(settings["HEALTHCHECK"])
     environment = {**stage.environment, **variables}
     return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
 
@@ -144,9 +144,9 @@ def test_the_image_has_no_pip_and_nothing_that_is_not_needed(image: Path) -> Non
 
 
 def test_the_user_is_a_number_that_is_not_root_and_that_the_chart_names() -> None:
-    _, said = dockerfile.runtime(Path("/"))
-    assert said["USER"] == "10001:10001"
-    assert "--uid 10001 --gid 10001" in said["RUN"]
+    _, settings = dockerfile.runtime(Path("/"))
+    assert settings["USER"] == "10001:10001"
+    assert "--uid 10001 --gid 10001" in settings["RUN"]
     values = (dockerfile.ROOT / "deploy/helm/intelligence-gateway/values.yaml").read_text()
     assert "runAsUser: 10001" in values
 

@@ -106,21 +106,21 @@ def curl(site: Site, url: str, *options: str, address: str = OUTSIDE) -> Respons
     command = ["curl", "-sk", "--max-time", "30", "--interface", address, "--resolve", f"{host}:{port}:127.0.0.1"]
     command += ["-w", form, *options, f"{scheme}://{host}:{port}/{path}"]
     output = subprocess.run(command, capture_output=True, check=False, text=True).stdout
-    body, _, said = output.rpartition("\n")
-    status, version, location = [*said.split(), ""][:3]
+    body, _, figures = output.rpartition("\n")
+    status, version, location = [*figures.split(), ""][:3]
     return Response(int(status), version, location, body)
 
 
 def test_backends_are_told_the_client_whatever_it_says_of_itself(site: Site, backend: Backend) -> None:
-    said = [
+    forged = [
         "X-Forwarded-For: 192.0.2.1",
         "X-Forwarded-Host: evil.example",
         "X-Forwarded-Port: 8000",
         "Forwarded: for=192.0.2.2;host=evil.example",
     ]
-    options = [part for field in said for part in ("-H", field)]
-    assert curl(site, f"https://api.example.com/api/v1/open/told/{site.https}", *options).status == 200
-    (received,) = [each for each in backend.requests if f"/told/{site.https}".encode() in each.line]
+    options = [part for field in forged for part in ("-H", field)]
+    assert curl(site, f"https://api.example.com/api/v1/open/fields/{site.https}", *options).status == 200
+    (received,) = [each for each in backend.requests if f"/fields/{site.https}".encode() in each.line]
     fields = {name.lower(): value.decode() for name, value in received.fields}
     assert fields[b"x-forwarded-for"] == OUTSIDE
     assert fields[b"x-forwarded-proto"] == "https"

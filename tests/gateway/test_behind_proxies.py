@@ -41,8 +41,8 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         await made.close()
 
 
-def told(world: World) -> dict[bytes, bytes]:
-    """The fields of the last request to the backend that tell of the client's."""
+def forwarded(world: World) -> dict[bytes, bytes]:
+    """The fields of the last request to the backend that describe the client's."""
     fields = dict(world.origins[0].requests[-1].fields)
     return {name: value for name, value in fields.items() if name.startswith(b"x-forwarded-") or name == b"forwarded"}
 
@@ -50,9 +50,9 @@ def told(world: World) -> dict[bytes, bytes]:
 async def test_the_backend_is_told_the_clients_address_scheme_and_host(world: World) -> None:
     await world.serve(ok(), policy=OPEN)
     await world.request("GET", "/api/v1/crm/x", FIELDS, client=PROXY)
-    assert told(world)[b"x-forwarded-for"] == b"203.0.113.8"
-    assert told(world)[b"x-forwarded-proto"] == b"https"
-    assert told(world)[b"x-forwarded-host"] == b"crm.example.com:8443"
+    assert forwarded(world)[b"x-forwarded-for"] == b"203.0.113.8"
+    assert forwarded(world)[b"x-forwarded-proto"] == b"https"
+    assert forwarded(world)[b"x-forwarded-host"] == b"crm.example.com:8443"
     assert world.observer.requests[-1].client == "203.0.113.8"
 
 
@@ -63,21 +63,21 @@ async def test_a_port_in_a_field_is_the_hosts(world: World) -> None:
     script = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n" + location + b"\r\n\r\n"
     await world.serve(script, policy=OPEN)
     response = await world.request("GET", "/api/v1/crm/x", fields, client=PROXY)
-    assert told(world)[b"x-forwarded-host"] == b"gateway.test:8443"
-    assert told(world)[b"x-forwarded-port"] == b"8443"
+    assert forwarded(world)[b"x-forwarded-host"] == b"gateway.test:8443"
+    assert forwarded(world)[b"x-forwarded-port"] == b"8443"
     assert response.get("location") == "/api/v1/crm/login"
     response = await world.request("GET", "/api/v1/crm/x", fields, client="192.0.2.1")
-    assert told(world)[b"x-forwarded-host"] == b"gateway.test"
-    assert told(world)[b"x-forwarded-port"] == b"80"
+    assert forwarded(world)[b"x-forwarded-host"] == b"gateway.test"
+    assert forwarded(world)[b"x-forwarded-port"] == b"80"
     assert response.get("location") == "https://gateway.test:8443/login"
 
 
 async def test_the_backend_is_told_the_prefix_except_under_its_own_host(world: World) -> None:
     await world.serve(ok(), policy=OPEN, hosts=("crm.test",))
     await world.request("GET", "/api/v1/crm/x", [("X-Forwarded-Prefix", "/evil")])
-    assert told(world)[b"x-forwarded-prefix"] == b"/api/v1/crm"
+    assert forwarded(world)[b"x-forwarded-prefix"] == b"/api/v1/crm"
     await world.request("GET", "/x", [("X-Forwarded-Prefix", "/evil")], host="crm.test")
-    assert b"x-forwarded-prefix" not in told(world)
+    assert b"x-forwarded-prefix" not in forwarded(world)
 
 
 async def test_the_host_of_the_client_is_kept_on_wish(world: World) -> None:
@@ -94,11 +94,11 @@ async def test_an_untrusted_client_is_not_believed_even_after_a_proxy_sent_the_s
     await world.serve(ok(), policy=OPEN)
     for _ in range(3):
         await world.request("GET", "/api/v1/crm/x", FIELDS, client=PROXY)
-        assert told(world)[b"x-forwarded-proto"] == b"https"
+        assert forwarded(world)[b"x-forwarded-proto"] == b"https"
         await world.request("GET", "/api/v1/crm/x", FIELDS, client="192.0.2.1")
-        assert told(world)[b"x-forwarded-for"] == b"192.0.2.1"
-        assert told(world)[b"x-forwarded-proto"] == b"http"
-        assert told(world)[b"x-forwarded-host"] == b"gateway.test"
+        assert forwarded(world)[b"x-forwarded-for"] == b"192.0.2.1"
+        assert forwarded(world)[b"x-forwarded-proto"] == b"http"
+        assert forwarded(world)[b"x-forwarded-host"] == b"gateway.test"
 
 
 async def test_a_services_own_host_may_be_named_by_the_proxy(world: World) -> None:
@@ -106,16 +106,16 @@ async def test_a_services_own_host_may_be_named_by_the_proxy(world: World) -> No
     if world.entry_point.__class__.__name__ == "AsgiEntryPoint":
         return  # serves whatever it is given
     assert (await world.request("GET", "/x", FIELDS, client=PROXY)).status == 200
-    assert told(world)[b"x-forwarded-host"] == b"crm.example.com:8443"
+    assert forwarded(world)[b"x-forwarded-host"] == b"crm.example.com:8443"
 
 
 async def test_forwarded_is_read_and_never_passed_on(world: World) -> None:
     await world.serve(ok(), policy=OPEN)
     fields = [("Forwarded", 'for="[2001:db8::1]:4711";proto=https;host="a.test"')]
     await world.request("GET", "/api/v1/crm/x", fields, client=PROXY)
-    assert told(world)[b"x-forwarded-for"] == b"2001:db8::1"
-    assert told(world)[b"x-forwarded-host"] == b"a.test"
-    assert b"forwarded" not in told(world)
+    assert forwarded(world)[b"x-forwarded-for"] == b"2001:db8::1"
+    assert forwarded(world)[b"x-forwarded-host"] == b"a.test"
+    assert b"forwarded" not in forwarded(world)
 
 
 async def test_a_malformed_host_from_a_proxy_is_rejected(world: World) -> None:
@@ -126,8 +126,8 @@ async def test_a_malformed_host_from_a_proxy_is_rejected(world: World) -> None:
 
 async def test_a_websocket_of_a_page_on_the_proxys_port_is_of_the_same_origin(world: World) -> None:
     headers = [(b"host", b"a.test"), (b"origin", b"https://a.test:8443")]
-    told = [(b"x-forwarded-proto", b"https"), (b"x-forwarded-port", b"8443")]
-    scope: asgi.Scope = {"scheme": "ws", "path": "/ws/events/", "query_string": b"", "headers": headers + told}
+    proxied = [(b"x-forwarded-proto", b"https"), (b"x-forwarded-port", b"8443")]
+    scope: asgi.Scope = {"scheme": "ws", "path": "/ws/events/", "query_string": b"", "headers": headers + proxied}
     begun = handshake.begin(world.gateway, {**scope, "client": (PROXY, 1)})
     handshake.check_origin(begun.exchange.request.headers, ())
 

@@ -34,7 +34,7 @@ NETWORKS = (ip_network("10.0.0.0/8"),)
 PROXY = "10.0.0.1"
 PATH = "/api/v1/crm/x"
 CALLER = "certificate+acme:uri:spiffe://acme/web"
-TOLD = b"certificate+acme:uri:spiffe:%2F%2Facme%2Fweb"
+SENT_CALLER = b"certificate+acme:uri:spiffe:%2F%2Facme%2Fweb"
 """What backends receive of it."""
 POLICY = RoutePolicy(timeout=QUICK, cache=None)
 CA = certificates.authority()
@@ -111,7 +111,7 @@ async def test_a_client_with_a_certificate_is_its_consumer(world: World) -> None
     for _ in range(2):
         response = await send(world, shown())
         assert response.status == 200, response.body
-        assert dict(origin.requests[-1].fields)[b"x-gateway-caller"] == TOLD
+        assert dict(origin.requests[-1].fields)[b"x-gateway-caller"] == SENT_CALLER
     assert world.observer.requests[-1].caller == CALLER
 
 
@@ -119,7 +119,7 @@ async def test_a_forged_certificate_is_not_believed_and_not_forwarded(world: Wor
     """Also after a proxy has sent the same bytes, and whatever the field's spelling."""
     origin = await world.serve(ok(), policy=msgspec.structs.replace(POLICY, auth=Auth.OPTIONAL))
     await world.serve(ok(), policy=POLICY, name="closed")
-    for client, caller in ((PROXY, TOLD), ("192.0.2.7", None), (PROXY, TOLD), ("192.0.2.7", None)):
+    for client, caller in ((PROXY, SENT_CALLER), ("192.0.2.7", None), (PROXY, SENT_CALLER), ("192.0.2.7", None)):
         forged = [*shown(), ("X_SSL_Client_Cert", LEAF.escaped)] if client != PROXY else shown()
         assert (await send(world, forged, client)).status == 200
         sent = dict(origin.requests[-1].fields)
@@ -175,7 +175,7 @@ async def test_a_route_that_requires_a_certificate_accepts_no_key(world: World) 
     assert (await send(world, key=world.key, path="/api/v1/any/x")).status == 200, "the same fields elsewhere"
     assert (await send(world, shown(), key=world.key)).status == 200
     sent = dict(origin.requests[-1].fields)
-    assert sent[b"x-gateway-caller"] == TOLD
+    assert sent[b"x-gateway-caller"] == SENT_CALLER
     assert b"x-api-key" not in sent
 
 
@@ -196,7 +196,7 @@ async def test_a_listener_may_hand_the_certificate_in(one: World) -> None:
 
     one.gateway.answer = listen  # type: ignore[method-assign]  # as a listener would
     assert (await send(one, client="192.0.2.7")).status == 200
-    assert dict(origin.requests[-1].fields)[b"x-gateway-caller"] == TOLD
+    assert dict(origin.requests[-1].fields)[b"x-gateway-caller"] == SENT_CALLER
     assert (await send(one, client=PROXY)).status == 401, "this is the proxy's own"
 
 

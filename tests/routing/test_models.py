@@ -12,8 +12,9 @@ from routing import signals
 from routing.configuration.document import canonical
 from routing.configuration.faults import ConfigurationError
 from routing.database.api_keys import issue, revoke
-from routing.database.apply import Changes, apply_document
+from routing.database.apply import apply_document
 from routing.database.loader import current_version, raw_document
+from routing.database.named_rows import Changes
 from routing.models import ApiKey, Route, Service, Target
 
 pytestmark = pytest.mark.django_db

@@ -65,7 +65,7 @@ class Command(BaseCommand):
             raise SystemExit(status)
 
     def overrides(self, options: dict[str, Any]) -> dict[str, str]:
-        """What the options say instead of the environment."""
+        """The variables that the options replace."""
         return {name.upper(): str(options[name]) for name in ("host", "port", "workers") if options[name] is not None}
 
     def prepare_database(self, timeout: float) -> None:

@@ -28,7 +28,7 @@ class Command(rungateway.Command):
         return super().overrides(options) | ({} if file is None else {"GATEWAY_CONFIG": file})
 
     def prepare_database(self, timeout: float) -> None:
-        """Migrate a database server too: whoever runs this command has no other step for it."""
+        """Migrate a database server too: this command is the only step of such a start."""
         call_command("migrate", verbosity=0)
         super().prepare_database(timeout)
 

@@ -23,7 +23,7 @@ class CertificateCallers:
         self._known: TwoGenerationMemo[ClientCertificate, Caller] = TwoGenerationMemo(REMEMBERED)
 
     def caller(self, certificate: ClientCertificate, consumers: ConsumerTable) -> Caller:
-        """Raises InvalidCertificate if it is no consumer's, or that of a disabled one."""
+        """The certificate's caller. Raises InvalidCertificate if it is no consumer's, or a disabled one's."""
         if consumers is not self._consumers:
             self._consumers = consumers
             self._known.clear()
@@ -71,7 +71,7 @@ def _names(certificate: ClientCertificate) -> Iterator[str]:
 
 
 def _name(certificate: ClientCertificate) -> str:
-    """What tells it from the other certificates of its consumer, over its renewals."""
+    """The name that distinguishes it from its consumer's other certificates, and stays the same when it is renewed."""
     return next(_names(certificate), f"sha256:{certificate.fingerprint}")
 
 

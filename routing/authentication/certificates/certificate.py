@@ -43,7 +43,7 @@ class ClientCertificate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def named_certificate(fingerprint: str, subject: str, uris: tuple[str, ...], dns: tuple[str, ...]) -> ClientCertificate:
-    """A certificate of which only this is known. Raises ValueError."""
+    """A certificate of which only these values are known. Raises ValueError."""
     if _SHA256.fullmatch(fingerprint) is None:
         raise ValueError("the hash is not that of a certificate")
     names = (subject, *uris, *dns)

@@ -17,10 +17,10 @@ from routing.authentication.certificates.xfcc import Element, parse_xfcc
 from routing.http import Request, joined
 
 REMEMBERED: Final = 1_024
-"""Certificates, by the text of their fields, in each of two generations."""
+"""The most certificates, by the text of their fields, in each of the memo's two generations."""
 RECHECK_SECONDS: Final = 300.0
 _VERIFIED: Final = (b"SUCCESS", b"0")
-"""What nginx and HAProxy send of a certificate that they have verified."""
+"""What nginx and HAProxy send for a certificate that they have verified."""
 
 
 class _Read(NamedTuple):
@@ -81,7 +81,7 @@ class ClientCertificates:
         return certificate
 
     def _presented(self, request: Request) -> tuple[bytes, ...] | None:
-        """What the certificate follows from: the fields of a trusted proxy, or what the listener has received."""
+        """The source of the certificate: the fields of a trusted proxy, or what the listener has received."""
         source = self._source
         if not request.via_proxy:
             return request.peer_certificates or None

@@ -33,14 +33,14 @@ class RevocationLists:
 
     @property
     def ends(self) -> datetime | None:
-        """When the first of them ends."""
+        """When the first of the lists expires, in Unix time."""
         found = [each.next_update_utc for lists in self._lists.values() for each in lists if each.next_update_utc]
         return min(found, default=None)
 
     def refusal(self, path: Sequence[Certificate], now: float) -> str:
         """Why a certificate is refused, empty if it is not. `path` leads from it to its root, which is in no list.
 
-        As OpenSSL does it with CRL_CHECK_ALL: an authority without a list that holds now vouches for nothing.
+        As with OpenSSL's CRL_CHECK_ALL, a certificate is refused if its authority has no current list.
         """
         return next(filter(None, map(self._refusal, path[:-1], path[1:], [now] * (len(path) - 1))), "")
 
@@ -89,7 +89,7 @@ class CertificateRevocations:
         self.version = 0
 
     def use(self, content: bytes) -> None:
-        """From now on. Raises ValueError, and changes nothing then."""
+        """Use these lists from now on. Raises ValueError, and changes nothing then."""
         try:
             self._lists = RevocationLists(content)
         except ValueError as error:

@@ -17,8 +17,9 @@ from routing.configuration.faults import ConfigurationError, Fault, UnresolvedSe
 from routing.configuration.literals import literal_secrets
 from routing.database import masking, revisions
 from routing.database.actor import acting_as, command_user
-from routing.database.apply import Changes, absent_names, apply_document
+from routing.database.apply import absent_names, apply_document
 from routing.database.document_parts import owner, part_of
+from routing.database.named_rows import Changes
 from routing.management import config_diff, config_import
 from routing.management.approval import add_emergency, submitted
 from routing.models import ConfigurationRevision

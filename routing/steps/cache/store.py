@@ -210,8 +210,7 @@ class CacheStore:
         is_part = response.status == parts.PARTIAL and isinstance(result, Miss) and is_storable_part(slot, response)
         judged = parts.as_whole(response) if is_part else response
         length, outcome = call.response.length or 0, exchange.call.outcome
-        unverified = passes_unverified(exchange)
-        verdict = storable(slot, judged, length, body, unverified=unverified, outcome=outcome)
+        verdict = storable(slot, judged, length, body, unverified=passes_unverified(exchange), outcome=outcome)
         if exchange.step_log is not None:
             rule = partial(rationale.storage_rule, verdict, response, slot.target.policy)
             exchange.mark("store", rule, self._timer())

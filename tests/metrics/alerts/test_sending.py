@@ -106,9 +106,9 @@ async def test_a_webhook_verifies_with_the_library_of_the_standard(backend: Back
     headers = {name.decode().lower(): value.decode() for name, value in fields.items()}
     document: Any = Webhook(b64encode(KEY).decode()).verify(body, headers)
     assert document["type"] == "gateway.alerts"
-    told, over = document["data"]["changes"]
-    assert (told["status"], told["service"], told["severity"]) == ("firing", "crm", "critical")
-    assert [told["reason"], over["reason"]] == [None, "alert_removed"]
+    firing, over = document["data"]["changes"]
+    assert (firing["status"], firing["service"], firing["severity"]) == ("firing", "crm", "critical")
+    assert [firing["reason"], over["reason"]] == [None, "alert_removed"]
     assert headers["webhook-id"] == {name.lower(): value for name, value in again.items()}[b"webhook-id"].decode()
 
 

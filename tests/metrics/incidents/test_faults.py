@@ -46,8 +46,8 @@ def test_kinds_of_failures() -> None:
 
 
 def test_failed_requests_of_services_are_counted_by_cause_and_caller_and_told() -> None:
-    told: list[str] = []
-    observer = MetricsObserver(FakeClock(NOW), lambda event, cause: told.append(f"{event.service}: {cause}"))
+    causes: list[str] = []
+    observer = MetricsObserver(FakeClock(NOW), lambda event, cause: causes.append(f"{event.service}: {cause}"))
     for caller in ("key:a", "key:a", ""):
         observer.finished(finished(status=502, route="/x", caller=caller))
     observer.finished(finished())
@@ -55,7 +55,7 @@ def test_failed_requests_of_services_are_counted_by_cause_and_caller_and_told() 
     counts, _ = observer.take()
     found = {key.split("|", 2)[2]: number for key, number in counts.items() if "|fault|" in key or "|affected|" in key}
     assert found == {"fault|error|502 from /x": 3, "affected|error|key:a": 2, "affected|error|anonymous": 1}
-    assert told == ["crm: 502 from /x"] * 3
+    assert causes == ["crm: 502 from /x"] * 3
 
 
 def test_what_is_counted_of_one_service_is_bounded() -> None:

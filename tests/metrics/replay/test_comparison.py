@@ -55,7 +55,7 @@ def test_what_cannot_be_decided_again_is_left_out(changes: dict[str, Any], reaso
 
 
 @pytest.mark.parametrize(
-    ("status", "rule", "said"),
+    ("status", "rule", "headers"),
     [
         ("gateway; fwd=uri-miss; stored; ttl=300", "300 s, per user", {}),
         ("gateway; fwd=uri-miss; stored; ttl=20", "300 s, per user", {b"cache-control": b"max-age=20"}),
@@ -66,12 +66,12 @@ def test_what_cannot_be_decided_again_is_left_out(changes: dict[str, Any], reaso
     ],
 )
 def test_what_backends_said_of_storing_follows_from_the_record(
-    status: str, rule: str, said: dict[bytes, bytes]
+    status: str, rule: str, headers: dict[bytes, bytes]
 ) -> None:
     miss = record(cache="MISS", cache_status=status, cache_rule=rule, target="http://127.0.0.1:9", backend=0.5)
     hit = record(cache="HIT", cache_status="gateway; hit; ttl=9", cache_rule=rule)
     observed = Observed([miss, hit])
-    assert dict(observed.call(miss).headers) == dict(observed.call(hit).headers) == said
+    assert dict(observed.call(miss).headers) == dict(observed.call(hit).headers) == headers
     assert [attempt.seconds for attempt in observed.call(hit).attempts] == [0.5]
 
 

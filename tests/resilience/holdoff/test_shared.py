@@ -76,7 +76,7 @@ async def test_both_heed_the_longer_one_and_one_of_them_probes(workers: list[Wor
 
 
 class SlowReplies(MemoryStore):
-    """What others change is told before its own replies, as over two connections. Each reply waits for `go`."""
+    """Changes by others are announced before its own replies, as over two connections. Each reply waits for `go`."""
 
     def __init__(self, shared: MemoryStore) -> None:
         super().__init__()

@@ -8,9 +8,10 @@ from django.test.utils import CaptureQueriesContext
 
 from metrics.models import Operation
 from routing.configuration.faults import ConfigurationError
-from routing.database.apply import Changes, apply_document
+from routing.database.apply import apply_document
 from routing.database.changes import Kind, changed_since, current_version
 from routing.database.loader import raw_document
+from routing.database.named_rows import Changes
 from routing.models import Route, Service
 
 pytestmark = pytest.mark.django_db

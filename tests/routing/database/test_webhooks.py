@@ -11,8 +11,9 @@ from routing.configuration.document import dump
 from routing.configuration.faults import ConfigurationError
 from routing.database import failed_deliveries, masking, revisions
 from routing.database.actor import acting_as
-from routing.database.apply import Changes, absent_names, apply_document
+from routing.database.apply import absent_names, apply_document
 from routing.database.loader import load, raw_document
+from routing.database.named_rows import Changes
 from routing.models import ConfigurationRevision, FailedDelivery, Service, Webhook
 from routing.webhooks.delivery import Delivery, decode
 
