@@ -65,6 +65,28 @@ def client(
     return _issue(name, issuer, extensions=extensions, **more)
 
 
+def of_version(issuer: Issued, version: int) -> bytes:
+    """A client's certificate in DER that says to be of a version above 3. Its signature is then not right."""
+    der = client(issuer).der
+    at = der.index(b"\xa0\x03\x02\x01\x02")
+    return der[: at + 4] + bytes([version - 1]) + der[at + 5 :]
+
+
+def with_extension(issuer: Issued, oid: str, content: bytes, *, twice: bool = False) -> bytes:
+    """A client's certificate in DER with an extension that is malformed or repeated, as a builder makes none."""
+    own, other = x509.ObjectIdentifier(oid), x509.ObjectIdentifier(oid.rpartition(".")[0] + ".99")
+    extensions: list[x509.ExtensionType] = [x509.UnrecognizedExtension(other, content)]
+    if twice:
+        extensions.append(x509.UnrecognizedExtension(own, content))
+    der = _issue("client", issuer, extensions=extensions).der
+    return der.replace(_encoded(other), _encoded(own))
+
+
+def _encoded(oid: x509.ObjectIdentifier) -> bytes:
+    """Of the arc 2.5.29, whose members are below 128."""
+    return bytes([0x06, 0x03, 0x55, 0x1D, int(oid.dotted_string.rpartition(".")[2])])
+
+
 def revocations(
     issuer: Issued,
     *revoked: Issued,
@@ -90,17 +112,18 @@ def _issue(
     extensions: Sequence[x509.ExtensionType],
     begins: datetime = NOW - DAY,
     ends: datetime = NOW + 30 * DAY,
+    units: Sequence[str] = (),
+    serial: int | None = None,
 ) -> Issued:
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name(
-        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Acme"), x509.NameAttribute(NameOID.COMMON_NAME, name)]
-    )
+    parts = [(NameOID.ORGANIZATION_NAME, "Acme"), *((NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in units)]
+    subject = x509.Name([x509.NameAttribute(*part) for part in (*parts, (NameOID.COMMON_NAME, name))])
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial or x509.random_serial_number())
         .not_valid_before(begins)
         .not_valid_after(ends)
     )

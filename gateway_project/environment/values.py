@@ -129,13 +129,14 @@ def file(text: str) -> Path:
 
 def authorities(text: str) -> bytes:
     """The content of a file with certificates of authorities in PEM."""
-    from routing.authentication.certificates.trust import trust_in  # noqa: PLC0415 - few environments have any
+    from routing.authentication.certificates.certificate import MALFORMED  # noqa: PLC0415 - few have any
+    from routing.authentication.certificates.trust import trust_in  # noqa: PLC0415 - as above
 
     content = file(text).read_bytes()
     try:
         trust_in(content)
-    except ValueError:
-        raise ValueError(f"{text!r} does not contain certificates in PEM") from None
+    except MALFORMED as error:
+        raise ValueError(f"{text!r} does not contain certificates in PEM that can be used: {error}") from None
     return content
 
 

@@ -7,14 +7,21 @@ from typing import Final, NamedTuple
 from cryptography.x509 import Certificate
 
 from resilience.memo import TwoGenerationMemo
-from routing.authentication.certificates.certificate import ClientCertificate, describe, load_der, named_certificate
+from routing.authentication.certificates.certificate import (
+    MALFORMED,
+    ClientCertificate,
+    describe,
+    issued_by,
+    load_der,
+    named_certificate,
+)
 from routing.authentication.certificates.errors import InvalidCertificate
 from routing.authentication.certificates.pem import parse_client_cert, parse_pem
 from routing.authentication.certificates.revocation import CertificateRevocations
 from routing.authentication.certificates.source import CLIENT_CERT_CHAIN, CertificateSource, SourceKind
-from routing.authentication.certificates.trust import Trust, trust_in
+from routing.authentication.certificates.trust import Trust, fault, trust_in
 from routing.authentication.certificates.xfcc import Element, parse_xfcc
-from routing.http import Request, joined
+from routing.http import Headers, Request, joined
 
 REMEMBERED: Final = 1_024
 """The most certificates, by the text of their fields, in each of the memo's two generations."""
@@ -87,7 +94,7 @@ class ClientCertificates:
             return request.peer_certificates or None
         if source is None:
             return None
-        value = joined(request.headers, source.field.encode())
+        value = _field(request.headers, source)
         if not value or value == b"(null)":  # which Apache sends without a certificate
             return None
         if source.verified is not None and joined(request.headers, source.verified.encode()) not in _VERIFIED:
@@ -99,7 +106,7 @@ class ClientCertificates:
     def _read(self, request: Request, key: tuple[bytes, ...]) -> _Read:
         try:
             return self._from_field(key) if request.via_proxy else self._chain(key)
-        except ValueError as error:
+        except MALFORMED as error:
             return _Read(None, f"the client certificate cannot be read: {error}"[:200])
 
     def _from_field(self, key: tuple[bytes, ...]) -> _Read:
@@ -133,17 +140,28 @@ class ClientCertificates:
     def _chain(self, chain: tuple[bytes, ...]) -> _Read:
         certificates = [load_der(der) for der in chain]
         described = describe(certificates[0], chain[0])
-        refusal = "" if self._trust is None else self._refusal(self._trust, certificates, described)
-        return _Read(None, refusal) if refusal else _Read(described)
+        return _Read(described) if self._trust is None else self._verified(self._trust, certificates, described)
 
-    def _refusal(self, trust: Trust, chain: list[Certificate], described: ClientCertificate) -> str:
+    def _verified(self, trust: Trust, chain: list[Certificate], described: ClientCertificate) -> _Read:
         """As of now, or of a time at which the certificate itself is valid: its own dates are checked at each use."""
         now = self._clock()
         begins, ends = described.begins or now, described.ends or now
         path = trust(chain, min(max(now, begins), ends))
         if not path:
-            return "the client certificate was not issued by an authority that is trusted here"
-        return self._revocations.refusal(path, now)
+            untrusted = "the client certificate was not issued by an authority that is trusted here"
+            return _Read(None, fault(chain[0]) or untrusted)
+        refusal = self._revocations.refusal(path, now)
+        return _Read(None, refusal) if refusal else _Read(issued_by(described, path[1:]))
+
+
+def _field(headers: Headers, source: CertificateSource) -> bytes | None:
+    """The field with the certificate. Raises InvalidCertificate if it is repeated: which one is the client's own, and
+    which the proxy's, could not be told.
+    """
+    name = source.field.encode()
+    if source.kind is SourceKind.PEM and sum(key == name for key, _ in headers) > 1:
+        raise InvalidCertificate(f"more than one field {source.field}: the proxy must replace what clients send")
+    return joined(headers, name)
 
 
 def _client_element(elements: list[Element], proxies: tuple[str, ...]) -> Element:

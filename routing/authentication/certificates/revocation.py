@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509 import (
     Certificate,
     CertificateRevocationList,
@@ -14,7 +15,7 @@ from cryptography.x509 import (
     load_pem_x509_crl,
 )
 
-from routing.authentication.certificates.certificate import ClientCertificate
+from routing.authentication.certificates.certificate import MALFORMED, ClientCertificate
 
 _PEM: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
 
@@ -23,7 +24,9 @@ class RevocationLists:
     """The lists of one file, by the name of the authority that has issued them. Immutable."""
 
     def __init__(self, content: bytes) -> None:
-        """`content` has lists in PEM, or one in DER. Raises ValueError, also for lists that say only a part."""
+        """`content` has lists in PEM, or one in DER. Raises one of MALFORMED, also for lists that say only a
+        part.
+        """
         blocks = _PEM.findall(content)
         found = [load_pem_x509_crl(block) for block in blocks] if blocks else [load_der_x509_crl(content)]
         self._lists: dict[bytes, list[CertificateRevocationList]] = {}
@@ -45,9 +48,11 @@ class RevocationLists:
         return next(filter(None, map(self._refusal, path[:-1], path[1:], [now] * (len(path) - 1))), "")
 
     def names(self, certificate: ClientCertificate) -> bool:
-        """Whether a certificate that was accepted before is in a list of its issuer."""
+        """Whether a certificate that was accepted before is in a list of its issuer, told from others of its name."""
         lists = self._lists.get(certificate.issuer, ())
-        return any(each.get_revoked_certificate_by_serial_number(certificate.serial) is not None for each in lists)
+        found = [each for each in lists if each.get_revoked_certificate_by_serial_number(certificate.serial)]
+        key: Any = load_der_public_key(certificate.issuer_key) if found and certificate.issuer_key else None
+        return any(key is None or each.is_signature_valid(key) for each in found)
 
     def _refusal(self, certificate: Certificate, issuer: Certificate, now: float) -> str:
         key: Any = issuer.public_key()
@@ -92,7 +97,7 @@ class CertificateRevocations:
         """Use these lists from now on. Raises ValueError, and changes nothing then."""
         try:
             self._lists = RevocationLists(content)
-        except ValueError as error:
+        except MALFORMED as error:
             raise ValueError(f"no list of revoked certificates in PEM or DER: {error}") from None
         self.version += 1
 

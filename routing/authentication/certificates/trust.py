@@ -2,9 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from cryptography.x509 import BasicConstraints, Certificate, ExtendedKeyUsage, KeyUsage, load_pem_x509_certificates
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509 import (
+    BasicConstraints,
+    Certificate,
+    ExtendedKeyUsage,
+    ExtensionNotFound,
+    KeyUsage,
+    Version,
+    load_pem_x509_certificates,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
@@ -12,14 +22,20 @@ Trust = Callable[[Sequence[Certificate], float], Sequence[Certificate]]
 """The path from a client's certificate to a root that is trusted at a Unix time, empty if there is none. It is given
 what the client has sent, its own certificate first.
 """
+_CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_PURPOSES: Final = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+_WEAK: Final = frozenset({"md5", "sha1"})
 
 
 def trust_in(roots: bytes) -> Trust:
-    """`roots` are certificates in PEM. Raises ValueError if they contain none.
+    """`roots` are certificates in PEM. Raises ValueError if there are none, or none that can be verified with.
 
     Clients' certificates need no alternative name: many private authorities issue them with a subject only.
     """
-    builder = _permissive(PolicyBuilder().store(Store(load_pem_x509_certificates(roots))))
+    loaded = load_pem_x509_certificates(roots)
+    if not any(map(_can_verify, loaded)):
+        raise ValueError("no authority has an RSA key or one on P-256, P-384 or P-521, and a certificate of version 3")
+    builder = _permissive(PolicyBuilder().store(Store(loaded)))
 
     def trusts(chain: Sequence[Certificate], now: float) -> Sequence[Certificate]:
         verifier = builder.time(datetime.fromtimestamp(now, UTC).replace(tzinfo=None)).build_client_verifier()
@@ -29,6 +45,33 @@ def trust_in(roots: bytes) -> Trust:
             return ()
 
     return trusts
+
+
+def fault(certificate: Certificate) -> str:
+    """What a client's certificate lacks, whoever has issued it; empty if nothing. Raises one of MALFORMED."""
+    if certificate.version is not Version.v3:
+        return "the client certificate is of version 1: issue one of version 3 (openssl x509 -req with -extfile)"
+    try:
+        purposes = certificate.extensions.get_extension_for_class(ExtendedKeyUsage).value
+    except ExtensionNotFound:
+        purposes = None
+    if purposes is not None and _PURPOSES.isdisjoint(purposes):
+        return "the client certificate is not for the authentication of clients (extended key usage)"
+    algorithm = certificate.signature_hash_algorithm
+    if algorithm is not None and algorithm.name in _WEAK:
+        return f"the client certificate is signed with {algorithm.name}, which is not accepted"
+    return ""
+
+
+def _can_verify(root: Certificate) -> bool:
+    """Whether cryptography verifies what an authority has signed."""
+    try:
+        key = root.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return root.version is Version.v3 and isinstance(key.curve, _CURVES)
+    return root.version is Version.v3 and isinstance(key, rsa.RSAPublicKey)
 
 
 def _permissive(builder: PolicyBuilder) -> PolicyBuilder:
@@ -45,8 +88,7 @@ def _permissive(builder: PolicyBuilder) -> PolicyBuilder:
             raise ValueError("may not issue certificates")
 
     def check_purposes(_policy: Any, _certificate: Any, purposes: ExtendedKeyUsage | None) -> None:
-        accepted = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
-        if purposes is not None and accepted.isdisjoint(purposes):
+        if purposes is not None and _PURPOSES.isdisjoint(purposes):
             raise ValueError("not for the authentication of clients")
 
     authorities = (

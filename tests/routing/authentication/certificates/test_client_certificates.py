@@ -1,5 +1,7 @@
 """Which certificate of a request counts, whether it is trusted, and whose it is."""
 
+from base64 import b64encode
+
 import msgspec
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -18,8 +20,17 @@ from tests.clock import FakeClock
 
 CA, OTHER_CA = certificates.authority(), certificates.authority("Other CA")
 MIDDLE = certificates.authority("Middle", CA)
+OTHER = certificates.client(CA, "other")
 LEAF = certificates.client(CA, "web", uris=["spiffe://acme/ns/shop/web"], dns=["Web.Acme.test"])
 BELOW = certificates.client(MIDDLE, "below")
+VERSION_1 = (
+    "MIIBNzCB3QIUFjwY5/kyxks90jFR90ozk+VaV1IwCgYIKoZIzj0EAwIwHTENMAsGA1UECgwEQWNtZTEMMAoGA1UEAwwDd2ViMCAX"
+    "DTI2MTEzMDE3MDQzOVoYDzIxMjYxMTA2MTcwNDM5WjAdMQ0wCwYDVQQKDARBY21lMQwwCgYDVQQDDAN3ZWIwWTATBgcqhkjOPQIB"
+    "BggqhkjOPQMBBwNCAASk55KNivyAIeEA7i2UWNNh7YqB2d08MzTAdumnqUWcWnFPAEVCu33efPcQSwAHC8tRi/Vm3BacX16HIMD+"
+    "rH/ZMAoGCCqGSM49BAMCA0kAMEYCIQDgpkWM3Bce//4DSskrgaoloCE7iqRsYO+ERQ9zb3arEwIhAKsMjAppVeHLJY2Mm3SzTZBG"
+    "/ialNDaI8Eifql8/AkV6"
+)
+"""As `openssl x509 -req` without -extfile makes it, which many instructions do."""
 
 
 def request(*fields: tuple[str, str], via_proxy: bool = True, peer: tuple[bytes, ...] = ()) -> Request:
@@ -32,6 +43,10 @@ def request(*fields: tuple[str, str], via_proxy: bool = True, peer: tuple[bytes,
 def reader(text: str, *, roots: str = "", clock: FakeClock | None = None) -> ClientCertificates:
     source = msgspec.structs.replace(parse_source(text), roots=roots.encode())
     return ClientCertificates(source, clock or FakeClock(NOW.timestamp()))
+
+
+def escaped(der: bytes) -> str:
+    return b64encode(der).decode()
 
 
 def refused(found: ClientCertificates, sent: Request) -> str:
@@ -61,7 +76,16 @@ def test_only_trusted_proxies_and_their_field_are_read() -> None:
     assert found.find(request()) is None
     assert found.find(request(("X-Cert", ""))) is None
     assert found.find(request(("X-Cert", "(null)"))) is None
-    assert "cannot be read" in refused(found, request(("X-Cert", LEAF.escaped), ("X-Cert", LEAF.escaped)))
+
+
+@pytest.mark.parametrize("form", ["escaped", "base64"])
+def test_a_repeated_field_is_refused(form: str) -> None:
+    """The first of two base64 fields would read as the certificate, and the proxy's own as its chain."""
+    sent = request(("X-Cert", getattr(OTHER, form)), ("X-Cert", getattr(LEAF, form)))
+    for roots in ("", CA.pem):
+        assert refused(reader("pem X-Cert", roots=roots), sent) == (
+            "more than one field x-cert: the proxy must replace what clients send"
+        )
 
 
 def test_a_listener_hands_in_the_certificate_of_its_peer() -> None:
@@ -113,8 +137,48 @@ def test_trust(issued: certificates.Issued, chain: tuple[certificates.Issued, ..
     if is_trusted:
         assert found.find(request(*fields)) is not None
     else:
-        assert "not issued by an authority" in refused(found, request(*fields))
+        purpose = "is not for the authentication of clients" in refused(found, request(*fields))
+        assert purpose or "not issued by an authority" in refused(found, request(*fields))
     assert reader("client-cert").find(request(*fields)) is not None, "the proxy has verified it"
+
+
+def test_why_a_certificate_of_a_trusted_authority_is_refused() -> None:
+    """What its owner has to change, and not its authority."""
+    found = reader("pem X-Cert", roots=CA.pem)
+    server = certificates.client(CA, purposes=[ExtendedKeyUsageOID.SERVER_AUTH])
+    assert refused(found, request(("X-Cert", server.escaped))) == (
+        "the client certificate is not for the authentication of clients (extended key usage)"
+    )
+    assert "of version 1" in refused(found, request(("X-Cert", VERSION_1)))
+    trusting = reader("pem X-Cert", clock=FakeClock(1_800_000_000))
+    assert trusting.find(request(("X-Cert", VERSION_1))) is not None, "the proxy has verified it"
+
+
+@pytest.mark.parametrize("roots", ["", CA.pem])
+@pytest.mark.parametrize(
+    ("der", "detail"),
+    [
+        (certificates.of_version(CA, 6), "5 is not a valid X509 version"),
+        (certificates.with_extension(CA, "2.5.29.17", b"\x30\x04\xa5\x02\x81\x00"), "not supported types"),
+        (certificates.with_extension(CA, "2.5.29.17", b"\x30\x02\xa3\x00"), "not supported types"),
+        (certificates.with_extension(CA, "2.5.29.17", b"\x05\x00"), "cannot be read"),
+        (certificates.with_extension(CA, "2.5.29.17", b"\x30\x00", twice=True), "Duplicate 2.5.29.17"),
+    ],
+)
+def test_certificates_that_cannot_be_read_are_refused(der: bytes, detail: str, roots: str) -> None:
+    assert detail in refused(reader("pem X-Cert", roots=roots), request(("X-Cert", escaped(der))))
+
+
+def test_names_that_no_identity_can_have_are_left_out() -> None:
+    """A long subject is usual in qualified certificates; the others tell who it is."""
+    long = certificates.client(CA, "x" * 60, uris=["spiffe://acme/web"], units=["y" * 60] * 4)
+    certificate = reader("pem X-Cert", roots=CA.pem).find(request(("X-Cert", long.escaped)))
+    assert certificate is not None
+    assert (certificate.subject, certificate.uris) == ("", ("spiffe://acme/web",))
+    odd = certificates.client(CA, "a\u2028b")
+    certificate = reader("pem X-Cert", roots=CA.pem).find(request(("X-Cert", odd.escaped)))
+    assert certificate is not None
+    assert list(identity_values(certificate)) == [f"sha256:{odd.fingerprint}", "*"]
 
 
 def test_an_authority_that_has_ended_is_noticed() -> None:

@@ -25,20 +25,26 @@ GONE = "the client certificate was revoked"
 ENDED = "the revocation list of the client certificate's authority has expired"
 
 
+SOURCE = parse_source("pem X-Cert")
+
+
+def forwarded(*chain: Issued) -> Request:
+    request = Request("GET", b"/", b"", [(b"x-cert", "".join(each.escaped for each in chain).encode())], "192.0.2.1")
+    request.via_proxy = True
+    return request
+
+
 class World:
     def __init__(self, lists: bytes) -> None:
         self.clock, self.revocations = FakeClock(NOW.timestamp()), CertificateRevocations()
         self.revocations.use(lists)
-        source = msgspec.structs.replace(parse_source("pem X-Cert"), roots=(CA.pem + OTHER_CA.pem).encode())
+        source = msgspec.structs.replace(SOURCE, roots=(CA.pem + OTHER_CA.pem).encode())
         self.certificates = ClientCertificates(source, self.clock, self.revocations)
 
     def refusal(self, *chain: Issued) -> str:
         """Empty for a certificate that is accepted."""
-        fields = [(b"x-cert", "".join(each.escaped for each in chain).encode())]
-        request = Request("GET", b"/", b"", fields, "192.0.2.1")
-        request.via_proxy = True
         try:
-            return "" if self.certificates.find(request) else "none"
+            return "" if self.certificates.find(forwarded(*chain)) else "none"
         except InvalidCertificate as error:
             return error.detail
 
@@ -88,6 +94,22 @@ def test_a_list_that_ends_is_noticed() -> None:
     assert world.refusal(LEAF) == ""
     world.clock.now = (NOW + 2 * DAY).timestamp()
     assert world.refusal(LEAF) == ENDED
+
+
+def test_open_connections_are_told_from_those_of_another_authority_of_the_same_name() -> None:
+    """As after the replacement of an authority's key: its serial numbers may begin anew."""
+    old, new = certificates.authority(), certificates.authority()
+    stolen, other = certificates.client(old, serial=5), certificates.client(new, serial=5)
+    roots = (old.pem + new.pem).encode()
+    found = CertificateRevocations()
+    found.use(revocations(old) + revocations(new))
+    reader = ClientCertificates(msgspec.structs.replace(SOURCE, roots=roots), FakeClock(NOW.timestamp()), found)
+    open_ones = [reader.find(forwarded(each)) for each in (stolen, other)]
+    found.use(revocations(old, stolen) + revocations(new))
+    assert [found.names(each) for each in open_ones if each is not None] == [True, False]
+    assert reader.find(forwarded(other)) is not None
+    with pytest.raises(InvalidCertificate):
+        reader.find(forwarded(stolen))
 
 
 @pytest.mark.parametrize(
