@@ -376,6 +376,26 @@ async def test_a_signature_that_a_proxy_adds_is_ignored(one: World) -> None:
     assert "several signatures of known keys" in await refused(one, two)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        '("@authority");tag="proxy"',
+        '("@authority");created=1;keyid="a-proxy";tag="proxy";purpose="cache"',
+        '("x-other";sf);keyid=:YS1wcm94eQ==:',
+        '"@authority"',
+    ],
+)
+async def test_what_a_proxy_signs_need_not_be_of_our_form(one: World, other: str) -> None:
+    """RFC 9421 requires neither a key id nor a time, and further parameters may be registered."""
+    await one.serve(ok(), policy=POLICY)
+    accept(one)
+    (_, given), (_, signature) = fields(one)
+    both = [("Signature-Input", f"proxy={other}, {given}"), ("Signature", f"proxy=:AAAA:, {signature}")]
+    assert (await send(one, both)).status == 200
+    alone = [("Signature-Input", f"proxy={other}"), ("Signature", "proxy=:AAAA:")]
+    assert await refused(one, alone)
+
+
 async def test_required_components_may_be_covered_in_parts(one: World) -> None:
     await one.serve(ok(), policy=POLICY)
     accept(one)

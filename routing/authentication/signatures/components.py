@@ -111,7 +111,7 @@ def _query_param(request: SignedRequest, component: Item) -> bytes:
     name = component.parameters.get("name")
     if component.parameters.keys() != {"name"} or type(name) is not str:
         raise ComponentError(f"{QUERY_PARAM} needs the parameter name, and no other")
-    text = (request.query or b"").decode("latin-1")
+    text = (request.query or b"").decode(errors="surrogateescape")
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_PARAMETERS, errors="surrogateescape")
     except ValueError:

@@ -55,15 +55,15 @@ class SigningKeys:
 
     def __init__(self, keys: Iterable[SigningKey] = ()) -> None:
         self.keys: Final = tuple(keys)
-        found: dict[str, tuple[SigningKey, ...]] = {}
+        found: dict[object, tuple[SigningKey, ...]] = {}
         for key in self.keys:
             found[key.keyid] = (*found.get(key.keyid, ()), key)
-        self._by_id: Final[Mapping[str, tuple[SigningKey, ...]]] = found
+        self._by_id: Final[Mapping[object, tuple[SigningKey, ...]]] = found
 
     def __bool__(self) -> bool:
         return bool(self.keys)
 
-    def find(self, keyid: str, now: float) -> tuple[SigningKey, ...]:
+    def find(self, keyid: object, now: float) -> tuple[SigningKey, ...]:
         """The keys with this id that are valid now: after a rotation, the new one and the old one."""
         return tuple([key for key in self._by_id.get(keyid, ()) if key.until is None or key.until > now])
 

@@ -1,6 +1,7 @@
 """The fields `Signature-Input` and `Signature` of a request, read strictly (RFC 9421 section 4)."""
 
 import re
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from routing.authentication.signatures.errors import InvalidSignature
@@ -39,27 +40,23 @@ class SignatureInput(NamedTuple):
         )
 
 
-def read_signatures(headers: Headers, policy: SignaturePolicy) -> list[SignatureInput]:
+def read_signatures(
+    headers: Headers, policy: SignaturePolicy, is_known: Callable[[object], bool]
+) -> list[SignatureInput]:
     """The signatures of a request that the policy considers, each with its parameters checked for their types.
 
-    Raises InvalidSignature if the fields are malformed or do not belong together.
+    Those whose keyid is known, if there are any: proxies add signatures of their own, which need neither a keyid nor a
+    time (RFC 9421 section 2.3), and are not ours to judge. Raises InvalidSignature if the fields are malformed or do
+    not belong together.
     """
     inputs, signatures = _dictionary(headers, INPUT), _dictionary(headers, SIGNATURE)
     if inputs.keys() != signatures.keys():
         raise InvalidSignature("Signature-Input and Signature have different labels")
-    found = []
-    for label, member in inputs.items():
-        signature = signatures[label]
-        if not isinstance(member, InnerList):
-            raise InvalidSignature(f"Signature-Input: {label} is not a list of components")
-        if not isinstance(signature, Item) or not isinstance(signature.value, bytes):
-            raise InvalidSignature(f"Signature: {label} is not a byte sequence")
-        if policy.tag is not None and member.parameters.get("tag") != policy.tag:
-            continue
-        found.append(_read(label, member, signature.value))
-    if not found:
+    tagged = [label for label, each in inputs.items() if policy.tag is None or each.parameters.get("tag") == policy.tag]
+    if not tagged:
         raise InvalidSignature(f'no signature has the tag "{policy.tag}"')
-    return found
+    known = [label for label in tagged if is_known(inputs[label].parameters.get("keyid"))]
+    return [_read(label, inputs[label], signatures[label]) for label in known or tagged]
 
 
 def _dictionary(headers: Headers, name: bytes) -> dict[str, Item | InnerList]:
@@ -82,7 +79,11 @@ def _plain(error: ValueError) -> str:
     return "not ASCII" if isinstance(error, UnicodeDecodeError) else str(error)[:80]
 
 
-def _read(label: str, member: InnerList, signature: bytes) -> SignatureInput:
+def _read(label: str, member: Item | InnerList, signature: Item | InnerList) -> SignatureInput:
+    if not isinstance(member, InnerList):
+        raise InvalidSignature(f"Signature-Input: {label} is not a list of components")
+    if not isinstance(signature, Item) or not isinstance(signature.value, bytes):
+        raise InvalidSignature(f"Signature: {label} is not a byte sequence")
     parameters = member.parameters
     if len(member.items) > MAX_COMPONENTS:
         raise InvalidSignature(f"{label}: a signature may cover at most {MAX_COMPONENTS} components")
@@ -98,7 +99,7 @@ def _read(label: str, member: InnerList, signature: bytes) -> SignatureInput:
     if created is None:
         raise InvalidSignature(f"{label}: the signature needs the time when it was created")
     alg, tag = _text(label, parameters, "alg"), _text(label, parameters, "tag")
-    return SignatureInput(member, signature, keyid, created, expires, nonce, alg, tag)
+    return SignatureInput(member, signature.value, keyid, created, expires, nonce, alg, tag)
 
 
 def _text(label: str, parameters: Parameters, name: str) -> str | None:

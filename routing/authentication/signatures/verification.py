@@ -44,7 +44,7 @@ def verify(
 
     Signatures of keys that are not known are ignored if another one is: proxies may add their own.
     """
-    inputs = read_signatures(request.headers, policy)
+    inputs = read_signatures(request.headers, policy, lambda keyid: bool(keys.find(keyid, now)))
     known = [(found, candidates) for found in inputs if (candidates := keys.find(found.keyid, now))]
     if not known:
         raise InvalidSignature("the signature's keyid is not known")

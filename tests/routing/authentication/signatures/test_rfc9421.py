@@ -160,6 +160,12 @@ def test_parameters_of_the_query_are_decoded_and_encoded_again(name: str, expect
     assert line == f'"@query-param";name="{name}": {expected}'
 
 
+def test_parameters_of_the_query_that_are_not_encoded_are_read_as_utf8() -> None:
+    request = REQUEST._replace(query="stra\u00dfe=Gr\u00fcne%20Au&q=\u2713".encode())
+    found = signature_base(request, covered('("@query-param";name="stra%C3%9Fe" "@query-param";name="q")'))
+    assert [line.partition(b": ")[2] for line in found.split(b"\n")[:2]] == [b"Gr%C3%BCne%20Au", b"%E2%9C%93"]
+
+
 @pytest.mark.parametrize(
     ("path", "query", "component", "expected"),
     [
