@@ -3,6 +3,7 @@
 All of them block, in one of Django's threads.
 """
 
+import contextlib
 import re
 import threading
 import time
@@ -24,7 +25,7 @@ from routing.authentication.issuer_policy import Issuer
 from routing.authentication.issuer_token import check_header
 from routing.authentication.issuers import check_signature
 from routing.authentication.key_endpoint import FetchedKeys, KeyFetchFailed, freshness, get, send
-from routing.authentication.signing_keys import SigningKeys
+from routing.authentication.signing_keys import SigningKeys, Wait
 from routing.authentication.token_parts import parse, parse_object
 from routing.errors import InvalidToken
 
@@ -213,17 +214,23 @@ class ProviderClient:
         algorithm, kid = check_header(token, issuer)
         found = read(token.claims, now)
         self._await_key(kid, now)
-        check_signature(token, algorithm, kid, self._keys)
+        try:
+            check_signature(token, algorithm, kid, self._keys)
+        except InvalidToken:
+            before = self._keys.keys
+            self._await(self._keys.prepare_newer(now))
+            if self._keys.keys is before:
+                raise
+            check_signature(token, algorithm, kid, self._keys)
         return found
 
-    def _await_key(self, kid: str, now: float) -> None:
-        wait = self._keys.prepare(kid, now)
+    def _await(self, wait: Wait | None) -> None:
         if wait is not None:
-            try:
-                with self._waiting():
-                    wait.fetch.result(wait.seconds)
-            except WaitTimeout:
-                pass
+            with self._waiting(), contextlib.suppress(WaitTimeout):
+                wait.fetch.result(wait.seconds)
+
+    def _await_key(self, kid: str, now: float) -> None:
+        self._await(self._keys.prepare(kid, now))
         if self._keys.keys is None:
             raise ProviderUnavailable("the provider's signing keys cannot be fetched")
         if not self._keys.contains(kid):

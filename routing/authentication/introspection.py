@@ -1,6 +1,7 @@
 """Tokens that are not JWTs, verified by asking their issuer (RFC 7662)."""
 
 import asyncio
+import logging
 from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
@@ -9,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote_plus, urlencode
 
 from resilience.task_set import TaskSet
+from resilience.throttled_log import ThrottledLog
 from routing.authentication.caller_cache import CallerCache, digest_of
 from routing.authentication.issuer_policy import Introspection, Issuer
 from routing.authentication.issuer_token import caller_of, check_audience, check_times, claim
@@ -18,6 +20,8 @@ from routing.caller import Caller
 from routing.errors import GatewayError, InvalidToken
 from routing.http import Headers
 
+log = logging.getLogger(__name__)
+
 CACHE_SECONDS: Final = 60.0
 """How long an active token is trusted, at most: after that, its issuer may have revoked it."""
 INACTIVE_SECONDS: Final = 5.0
@@ -25,6 +29,10 @@ MAX_INACTIVE: Final = 10_000
 MAX_PENDING: Final = 256
 """The most tokens that are being introspected. Beyond that, verification is unavailable."""
 _OK: Final = 200
+_NO_ACCESS: Final = frozenset({"refresh", "refresh_token", "offline", "id", "id_token"})
+"""What authorization servers call tokens that are not for a resource, but active nevertheless."""
+_KINDS: Final = ("token_use", "token_type", "typ")
+"""Where they say it: Ory Hydra, others, and Keycloak."""
 
 
 class Question(NamedTuple):
@@ -50,6 +58,7 @@ class IntrospectedTokens:
         self._cache = cache
         self._clock = clock
         self._tasks = TaskSet()
+        self._warnings = ThrottledLog(log)
         self._pending: dict[tuple[str, bytes], asyncio.Task[Caller]] = {}
         self._inactive: OrderedDict[bytes, float] = OrderedDict()
         self._epoch = 0
@@ -92,17 +101,7 @@ class IntrospectedTokens:
     async def _introspect(
         self, token: str, issuer: Issuer, policy: Introspection, services: Collection[str], epoch: int
     ) -> Caller:
-        digest = digest_of(token)
-        try:
-            status, body = await self._send(question(policy, token))
-        except ConnectionError:
-            raise unavailable() from None
-        if status != _OK:
-            raise unavailable()
-        try:
-            claims = parse_object(body)
-        except ValueError:
-            raise unavailable() from None
+        digest, claims = digest_of(token), await self._ask(token, issuer, policy)
         now = self._clock()
         try:
             caller = read(claims, issuer, now, services)
@@ -113,6 +112,22 @@ class IntrospectedTokens:
         if epoch == self._epoch:
             self._cache.put(digest, f"{issuer.issuer} introspected", caller, now, CACHE_SECONDS)
         return caller
+
+    async def _ask(self, token: str, issuer: Issuer, policy: Introspection) -> dict[str, Any]:
+        """What the endpoint says of the token. Raises AuthenticationUnavailable, and logs why once in a while: clients
+        are not told, and an operator may have to correct the secret.
+        """
+        try:
+            status, body = await self._send(question(policy, token))
+            if status == _OK:
+                return parse_object(body)
+            failure = f"status {status}"
+        except ConnectionError as error:
+            failure = str(error)
+        except ValueError:
+            failure = "the response is not a JSON object"
+        self._warnings.warning(f"opaque tokens of {issuer.issuer} cannot be verified by introspection", failure)
+        raise unavailable()
 
     def _ended(self, key: tuple[str, bytes], task: asyncio.Task[Caller]) -> None:
         self._pending.pop(key, None)
@@ -151,9 +166,16 @@ def read(claims: dict[str, Any], issuer: Issuer, now: float, services: Collectio
     """
     if claims.get("active") is not True:
         raise InvalidToken("the token is not active")
+    if not _NO_ACCESS.isdisjoint(_last_word(claims.get(name)) for name in _KINDS):
+        raise InvalidToken("the token is not an access token")
     if claims.get("iss", issuer.issuer) != issuer.issuer:
         raise InvalidToken("the token's issuer is not accepted")
     if claim(claims, issuer.claims.audience) is not None:
         check_audience(claims, issuer)
     expires = check_times(claims, issuer.leeway, now) if claims.get("exp") is not None else None
     return caller_of(claims, issuer, now + CACHE_SECONDS if expires is None else expires, services)
+
+
+def _last_word(kind: object) -> str:
+    """Also of a URN, as urn:ietf:params:oauth:token-type:refresh_token."""
+    return kind.rpartition(":")[2].lower() if isinstance(kind, str) else ""

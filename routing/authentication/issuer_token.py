@@ -216,10 +216,21 @@ def _scopes(claims: Mapping[str, Any], paths: tuple[str, ...]) -> frozenset[str]
         words = value.split() if isinstance(value, str) else [] if value is None else value
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             _reject(f"the token's claim {path} is not a list of scopes")
+        if not all(map(_is_text, words)):
+            _reject(f"the token's claim {path} is not text")
         found.update(words)
     if len(found) > MAX_SCOPES:
         _reject("the token has too many scopes")
     return frozenset(found)
+
+
+def _is_text(word: str) -> bool:
+    """JSON may have halves of surrogate pairs alone, which no encoding has."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _has(value: object, accepted: tuple[object, ...]) -> bool:

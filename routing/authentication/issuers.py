@@ -73,7 +73,8 @@ class IssuerTokens:
         self._revocations = revocations
 
     def apply(self, issuers: Iterable[Issuer], services: Collection[str]) -> None:
-        """Use this configuration from now on. The keys of new issuers are fetched in the background.
+        """Use this configuration from now on. The keys of new issuers are fetched in the background; of one of opaque
+        tokens, with the first JWT.
 
         Callers that were verified under another one are forgotten.
         """
@@ -146,7 +147,7 @@ class IssuerTokens:
         check_audience(parsed.claims, issuer)
         if not await self._waits.require(keys, kid, now):
             raise InvalidToken("the token's key is not known")
-        check_signature(parsed, algorithm, kid, keys)
+        await self._check_signature(parsed, algorithm, kid, keys, now)
         if self._issuers.get(issuer.issuer) is not issuer:  # changed during the wait
             raise InvalidToken("the token's issuer is not accepted")
         caller = caller_of(parsed.claims, issuer, expires, self._services)
@@ -155,6 +156,17 @@ class IssuerTokens:
         if not keys.contains(kid):  # removed meanwhile by the thread of a fetch, perhaps before the caller was cached
             self._cache.drop_keys(frozenset({signer}))
         return caller
+
+    async def _check_signature(
+        self, parsed: ParsedToken, algorithm: Algorithm, kid: str, keys: SigningKeys, now: float
+    ) -> None:
+        """Raises InvalidToken, after a look at newer keys if one is due."""
+        try:
+            check_signature(parsed, algorithm, kid, keys)
+        except InvalidToken:
+            if not await self._waits.renewed(keys, now):
+                raise
+            check_signature(parsed, algorithm, kid, keys)
 
     def _is_usable(self, issuer: Issuer) -> bool:
         return not issuer.faults and (self._insecure or not issuer.needs_debug)
@@ -166,7 +178,8 @@ class IssuerTokens:
             self._cache.drop_keys(frozenset(prefix + kid for kid in kids))
 
         keys = self._open_keys(issuer, removed)
-        keys.prepare(ANY, self._clock())
+        if issuer.introspection is None:  # one of opaque tokens may have no keys, which is no fault then
+            keys.prepare(ANY, self._clock())
         return keys
 
 

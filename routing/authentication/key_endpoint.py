@@ -162,5 +162,5 @@ def _expiry(text: str) -> float | None:
         if not isinstance(certificate.public_key(), RSAPublicKey):
             return None
         return certificate.not_valid_after_utc.timestamp()
-    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.InvalidVersion):
         return None

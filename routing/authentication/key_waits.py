@@ -3,11 +3,13 @@
 import asyncio
 from typing import Final
 
-from routing.authentication.signing_keys import RETRY_SECONDS, SigningKeys
+from routing.authentication.signing_keys import RETRY_SECONDS, SigningKeys, Wait
 from routing.errors import AuthenticationUnavailable
 
 MAX_WAITING: Final = 2_048
 """Tokens waiting for a key. Beyond that, verification is unavailable."""
+MAX_WAITING_FOR_NEWER: Final = MAX_WAITING // 2
+"""Of these, tokens whose signature fits no key: more of them are refused at once, and leave the others their places."""
 WAIT_SECONDS: Final = 6.0
 """The longest wait."""
 
@@ -27,20 +29,32 @@ class KeyWaits:
         if wait is not None:
             if self._waiting >= MAX_WAITING:
                 raise unavailable()
-            self._waiting += 1
-            try:
-                # Shielded, since other requests may be waiting for the same fetch.
-                fetched = asyncio.shield(asyncio.wrap_future(wait.fetch))
-                await asyncio.wait_for(fetched, min(wait.seconds, WAIT_SECONDS))
-            except TimeoutError:
-                pass
-            finally:
-                self._waiting -= 1
+            await self._wait(wait)
         if keys.contains(kid):
             return True
         if keys.keys is None:
             raise unavailable()
         return False  # with keys in hand: an issuer publishes its keys before use
+
+    async def renewed(self, keys: SigningKeys, arrived: float) -> bool:
+        """For a token whose signature is of none of the keys: wait for the fetch that is due, if one is; return whether
+        there are newer keys.
+        """
+        before, wait = keys.keys, keys.prepare_newer(arrived)
+        if wait is not None and self._waiting < MAX_WAITING_FOR_NEWER:
+            await self._wait(wait)
+        return keys.keys is not before
+
+    async def _wait(self, wait: Wait) -> None:
+        self._waiting += 1
+        try:
+            # Shielded, since other requests may be waiting for the same fetch.
+            fetched = asyncio.shield(asyncio.wrap_future(wait.fetch))
+            await asyncio.wait_for(fetched, min(wait.seconds, WAIT_SECONDS))
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting -= 1
 
 
 def unavailable() -> AuthenticationUnavailable:

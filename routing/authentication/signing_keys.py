@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS: Final = 2.0
 """Between two fetches while they fail."""
 UNKNOWN_SECONDS: Final = 30.0
-"""Between two fetches that unknown key ids cause: anybody can send a token that names one."""
+"""Between two fetches that unknown key ids cause, and between two that wrong signatures do: anybody can send either."""
 EARLY_SHARE: Final = 0.9
 """The share of the keys' max-age after which a request begins a fetch in the background."""
 STALE_WAIT_SECONDS: Final = 0.5
@@ -88,6 +88,7 @@ class SigningKeys:
         self._failed_at: float | None = None
         """When the last fetch failed; None after one that succeeded."""
         self._unknown_at: float | None = None
+        self._mismatch_at: float | None = None
 
     @property
     def keys(self) -> KeySet | None:
@@ -124,6 +125,20 @@ class SigningKeys:
                 fetch = self._retry(now) if current is None else self._unknown(current, arrived, now)
             return self._wait(fetch, now, FETCH_SECONDS)
 
+    def prepare_newer(self, arrived: float) -> Wait | None:
+        """Begin the fetch that a token needs whose signature is of none of the keys, if one is due: its issuer may have
+        replaced a key and kept its id, or name no ids. `arrived` is when the token came.
+
+        Its interval is its own, so that no wrong signature delays the fetch for an unknown id, which every rotation is.
+        """
+        now = self._clock()
+        with self._lock:
+            fetch = self._running_fetch(now)
+            if fetch is None and self._keys is not None and self._is_due(self._keys, arrived, self._mismatch_at, now):
+                fetch = self._begin(now)
+                self._mismatch_at = self._mismatch_at if fetch is None else now
+            return self._wait(fetch, now, FETCH_SECONDS)
+
     def _refresh(self, keys: KeySet, now: float) -> Wait | None:
         """Fetch known keys again that are stale or nearly so, or whose last fetch failed; the lock is held."""
         failed, stale = self._failed_at is not None, not keys.is_fresh(now)
@@ -146,15 +161,19 @@ class SigningKeys:
         return None if failed is not None and _within(now, failed, seconds) else self._begin(now)
 
     def _unknown(self, keys: KeySet, arrived: float, now: float) -> _Fetch | None:
-        """The fetch for an unknown key; None if the keys are no older than the token, or one was begun lately."""
-        if arrived <= keys.requested_at <= now:
-            return None
-        if self._unknown_at is not None and _within(now, self._unknown_at, UNKNOWN_SECONDS):
+        """The fetch for an unknown key; None if none is due."""
+        if not self._is_due(keys, arrived, self._unknown_at, now):
             return None
         fetch = self._begin(now)
         if fetch is not None:
             self._unknown_at = now
         return fetch
+
+    @staticmethod
+    def _is_due(keys: KeySet, arrived: float, last: float | None, now: float) -> bool:
+        """Whether the keys are older than a token that they do not fit, and none was fetched for such a one lately."""
+        is_older = not arrived <= keys.requested_at <= now
+        return is_older and (last is None or not _within(now, last, UNKNOWN_SECONDS))
 
     def _begin(self, now: float) -> _Fetch | None:
         if self._running >= MAX_FETCHES:
@@ -194,6 +213,8 @@ class SigningKeys:
             before, self._keys, self._applied = self._keys, keys, fetch.number
             if self._unknown_at is not None:  # another worker may have begun the interval
                 self._unknown_at = min(self._unknown_at, keys.requested_at)
+            if self._mismatch_at is not None:
+                self._mismatch_at = min(self._mismatch_at, keys.requested_at)
             recovered = self._failed_at is not None and not fetched.fault
             self._failed_at = None if not fetched.fault else self._failed_at
         if recovered:

@@ -53,11 +53,12 @@ class World:
             raise self.answer
         return self.status, self.answer if isinstance(self.answer, bytes) else json.dumps(self.answer).encode()
 
-    def _no_keys(self, *_: object) -> Any:
+    def _no_keys(self, issuer: Issuer, *_: object) -> Any:
         class Keys:
             keys = None
 
-            def prepare(self, *_: object) -> None: ...
+            def prepare(self, *_: object) -> None:
+                assert issuer.introspection is None, "an issuer of opaque tokens may have no keys"
 
         return Keys()
 
@@ -119,6 +120,10 @@ async def test_inactive_tokens_are_remembered_for_a_moment() -> None:
         {"active": True, "sub": "ada", "nbf": 9_999_999_999, "exp": 9_999_999_999},
         {"active": True, "sub": "ada", "aud": "other"},
         {"active": True, "sub": "ada", "iss": "https://other.example"},
+        {"active": True, "sub": "ada", "typ": "Refresh"},  # of Keycloak
+        {"active": True, "sub": "ada", "typ": "ID"},
+        {"active": True, "sub": "ada", "token_use": "refresh_token"},  # of Ory Hydra
+        {"active": True, "sub": "ada", "token_type": "urn:ietf:params:oauth:token-type:refresh_token"},
     ],
 )
 async def test_responses_that_do_not_permit(answer: dict[str, Any]) -> None:
@@ -132,12 +137,20 @@ async def test_responses_that_do_not_permit(answer: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("status", "answer"), [(500, {}), (401, {}), (302, {}), (200, b"<html>"), (200, b"[]"), (200, ConnectionError())]
 )
-async def test_an_endpoint_that_does_not_say_makes_verification_unavailable(status: int, answer: Any) -> None:
+async def test_an_endpoint_that_does_not_say_makes_verification_unavailable(
+    status: int, answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     world = World()
     world.status, world.answer = status, answer
-    with pytest.raises(AuthenticationUnavailable):
-        await world.verify()
-    world.status, world.answer = 200, {"active": True, "sub": "ada"}
+    for _ in range(3):
+        with pytest.raises(AuthenticationUnavailable):
+            await world.verify()
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        "opaque tokens of https://issuer.example cannot be verified by introspection: "
+    )
+    assert (f"status {status}" in record.getMessage()) is (status != 200)
+    world.status, world.answer = 200, {"active": True, "sub": "ada", "typ": "Bearer", "token_type": "Bearer"}
     assert await world.verify()
 
 

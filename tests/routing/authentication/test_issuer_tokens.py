@@ -136,6 +136,7 @@ async def test_the_same_subject_of_two_issuers_is_two_callers() -> None:
         ({"org_id": "%" * 130}, "the token's subject is too long"),
         ({"scope": 5}, "the token's claim scope is not a list of scopes"),
         ({"permissions": ["a", 5]}, "the token's claim permissions is not a list of scopes"),
+        ({"permissions": ["crm", "\ud800"]}, "the token's claim permissions is not text"),
         ({"scope": " ".join(f"s{number}" for number in range(501))}, "the token has too many scopes"),
         ({"events": {LOGOUT_EVENT: {}}}, "the token is a logout token"),
         ({"cnf": []}, "the token's confirmation is not valid"),
@@ -478,6 +479,52 @@ async def test_times_as_text_and_padded_parts_are_refused() -> None:
     header, claims, signature = world.provider.token().split(".")
     for padded in (f"{header}=.{claims}.{signature}", f"{header}.{claims}==.{signature}"):
         assert await world.reason(padded) == "the token is not a JWT"
+
+
+@pytest.mark.parametrize("kid", ["a", None])
+async def test_a_key_that_is_replaced_under_its_id_or_without_one_is_fetched_at_once(kid: str | None) -> None:
+    world = World([jwk(kid, name="old")])
+    provider = world.provider
+    await world.verify(provider.signed(provider.claims(), kid, name="old"))
+    provider.keys = [jwk(kid, name="new")]
+    world.ahead = 5.0
+    token = provider.signed(provider.claims(sub="eve"), kid, name="new")
+    assert (await world.verify(token)).id.endswith(":eve")
+    assert "signature" in await world.reason(provider.signed(provider.claims(), kid, name="old"))
+
+
+async def test_a_key_that_is_replaced_by_one_of_another_kind_is_fetched_at_once() -> None:
+    world = World([jwk("a", "ES256")])
+    await world.verify(world.provider.token("a", "ES256"))
+    world.provider.keys = [jwk("a", "EdDSA")]
+    world.ahead = 5.0
+    assert (await world.verify(world.provider.token("a", "EdDSA", sub="eve"))).id.endswith(":eve")
+
+
+async def test_wrong_signatures_cause_one_fetch_in_half_a_minute_and_delay_no_rotation() -> None:
+    world = World([jwk("a")])
+    provider = world.provider
+    await world.verify(provider.token("a"))
+    world.ahead = 5.0
+    forged = [provider.signed(provider.claims(jti=str(number)), "a", name="forged") for number in range(50)]
+    await asyncio.gather(*map(world.reason, forged))
+    world.ahead = 34.0
+    await world.reason(forged[0])
+    assert world.fetches == 2
+    provider.keys.append(jwk("b"))
+    assert (await world.verify(provider.token("b"))).id.endswith(":ada")
+    assert world.fetches == 3
+    world.ahead = 66.0
+    await world.reason(forged[0])
+    assert world.fetches == 4
+
+
+async def test_wrong_signatures_are_refused_as_such_while_the_issuer_is_away() -> None:
+    world = World([jwk("a")])
+    await world.verify(world.provider.token("a"))
+    world.ahead, world.down = 5.0, True
+    assert "signature" in await world.reason(world.provider.signed(world.provider.claims(), "a", name="forged"))
+    assert await world.verify(world.provider.token("a", jti="1"))
 
 
 @pytest.mark.parametrize(
