@@ -3,16 +3,21 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from metrics.audit import record_operation
+from routing.authentication.id_token import ISSUER as FIREBASE_ISSUER
+from routing.authentication.issuer_policy import issuer_name
 from routing.errors import BadRequest
-from routing.models import Revocation
+from routing.models import Issuer, Revocation
 
 DEFAULT: Final = timedelta(days=30)
 LONGEST: Final = timedelta(days=366)
 MAX_REVOCATIONS: Final = 10_000
+MAX_SHOWN: Final = 5
+"""Issuers that an error names."""
 
 
 def listed() -> list[Revocation]:
@@ -21,8 +26,12 @@ def listed() -> list[Revocation]:
 
 
 def revoke(actor: str, *, issuer: str, subject: str, token_id: str, until: datetime | None, reason: str) -> Revocation:
-    """Refuse a token, or all of a subject, until then, for a year at most. Raises BadRequest."""
+    """Refuse a token, or all of a subject, until then, for a year at most. Raises BadRequest, also for what would have
+    no effect.
+    """
     now = timezone.now()
+    check_issuer(issuer)
+    check_subject(subject)
     if until is not None and until <= now:
         raise BadRequest("until must be in the future")
     end = min(until or now + DEFAULT, now + LONGEST)
@@ -37,6 +46,30 @@ def revoke(actor: str, *, issuer: str, subject: str, token_id: str, until: datet
         )
         record_operation(actor, "token.revoke", after=_document(row))
     return row
+
+
+def check_issuer(issuer: str) -> None:
+    """Raise BadRequest if there is no such issuer, whose tokens are refused in any case: it is mistyped."""
+    known = _issuers()
+    if issuer and issuer.removesuffix("/") not in {each.removesuffix("/") for each in known}:
+        shown = f"those configured are {', '.join(known[:MAX_SHOWN])}" if known else "none is configured"
+        raise BadRequest(f"no issuer {issuer} is configured: {shown}")
+
+
+def check_subject(subject: str) -> None:
+    """Raise BadRequest for the id of a caller, as logs and backends have it, in place of its token's subject."""
+    kind, _, name = subject.partition(":")
+    for issuer in Issuer.objects.values_list("issuer", flat=True):
+        own = f"jwt+{issuer_name(issuer)}"
+        if name and (kind == own or kind.startswith(f"{own}+")):
+            raise BadRequest(f"this is the id of a caller: its subject is {name}, and its issuer {issuer}")
+
+
+def _issuers() -> list[str]:
+    """As tokens name them."""
+    project = settings.CONFIG.firebase.project
+    own = [f"{FIREBASE_ISSUER}{project}"] if project else []
+    return [*own, *Issuer.objects.values_list("issuer", flat=True)]
 
 
 def lift(actor: str, number: int) -> bool:

@@ -1,5 +1,6 @@
 """Revoked tokens: listed, added and ended by those who may operate the gateway."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -16,6 +17,7 @@ from metrics import revocations
 from metrics.audit import staff_actor
 from metrics.revocations import DEFAULT, LONGEST, MAX_REVOCATIONS
 from routing.admin.rights import RightsMixin
+from routing.errors import BadRequest
 from routing.models import Revocation
 from routing.pages.site import admin_site
 from routing.rights import Right, may
@@ -32,11 +34,28 @@ class RevocationForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic 
             )
         return data
 
+    def clean_issuer(self) -> str:
+        issuer = str(self.cleaned_data["issuer"] or "")
+        _checked(revocations.check_issuer, issuer)
+        return issuer
+
+    def clean_subject(self) -> str:
+        subject = str(self.cleaned_data["subject"] or "")
+        _checked(revocations.check_subject, subject)
+        return subject
+
     def clean_until(self) -> Any:
         until, now = self.cleaned_data["until"], timezone.now()
         if until is not None and not now < until <= now + LONGEST:
             raise forms.ValidationError(_("Enter a time within the next %(days)d days."), params={"days": LONGEST.days})
         return until
+
+
+def _checked(check: Callable[[str], None], value: str) -> None:
+    try:
+        check(value)
+    except BadRequest as error:
+        raise forms.ValidationError(error.detail) from None
 
 
 @admin.register(Revocation, site=admin_site())

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from metrics.alerts import operations
 from metrics.alerts.change import ChangeKind
 from metrics.api import access
-from metrics.api.base import LimitedReadView, MetricsView, documented, validate
+from metrics.api.base import LimitedReadView, MetricsView, documented, validate_body
 from metrics.api.serializers import Text, Timestamp
 from metrics.models import AlertMessage, AlertSilence
 from metrics.services import MAX_REASON_LENGTH
@@ -187,7 +187,7 @@ class AlertTestView(MetricsView):
     )
     def post(self, request: Request) -> Response:
         """Send a test message to the recipients of an alert, or of all. They are those of the configuration."""
-        name = validate(TestInput, request.data)["alert"] or None
+        name = validate_body(TestInput, request.data)["alert"] or None
         results = operations.send_tests(access.request_actor(request), name)
         return Response(TestOutput({"results": results}).data)
 
@@ -198,7 +198,7 @@ class SilencesView(MetricsView):
     @documented("silenceAlerts", SilenceOutput, _SILENCE, code=201, body=SilenceInput)
     def post(self, request: Request) -> Response:
         """Send nothing of an alert, of a service or of everything for some time. What ends is sent nevertheless."""
-        data = validate(SilenceInput, request.data)
+        data = validate_body(SilenceInput, request.data)
         access.require_service(request, data["service"], Right.OPERATE)
         row: AlertSilence = operations.silence(access.request_actor(request), **data)
         return Response(SilenceOutput(row).data, status=status.HTTP_201_CREATED)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from django.http import HttpRequest, HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, extend_schema
@@ -17,8 +17,12 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from metrics.api import access
+from routing.errors import BadRequest
 
 T = TypeVar("T", bound=Callable[..., HttpResponseBase])
+MAX_UNKNOWN: Final = 5
+MAX_SHOWN: Final = 60
+"""Unknown members, and characters of one, that an error names."""
 
 
 def documented(
@@ -112,3 +116,16 @@ def validate(serializer: type[Serializer[Any]], data: Any) -> dict[str, Any]:
     bound = serializer(data=data)
     bound.is_valid(raise_exception=True)
     return dict(bound.validated_data)
+
+
+def validate_body(serializer: type[Serializer[Any]], data: Any) -> dict[str, Any]:
+    """The same for the content of a request that changes something, which may have no other members: with one that is
+    misspelt, it would do something else than was meant. Raises ValidationError or BadRequest.
+    """
+    found = validate(serializer, data)
+    known = serializer().get_fields()
+    unknown = [name for name in data if name not in known]
+    if unknown:
+        shown = ", ".join(str(name)[:MAX_SHOWN] for name in unknown[:MAX_UNKNOWN])
+        raise BadRequest(f"unknown: {shown}; known are {', '.join(known)}")
+    return found

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from metrics import selectors, services
 from metrics.api import access, examples, serializers
-from metrics.api.base import LimitedReadView, MetricsView, documented, response_example, validate
+from metrics.api.base import LimitedReadView, MetricsView, documented, response_example, validate, validate_body
 from routing.rights import Right
 
 RESET_MESSAGE: Final = "cache statistics reset"
@@ -69,7 +69,7 @@ class CacheWarmView(MetricsView):
         caller they belong to. With `dry_run`, in the body or the query, nothing is fetched: the response is how many
         would be.
         """
-        data = validate(serializers.WarmInput, request.data)
+        data = validate_body(serializers.WarmInput, request.data)
         dry_run = data["dry_run"] or validate(serializers.DryRunQuery, request.query_params.dict())["dry_run"]
         address = f"{request.scheme}://{request.get_host()}"
         names = access.visible(request, Right.OPERATE)

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from metrics import selectors, services
 from metrics.api import access, examples, serializers
-from metrics.api.base import LimitedReadView, MetricsView, T, documented, validate
+from metrics.api.base import LimitedReadView, MetricsView, T, documented, validate_body
 from metrics.read_models import CircuitStatus
 from resilience.breaker.machine import State
 
@@ -49,7 +49,7 @@ class CircuitOverrideView(MetricsView):
     limited = ("POST",)
 
     def override(self, request: Request, service: str, state: State) -> Response:
-        data = validate(serializers.OverrideInput, request.data)
+        data = validate_body(serializers.OverrideInput, request.data)
         ttl = None if state is State.CLOSED else data["ttl"]
         after = services.override_circuit(access.request_actor(request), service, state, ttl, data["reason"])
         return Response({"service": service, "state": after.value})

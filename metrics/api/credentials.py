@@ -7,7 +7,7 @@ from rest_framework.response import Response
 
 from metrics import credentials
 from metrics.api import access, serializers
-from metrics.api.base import LimitedReadView, MetricsView, documented, validate
+from metrics.api.base import LimitedReadView, MetricsView, documented, validate_body
 
 _EXAMPLE: Final[dict[str, Any]] = {
     "credentials": [
@@ -44,6 +44,6 @@ class CredentialForgetView(MetricsView):
     )
     def post(self, request: Request, service: str) -> Response:
         """Drop an access token, and what failed, in all workers: the next request obtains another."""
-        data = validate(serializers.ForgetInput, request.data)
+        data = validate_body(serializers.ForgetInput, request.data)
         credentials.forget(access.request_actor(request), service, data["credential"])
         return Response({"service": service, "credential": data["credential"]})

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from metrics import probes
 from metrics.api import access, representations
-from metrics.api.base import MetricsView, documented, validate
+from metrics.api.base import MetricsView, documented, validate_body
 from metrics.api.configuration import ConfigurationBase
 from metrics.api.configuration_access import visible_services
 from metrics.api.serializers import Milliseconds, Text
@@ -83,7 +83,7 @@ class DeploymentsView(MetricsView):
     @documented("recordDeployment", DeploymentOutput, {"version": "1.4.2", "service": "crm"}, body=DeploymentInput)
     def post(self, request: Request) -> Response:
         """Record that a version was deployed, to be shown beside incidents that begin soon after."""
-        data = validate(DeploymentInput, request.data)
+        data = validate_body(DeploymentInput, request.data)
         access.require_service(request, data["service"], Right.OPERATE)
         if data["service"]:
             get_service(data["service"])
@@ -103,7 +103,7 @@ class ConfigurationRestoreView(ConfigurationBase):
         """Restore the configuration of an earlier revision, if `latest` is still the latest one."""
         if visible_services(request) is not None:
             raise Forbidden("your rights are for some services, and a revision is of all")
-        data, actor = validate(RestoreInput, request.data), access.request_actor(request)
+        data, actor = validate_body(RestoreInput, request.data), access.request_actor(request)
         note = f"rolled back to revision {int(number)}: {data['reason']}"
 
         def change() -> tuple[ConfigurationRevision, revisions.Rollback]:

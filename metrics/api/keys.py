@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from metrics.api import access
-from metrics.api.base import MetricsView, documented, validate
+from metrics.api.base import MetricsView, documented, validate_body
 from metrics.request_rates import exceeds
 from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES, Caller
 from routing.configuration.values import duration
@@ -108,7 +108,7 @@ class KeyVerifyView(MetricsView):
 
         The response never contains the secret. An unknown key is a 404, whatever is wrong with it.
         """
-        found = find(validate(VerifyInput, request.data)["key"])
+        found = find(validate_body(VerifyInput, request.data)["key"])
         if found is None:
             raise UnknownKey("no API key of this gateway has this secret")
         return Response(_verified(found))
@@ -121,14 +121,15 @@ class KeyRotateView(MetricsView):
     def post(self, request: Request, prefix: str) -> Response:
         """Give an API key a new secret, returned once. The present one stays valid for the grace.
 
-        A key with scope keys:rotate may rotate keys that have no scope it does not have itself.
+        A key with scope keys:rotate may rotate keys of its tenant, and of its consumer if it has one, that have no
+        scope it does not have itself.
         """
-        grace = timedelta(seconds=duration(validate(RotateInput, request.data)["grace"]))
+        grace = timedelta(seconds=duration(validate_body(RotateInput, request.data)["grace"]))
         key = by_prefix(prefix)
         if key is None:
             raise UnknownKey("no API key has this prefix")
         if isinstance(request.auth, Caller) and not _covers(request.auth, key):
-            raise Forbidden("the key has scopes that yours does not have")
+            raise Forbidden("the key has scopes that yours does not have, or is another tenant's or consumer's")
         with acting_as(access.request_actor(request)):
             new_key = rotate(key, grace)
         until = time_text(timezone.now() + grace)
@@ -148,7 +149,8 @@ def _verified(found: FoundKey) -> dict[str, Any]:
 
 
 def _covers(caller: Caller, key: ApiKey) -> bool:
-    own = caller.scopes or frozenset()
-    if key.scopes is None or (key.tenant or None) != caller.tenant:
+    """Whether who has the caller's credential may have the key's secret: it must not be another consumer's."""
+    own, consumer = caller.scopes or frozenset(), caller.subscription.consumer_id if caller.subscription else 0
+    if key.scopes is None or (key.tenant or None) != caller.tenant or (consumer and key.consumer_id != consumer):
         return False
     return all(scope in own or (EVERY_SERVICE in own and scope not in GATEWAY_SCOPES) for scope in key.scopes)

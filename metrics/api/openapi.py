@@ -62,6 +62,7 @@ def add_gateway(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     }
     for operation in (operation for operations in paths.values() for operation in operations.values()):
         _complete(operation)
+        _close_body(operation, result["components"]["schemas"])
     paths["/metrics"]["get"]["responses"]["200"]["content"] |= dict.fromkeys(_TEXTS, _TEXT)
     for report in ("/metrics/usage", "/metrics/savings"):
         paths[report]["get"]["responses"]["200"]["content"]["text/csv"] = _TEXT
@@ -96,6 +97,14 @@ def _complete(operation: dict[str, Any]) -> None:
         body.setdefault("examples", {"empty": {"value": {}}})
     own = problems.CONFIGURATION if operation["tags"] == ["configuration"] else problems.METRICS
     operation["responses"] |= problems.problem_responses(own)
+
+
+def _close_body(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """A request's content has no members that are not described: `base.validate_body` refuses them."""
+    for body in operation.get("requestBody", {}).get("content", {}).values():
+        name = body.get("schema", {}).get("$ref", "").rpartition("/")[2]
+        if name:
+            schemas[name].setdefault("additionalProperties", False)
 
 
 def _service_operation(method: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from metrics import quotas
 from metrics.api import access
-from metrics.api.base import MetricsView, documented, validate
+from metrics.api.base import MetricsView, documented, validate_body
 from metrics.api.serializers import Text, Timestamp
 
 EXAMPLE: Final[dict[str, Any]] = {
@@ -55,7 +55,7 @@ class QuotaResetView(MetricsView):
     @documented("resetQuota", QuotaOutput, {**EXAMPLE, "used": 0, "remaining": 10_000}, body=QuotaInput)
     def post(self, request: Request, consumer: str) -> Response:
         """Let a quota's current period count from zero."""
-        data = validate(QuotaInput, request.data)
+        data = validate_body(QuotaInput, request.data)
         return Response(QuotaOutput(quotas.reset(access.request_actor(request), consumer, data["quota"])).data)
 
 
@@ -63,7 +63,7 @@ class QuotaRaiseView(MetricsView):
     @documented("raiseQuota", QuotaOutput, {**EXAMPLE, "limit": 12_000, "remaining": 3_880}, body=AmountInput)
     def post(self, request: Request, consumer: str) -> Response:
         """Raise a quota's limit until the end of its current period."""
-        data = validate(AmountInput, request.data)
+        data = validate_body(AmountInput, request.data)
         actor = access.request_actor(request)
         return Response(QuotaOutput(quotas.extend(actor, consumer, data["quota"], data["amount"])).data)
 
@@ -72,6 +72,6 @@ class QuotaRefundView(MetricsView):
     @documented("refundQuota", QuotaOutput, {**EXAMPLE, "used": 8_020, "remaining": 1_980}, body=AmountInput)
     def post(self, request: Request, consumer: str) -> Response:
         """Uncount requests of a quota's current period."""
-        data = validate(AmountInput, request.data)
+        data = validate_body(AmountInput, request.data)
         actor = access.request_actor(request)
         return Response(QuotaOutput(quotas.refund(actor, consumer, data["quota"], data["amount"])).data)

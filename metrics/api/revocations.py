@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from metrics import revocations
 from metrics.api import access
-from metrics.api.base import MetricsView, documented, validate
+from metrics.api.base import MetricsView, documented, validate_body
 from metrics.api.proposing import ProposingView
 from metrics.api.serializers import NO_NUL, Text
 from metrics.approvals import submitted
@@ -24,6 +24,7 @@ EXAMPLE: Final[dict[str, Any]] = {
 }
 
 
+ISSUER: Final = "of the token, one that is configured; unset: every issuer"
 UNTIL: Final = "by default in 30 days; at most a year from now"
 
 
@@ -43,7 +44,7 @@ class RevocationsOutput(serializers.Serializer[Any]):
 class RevocationInput(serializers.Serializer[Any]):
     jti = Text(min_length=1, max_length=255, required=False, help_text="the id of one token")
     subject = Text(min_length=1, max_length=255, required=False, help_text="whose tokens are all refused")
-    issuer = Text(max_length=200, allow_blank=True, required=False, help_text="of the token; unset: every issuer")
+    issuer = Text(max_length=200, allow_blank=True, required=False, help_text=ISSUER)
     until = serializers.DateTimeField(required=False, help_text=UNTIL)
     reason = Text(max_length=500, allow_blank=True, required=False)
 
@@ -62,10 +63,11 @@ INPUT: Final[dict[str, Any]] = {
     "properties": {
         "jti": _text("the id of one token", 255, 1),
         "subject": _text("whose tokens are all refused", 255, 1),
-        "issuer": _text("of the token; unset: every issuer", 200),
+        "issuer": _text(ISSUER, 200),
         "until": {"type": "string", "format": "date-time", "description": UNTIL},
         "reason": _text("shown in the audit log", 500),
     },
+    "additionalProperties": False,
     "oneOf": [{"required": ["jti"]}, {"required": ["subject"]}],
 }
 """As RevocationInput, which cannot say that exactly one of two is required."""
@@ -80,7 +82,7 @@ class RevocationsView(MetricsView):
     @documented("revokeToken", RevocationOutput, EXAMPLE, code=201, body={"application/json": INPUT})
     def post(self, request: Request) -> Response:
         """Refuse a token, or all tokens of a subject; their WebSockets are closed."""
-        data = validate(RevocationInput, request.data)
+        data = validate_body(RevocationInput, request.data)
         row = revocations.revoke(
             access.request_actor(request),
             issuer=data.get("issuer", ""),

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -32,6 +32,8 @@ FORM_IDS: Final = "portal_forms"
 again.
 """
 MAX_FORM_IDS: Final = 20
+KEY_ORDER: Final = (F("revoked_at").asc(nulls_first=True), "-created_at")
+"""Active keys first, which PostgreSQL sorts last."""
 
 
 @member_page
@@ -48,7 +50,7 @@ def keys_page(request: MemberRequest) -> HttpResponse:
     now = timezone.now()
     context = {
         "page": "keys",
-        "keys": [_row(key, now) for key in consumer.keys.order_by("revoked_at", "-created_at")[:200]],
+        "keys": [_row(key, now) for key in consumer.keys.order_by(*KEY_ORDER)[:200]],
         "active": active_keys(consumer).count(),
         "max_keys": settings.CONFIG.portal.max_keys,
         "form": form,

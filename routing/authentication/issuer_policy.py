@@ -82,8 +82,8 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """The issuer in ids of callers: without `https://`, and without colons and plus signs."""
-        return quote(self.issuer.removeprefix("https://"), safe="/.-_~")
+        """The issuer in ids of callers."""
+        return issuer_name(self.issuer)
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -95,6 +95,11 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True):
     def needs_debug(self) -> bool:
         """Whether it is reached without TLS, which only DEBUG allows."""
         return any(url.startswith("http://") for url in self.urls)
+
+
+def issuer_name(issuer: str) -> str:
+    """Without `https://`, and without colons and plus signs."""
+    return quote(issuer.removeprefix("https://"), safe="/.-_~")
 
 
 def other_slash(issuer: str) -> str:

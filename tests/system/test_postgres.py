@@ -75,9 +75,11 @@ LOOKUPS = """
 from allauth.usersessions.models import UserSession
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.backends.db import SessionStore
+from django.utils import timezone
+from metrics.portal.keys import KEY_ORDER
 from metrics.sign_in.logout_token import LogoutRequest
 from metrics.sign_in.sessions import end_provider_sessions
-from routing.models import Service, ServiceRole
+from routing.models import ApiKey, Service, ServiceRole
 from routing.rights import Right, services
 
 people = {name: User.objects.create_user(f"{name}-of-lookups", is_staff=True) for name in ("eve", "bob")}
@@ -108,8 +110,15 @@ ServiceRole.objects.create(user=eve, role="Operator", services=["plain"], labels
 ServiceRole.objects.create(group=bob.groups.get(), role="Viewer", labels={"\u00e4": "\u20ac"})
 for user, right in ((eve, Right.VIEW), (eve, Right.OPERATE), (eve, Right.CONFIGURE), (bob, Right.VIEW)):
     print(sorted(services(user, right)))
+
+for number, revoked in enumerate((None, timezone.now(), None)):
+    name = f"lookups-{number}"
+    ApiKey.objects.create(name=name, prefix=name, digest=name, revoked_at=revoked)
+print([key.name for key in ApiKey.objects.filter(name__startswith="lookups-").order_by(*KEY_ORDER)])
 """
-"""Looks for sessions by what the provider said of them, and for roles. Prints what is left, and the services."""
+"""Looks for sessions by what the provider said of them, and for roles. Prints what is left, the services, and keys in
+the order of the portal.
+"""
 
 
 @dataclass(frozen=True)
@@ -274,4 +283,5 @@ def test_sessions_and_roles_are_found_by_their_json(gateway: Gateway) -> None:
         "['lookups-crm', 'plain']",
         "[]",
         "['lookups-crm']",
+        "['lookups-2', 'lookups-0', 'lookups-1']",
     ]

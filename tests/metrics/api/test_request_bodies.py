@@ -42,6 +42,31 @@ def test_a_value_of_another_type_is_a_bad_request(harness: Harness, api_client: 
 
 
 @pytest.mark.parametrize(
+    ("path", "body", "detail"),
+    [
+        (OPEN, {"tll": 5}, "unknown: tll; known are ttl, reason"),
+        ("/metrics/cache/warm", {"dryRun": True, "paths": ["/"]}, "unknown: dryRun; known are dry_run, paths"),
+        (
+            "/metrics/consumers/acme/quotas/reset",
+            {"quota": "plan-day", "amount": 5},
+            "unknown: amount; known are quota",
+        ),
+        ("/api/keys/aaaaaaaa/rotate", {"graceSeconds": 0}, "unknown: graceSeconds; known are grace"),
+        ("/api/revocations", {"subject": "eve", "expires": "2030-01-01T00:00:00Z"}, "unknown: expires; known are"),
+        (OPEN, dict.fromkeys(["x" * 500, *map(str, range(20))], 1), f"unknown: {'x' * 60}, 0, 1, 2, 3; known are"),
+    ],
+)
+def test_an_unknown_member_is_a_bad_request(
+    harness: Harness, admin_client: Client, path: str, body: dict[str, Any], detail: str
+) -> None:
+    """One that is misspelt would be another operation: without a limit of time, for real, or with a grace."""
+    harness.serve(ok())
+    response = admin_client.post(path, body, content_type="application/json")
+    assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+    assert response.json()["detail"].startswith(detail)
+
+
+@pytest.mark.parametrize(
     "query",
     [
         {"from": "nan"},

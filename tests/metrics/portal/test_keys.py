@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from django.conf import settings
-from django.test import override_settings
+from django.test import Client, override_settings
 from django.utils import timezone
 
 from metrics.models import Operation
@@ -212,3 +212,19 @@ def test_two_keys_share_the_consumers_quota(acme: Team) -> None:
     subscriptions = [caller.subscription for caller in callers if caller and caller.subscription]
     assert len(subscriptions) == 2
     assert len({quota.meter.key for subscription in subscriptions for quota in subscription.quotas}) == 1
+
+
+def test_a_consumers_key_rotates_none_of_other_consumers(acme: Team, rival: Team) -> None:
+    """Its new secret would be that consumer's identity."""
+    own, theirs = (staff_key(team, scopes=["keys:rotate", "crm"])[1] for team in (acme, rival))
+    general = issue(ApiKey(name="ops", scopes=["keys:rotate", "crm"]))
+    refresh(acme.harness)
+    of_rival = ApiKey.objects.get(consumer=rival.consumer)
+
+    def rotate(key: str) -> int:
+        path, headers = f"/api/keys/{of_rival.prefix}/rotate", {"X-API-Key": key}
+        return Client().post(path, {"grace": "1h"}, content_type="application/json", headers=headers).status_code
+
+    assert rotate(own) == 403
+    assert rotate(theirs) == 200
+    assert rotate(general) == 200
