@@ -85,12 +85,14 @@ class PresentedCredential(NamedTuple):
 
 
 class LimitState(NamedTuple):
-    """A limit of a consumer that applies to the request, as its RateLimit fields report it."""
+    """A limit of a consumer that applies to the request, as its RateLimit fields report it. `remaining` is None where
+    it is not known, since the limit was not checked.
+    """
 
     name: str
     limit: int
     window: int
-    remaining: int
+    remaining: int | None
     reset: int
 
 

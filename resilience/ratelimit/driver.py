@@ -92,6 +92,16 @@ class Limiter:
             self._tasks.create(self._serve(block, key, policy))
         return await waiter
 
+    def peek(self, key: str, policy: RatePolicy) -> Decision | None:
+        """What remains, as far as this worker knows it without asking the store; None if it does not."""
+        now = self._clock()
+        if self._memory is not None:
+            return self._memory.peek(key, policy, now)
+        block = self._blocks.get(key)
+        if block is None or now >= block.reset_at:
+            return None
+        return Decision(0, block.remaining + block.tokens, block.reset_at - now)
+
     async def refund(self, key: str, decision: Decision) -> None:
         """Uncount a request that `decision` allowed but that was not made."""
         if not decision.allowed:

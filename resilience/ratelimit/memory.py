@@ -26,6 +26,11 @@ class MemoryStore:
         if window is not None:
             window.refund(taken, count)
 
+    def peek(self, key: str, policy: RatePolicy, now: float) -> Decision:
+        """What remains, without counting a request."""
+        window = self._windows.get(key)
+        return (SlidingWindow() if window is None else window).take(policy, now, 0)
+
     def try_take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         """Like `take`, without waiting."""
         window = self._windows.get(key)

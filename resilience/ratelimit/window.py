@@ -45,7 +45,7 @@ class SlidingWindow:
         self._begins = self._ends = self._resets = 0.0
 
     def take(self, policy: RatePolicy, now: float, wanted: int = 1) -> Decision:
-        """Count as many of `wanted` requests (at least 1) as the limit allows."""
+        """Count as many of `wanted` requests as the limit allows; none to know what remains."""
         if not self._begins <= now < self._ends:
             self._begin_slice(policy.window / SLICES, now)
         free = policy.limit - self._total

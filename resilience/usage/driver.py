@@ -92,6 +92,13 @@ class Quotas:
             self._tasks.create(self._serve(tokens, meter))
         return await waiter
 
+    def peek(self, meter: Meter) -> Verdict | None:
+        """What remains, as this worker has seen it last; None if it has not, in this period. `allowed` says nothing."""
+        tokens, now = self._known.get(meter.key), self._clock()
+        if tokens is None or now >= tokens.ends:
+            return None
+        return self._verdict(tokens, meter, True, now)
+
     def give_back(self, meter: Meter) -> None:
         """Uncount a request that was counted, but refused for another reason. Another request gets its token."""
         tokens = self._tokens(meter.key)

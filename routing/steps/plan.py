@@ -53,6 +53,22 @@ class PlanLimits:
         self._done(exchange, counted)
         return None
 
+    def not_asked(self, exchange: Exchange) -> list[LimitState]:
+        """The caller's limits that were not asked about a refused request, since another one refused it.
+
+        What remains of them is what this worker knows: refusals make no calls to the store.
+        """
+        subscription = None if exchange.caller is None else exchange.caller.subscription
+        if subscription is None:
+            return []
+        asked = {exchange.quota.name, *(state.name for state in exchange.plan_limits)}
+        return [self._state(limit, self._peek(limit)) for limit in subscription.counted if limit.name not in asked]
+
+    def _peek(self, limit: Limit) -> Decision | Verdict | None:
+        if isinstance(limit, RateLimit):
+            return self._limiter.peek(limit.key, limit.policy)
+        return self._quotas.peek(limit.meter)
+
     def _remaining(self, exchange: Exchange, subscription: Subscription) -> Sequence[Limit]:
         """Without the rate that step 2 has counted."""
         if exchange.quota.name == "default":
@@ -74,18 +90,19 @@ class PlanLimits:
                 else:
                     self._add(exchange, counted, limit, await self._quotas.take(limit.meter))
             if subscription.concurrent:
-                await self._enter(exchange, subscription.concurrent)
+                await self._enter(exchange, subscription.concurrent, counted)
         except BaseException:
             self._give_back(counted)
             raise
         self._done(exchange, counted)
 
-    async def _enter(self, exchange: Exchange, limits: Sequence[ConcurrencyLimit]) -> None:
+    async def _enter(self, exchange: Exchange, limits: Sequence[ConcurrencyLimit], counted: Counted) -> None:
         held = self._slots.hold()
         exchange.slots = held
         for limit in limits:
             if not await held.enter(limit.key, limit.limit):
                 held.release()
+                self._done(exchange, counted)
                 raise RateLimited(
                     f"over {limit.limit} requests at once: the limit of the {limit.owner}", retry_after=RETRY_SECONDS
                 )
@@ -123,13 +140,15 @@ class PlanLimits:
         if exchange.step_log is not None:
             exchange.mark("plan", " ".join(limit.name for limit, _ in counted), self._timer())
 
-    def _state(self, limit: Limit, verdict: Decision | Verdict) -> LimitState:
+    def _state(self, limit: Limit, verdict: Decision | Verdict | None) -> LimitState:
         if isinstance(limit, RateLimit):
             amount, window = limit.policy.limit, math.ceil(limit.policy.window)
         else:
             period = period_at(limit.meter.policy, self._clock(), limit.meter.signed_up)
             amount = verdict.limit if isinstance(verdict, Verdict) else limit.meter.policy.amount
             window = period.ends - period.starts
+        if verdict is None:
+            return LimitState(limit.name, amount, window, None, 0)
         return LimitState(limit.name, amount, window, verdict.remaining, math.ceil(verdict.reset))
 
 

@@ -1,14 +1,14 @@
 """Step 9: the response as it is returned, with the gateway's header fields, and its accounting."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from math import ceil
+from math import ceil, inf
 from typing import Final
 
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
-from routing.errors import GatewayError, InternalError
+from routing.errors import GatewayError, InternalError, QuotaExceeded, RateLimited
 from routing.exchange import Exchange, LimitState
 from routing.http import Header, Headers, Response, first
 from routing.messages.cors import Cors
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 CLIENT_CLOSED_REQUEST: Final = 499
 """nginx's status for a client that did not wait for the response."""
 FIRST_ERROR: Final = 400
+_OVER_A_LIMIT: Final = frozenset({RateLimited.code, QuotaExceeded.code})
 SWITCHING_PROTOCOLS: Final = 101
 """A WebSocket goes on after it."""
 DEBUG: Final = "debug"
@@ -109,10 +110,19 @@ class Accounting:
 
 
 class Responder:
-    """`cors` is the policy for requests that could not be resolved. `timer` is monotonic seconds."""
+    """`cors` is the policy for requests that could not be resolved. `timer` is monotonic seconds. `not_asked` are
+    the limits of the caller that have not decided about a refused request.
+    """
 
-    def __init__(self, cors: Cors | None, accounting: Accounting, timer: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        cors: Cors | None,
+        accounting: Accounting,
+        timer: Callable[[], float],
+        not_asked: Callable[[Exchange], Sequence[LimitState]] | None = None,
+    ) -> None:
         self._cors = cors
+        self._not_asked = not_asked
         self._accounting = accounting
         self._timer = timer
 
@@ -150,8 +160,8 @@ class Responder:
             headers.append((b"x-cache", cache.x_cache.encode()))
             headers.append((b"cache-status", cache.cache_status.encode()))
         if exchange.decision is not None:
-            if exchange.plan_limits or exchange.quota.name != "default":
-                headers += limit_fields(exchange)
+            if exchange.plan_limits or exchange.error_code or exchange.quota.name != "default":
+                headers += self._limit_fields(exchange, exchange.decision)
             else:
                 headers += rate_fields(exchange.quota.policy, exchange.decision)
         if exchange.circuit.state:
@@ -164,6 +174,15 @@ class Responder:
         if cors is not None:
             cors.add_fields(exchange.request, headers)
 
+    def _limit_fields(self, exchange: Exchange, decision: Decision) -> Headers:
+        """Also of the limits that a refused request was not counted by."""
+        others: Sequence[LimitState] = ()
+        if self._not_asked is not None and exchange.error_code in _OVER_A_LIMIT:
+            others = self._not_asked(exchange)
+        if exchange.plan_limits or others or exchange.quota.name != "default":
+            return limit_fields(exchange, decision, others)
+        return rate_fields(exchange.quota.policy, decision)
+
 
 def rate_fields(policy: RatePolicy, decision: Decision) -> Headers:
     """The limit and what is left of it (draft-ietf-httpapi-ratelimit-headers-10)."""
@@ -173,16 +192,15 @@ def rate_fields(policy: RatePolicy, decision: Decision) -> Headers:
     ]
 
 
-def limit_fields(exchange: Exchange) -> Headers:
-    """All limits that hold for the request, the narrowest first."""
-    states = list(exchange.plan_limits)
-    if exchange.decision is not None:
-        policy, decision = exchange.quota.policy, exchange.decision
-        window, reset = ceil(policy.window), ceil(decision.reset)
-        states.append(LimitState(exchange.quota.name, policy.limit, window, decision.remaining, reset))
-    states.sort(key=lambda state: state.remaining)
+def limit_fields(exchange: Exchange, decision: Decision, others: Sequence[LimitState]) -> Headers:
+    """All limits that hold for the request, the narrowest first. Of those whose rest is not known, only the policy."""
+    policy, window, reset = exchange.quota.policy, ceil(exchange.quota.policy.window), ceil(decision.reset)
+    first = LimitState(exchange.quota.name, policy.limit, window, decision.remaining, reset)
+    states = [*exchange.plan_limits, *others, first]
+    states.sort(key=lambda state: inf if state.remaining is None else state.remaining)
     policies = ", ".join(f'"{state.name}";q={state.limit};w={state.window}' for state in states)
-    limits = ", ".join(f'"{state.name}";r={state.remaining};t={state.reset}' for state in states)
+    known = [state for state in states if state.remaining is not None]
+    limits = ", ".join(f'"{state.name}";r={state.remaining};t={state.reset}' for state in known)
     return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", limits.encode())]
 
 

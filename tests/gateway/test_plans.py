@@ -128,6 +128,39 @@ async def test_every_limit_holds_and_the_narrowest_comes_first(world: World) -> 
     ).startswith('"team-month";r=0;')  # type: ignore[union-attr]
 
 
+async def test_a_refused_request_is_told_every_limit_too(world: World) -> None:
+    """Whichever refuses it, also those that were not asked: a client that waits for the first may meet the next."""
+    await world.serve(ok(), policy=UNCACHED)
+    (key,) = subscribe(
+        world,
+        {"rate": "5/m", "quota": [{"amount": 100, "per": "day"}]},
+        consumer={"rate": "3/h"},
+        team={"quota": [{"amount": 2, "per": "month", "anchor": "signup"}]},
+    )
+    assert await statuses(world, 2, key) == [200, 200]
+    by_quota, by_rate = [await world.request("GET", PATH, key=key) for _ in range(2)]
+    names = {"consumer": 3, "plan": 5, "plan-day": 100, "team-month": 2}
+    for refused, code, first in ((by_quota, "quota_exceeded", "team-month"), (by_rate, "rate_limited", "consumer")):
+        assert (refused.status, refused.json()["code"]) == (429, code)
+        policies = (refused.get("ratelimit-policy") or "").split(", ")
+        assert {item.split('"')[1]: int(item.split("q=")[1].split(";")[0]) for item in policies} == names
+        remaining = [item.split(";")[:2] for item in (refused.get("ratelimit") or "").split(", ")]
+        assert {name.strip('"') for name, _ in remaining} == names.keys()
+        assert [f'"{first}"', "r=0"] in remaining
+        assert int(refused.get("retry-after") or 0) > 1
+
+
+async def test_a_refusal_by_the_gateways_own_limit_tells_the_consumers_limits(world: World) -> None:
+    await world.serve(ok(), policy=RoutePolicy(timeout=QUICK, cache=None, rate_limit=RatePolicy(1, 60)))
+    (key,) = subscribe(world, {"rate": "7/m", "quota": [{"amount": 9, "per": "day"}]})
+    assert await statuses(world, 1, key) == [200]
+    refused = await world.request("GET", PATH, key=key)
+    assert refused.json()["code"] == "rate_limited"
+    assert refused.get("ratelimit-policy") == '"default";q=1;w=60, "plan";q=7;w=60, "plan-day";q=9;w=86400'
+    listed = (refused.get("ratelimit") or "").split(", ")
+    assert [item.rpartition(";")[0] for item in listed] == ['"default";r=0', '"plan";r=6', '"plan-day";r=8']
+
+
 async def test_a_burst_limits_what_comes_at_once(world: World) -> None:
     await world.serve(ok(), policy=UNCACHED)
     (key,) = subscribe(world, {"rate": "60/m", "burst": 10})
@@ -189,12 +222,13 @@ async def test_slots_are_freed_however_a_request_ends(world: World) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     await world.serve(wait, policy=UNCACHED)
-    (key,) = subscribe(world, {"concurrency": 2})
+    (key,) = subscribe(world, {"concurrency": 2, "rate": "60/m", "quota": [{"amount": 99, "per": "day"}]})
     running = [asyncio.create_task(world.request("GET", PATH, key=key)) for _ in range(2)]
     await until(lambda: sum(world.gateway._plan_limits._slots._held.values()) == 2)  # type: ignore[union-attr]
     refused = await world.request("GET", PATH, key=key)
     assert (refused.status, refused.json()["code"], refused.get("retry-after")) == (429, "rate_limited", "1")
     assert refused.json()["detail"] == "over 2 requests at once: the limit of the plan"
+    assert refused.get("ratelimit-policy") == '"plan";q=60;w=60, "plan-day";q=99;w=86400'
     gate.set()
     assert [response.status for response in await asyncio.gather(*running)] == [200, 200]
     assert await statuses(world, 3, key) == [200] * 3
