@@ -131,6 +131,8 @@ def test_an_unknown_field_is_found() -> None:
         ({"environment": {"SECRET_KEY": "x"}}, "SECRET_KEY"),
         ({"environment": {"ALLOWED_HOSTS": "x"}}, "ALLOWED_HOSTS"),
         ({"image": {"digest": "latest"}}, "digest"),
+        ({"fullnameOverride": "My_Gateway"}, "fullnameOverride"),
+        ({"nameOverride": "a.gateway"}, "nameOverride"),
         ({"secrets": {"environment": ""}}, "environment"),
         ({"trustedProxies": ["everywhere"]}, "trustedProxies"),
         ({"ingress": {"enabled": True}}, "ingress.hosts"),
@@ -239,10 +241,39 @@ def test_rules_and_dashboard_are_those_of_the_directory() -> None:
     assert json.loads(found["ConfigMap", "intelligence-gateway-dashboard"]["data"]["grafana.json"]) == board
 
 
-def test_names_of_long_releases_fit() -> None:
-    long = "a-release-whose-name-is-as-long-as-it-may-be-in-helm"
-    for item in documents(render.render(EVERYTHING, release=long)):
-        assert len(item["metadata"]["name"]) <= 63
+LABEL = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?")
+SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@pytest.mark.parametrize("release", ["a-release-whose-name-is-as-long-as-it-may-be-in-helm", "2026.api.gateway", "g"])
+def test_names_and_labels_of_any_release_fit(release: str) -> None:
+    """Helm accepts 53 characters, also dots, and a digit at the beginning; a Service's name neither of these.
+
+    A StatefulSet's pods have a label of its name and eleven characters more.
+    """
+    found = list(documents(render.render(EVERYTHING, release=release)))
+    names = {item["metadata"]["name"] for item in found if item["kind"] == "Service"}
+    for item in found:
+        name, pod = item["metadata"]["name"], item.get("spec", {}).get("template", {})
+        assert len(name) <= (52 if item["kind"] == "StatefulSet" else 63)
+        assert SERVICE.fullmatch(name)
+        for labels in (item["metadata"]["labels"], pod.get("metadata", {}).get("labels", {})):
+            assert all(LABEL.fullmatch(value) for value in labels.values())
+        for container in [*pod.get("spec", {}).get("containers", ()), *pod.get("spec", {}).get("initContainers", ())]:
+            values = {each["name"]: each.get("value", "") for each in container.get("env", ())}
+            for variable in values.keys() & {"REDIS_URL", "DATABASE_URL"}:
+                assert values[variable].partition("@")[2].partition(":")[0] in names
+
+
+def test_migrations_have_the_files_that_variables_may_name() -> None:
+    """A variable that names a file which is not there ends a command."""
+    for values in ({"secrets": {"files": "gateway-files"}}, EVERYTHING):
+        for kind, name in (("Job", "intelligence-gateway-migrate"), ("Deployment", "intelligence-gateway")):
+            pod = objects(values)[kind, name]["spec"]["template"]["spec"]
+            volumes = {volume["name"]: volume for volume in pod["volumes"]}
+            assert volumes["secrets"]["secret"] == {"secretName": "gateway-files"}
+            for container in [*pod["containers"], *pod.get("initContainers", ())]:
+                assert {"name": "secrets", "mountPath": "/run/secrets", "readOnly": True} in container["volumeMounts"]
 
 
 def test_the_package_contains_the_linked_files(tmp_path: Path) -> None:

@@ -1,14 +1,24 @@
+{{- /* Also a Service's name, which has no dots and begins with a letter, as a release's may not. */ -}}
 {{- define "gateway.fullname" -}}
+{{- $release := .Release.Name | replace "." "-" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- if regexMatch "^[0-9]" $release -}}
+{{- $release = printf "%s-%s" $name $release -}}
+{{- end -}}
+{{- if contains $name $release -}}
+{{- $release | trunc 50 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" $release $name | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{- /* Kubernetes adds eleven characters to a StatefulSet's name, for a label of its pods, which has 63 at most. */ -}}
+{{- define "gateway.postgresql" -}}
+{{- printf "%s-postgresql" (include "gateway.fullname" . | trunc 41 | trimSuffix "-") -}}
 {{- end -}}
 
 {{- /* Labels that select the resources of one release. */ -}}
@@ -69,7 +79,7 @@ cluster replaces the address of another. A variable in another one's value must 
 - name: POSTGRES_PASSWORD
   valueFrom: {secretKeyRef: {name: {{ .Values.secrets.environment }}, key: POSTGRES_PASSWORD}}
 - name: DATABASE_URL
-  value: postgresql://gateway:$(POSTGRES_PASSWORD)@{{ include "gateway.fullname" . }}-postgresql:5432/gateway
+  value: postgresql://gateway:$(POSTGRES_PASSWORD)@{{ include "gateway.postgresql" . }}:5432/gateway
 {{- end }}
 - name: ALLOWED_HOSTS
   value: {{ include "gateway.allowedHosts" . | quote }}
@@ -117,9 +127,20 @@ capabilities: {drop: [ALL]}
     {{- include "gateway.securityContext" . | nindent 4 }}
   volumeMounts:
     - {name: tmp, mountPath: /tmp}
+    {{- if .Values.secrets.files }}
+    # Variables may name files there.
+    - {name: secrets, mountPath: /run/secrets, readOnly: true}
+    {{- end }}
 {{- end -}}
 
 {{- define "gateway.temporary" -}}
 - name: tmp
   emptyDir: {medium: Memory, sizeLimit: {{ .Values.temporarySize }}}
+{{- end -}}
+
+{{- define "gateway.secretFiles" -}}
+{{- with .Values.secrets.files -}}
+- name: secrets
+  secret: {secretName: {{ . }}}
+{{- end -}}
 {{- end -}}
