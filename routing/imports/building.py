@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from routing.configuration.decode import RESERVED, VERSION
 from routing.configuration.faults import ConfigurationError, Path
-from routing.configuration.values import host_name, pattern
+from routing.configuration.values import SUPPORTED_METHODS, host_name, pattern
 from routing.imports.report import Report
 from routing.router.policy import NAME
 
@@ -67,7 +67,11 @@ def target(url: str, path: Path, report: Report, prefix: str = "") -> dict[str, 
 
 
 def weighted(targets: list[tuple[dict[str, Any], float]]) -> list[dict[str, Any]]:
-    """Targets with weights in the smallest whole numbers that are in the same ratio, up to 1000."""
+    """Targets with weights in the smallest whole numbers of the same ratio, up to 1000. Each is listed once."""
+    sums: dict[str, float] = {}
+    for found, weight in targets:
+        sums[found["url"]] = sums.get(found["url"], 0) + weight
+    targets = [({"url": url}, weight) for url, weight in sums.items()]
     weights = [Fraction(max(weight, 0)).limit_denominator(MAX_WEIGHT) for _, weight in targets]
     common = lcm(*(weight.denominator for weight in weights))
     whole = [int(weight * common) for weight in weights]
@@ -111,6 +115,15 @@ def route_pattern(path_text: str, path: Path, report: Report, *, is_prefix: bool
     except ValueError as fault:
         report.left_out(path, f"no pattern of a route: {fault}")
         return None
+
+
+def methods(names: list[str], path: Path, report: Report) -> list[str] | None:
+    """A route's methods, none for any; None, with a note, if none of those that are listed is supported."""
+    listed = list(dict.fromkeys(name.upper() for name in names))
+    supported = [name for name in listed if name in SUPPORTED_METHODS]
+    if supported != listed:
+        report.left_out(path, "methods that are not supported here")
+    return supported if supported or not listed else None
 
 
 def host(name: str, path: Path, report: Report) -> str | None:

@@ -1,11 +1,14 @@
 """decK's files, and Kong's own for its mode without a database: https://developer.konghq.com/deck/reference/entities."""
 
-from typing import Any, Final
+import re
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from routing.configuration.faults import Path
 from routing.imports import kong_plugins
-from routing.imports.building import Services, compact, duration, host, route_pattern, target, weighted
-from routing.imports.regular_paths import pattern_of
+from routing.imports.building import Services, duration, host, target, weighted
+from routing.imports.kong_entities import Entities
+from routing.imports.kong_routes import Route, apply_routes, read_route
 from routing.imports.report import Imported, Item, Report
 
 PRODUCT: Final = "decK"
@@ -13,6 +16,10 @@ PORTS: Final = {"http": 80, "https": 443}
 TIMEOUT_MS: Final = 60_000
 RETRIES: Final = 5
 WEIGHT: Final = 100
+TARGET_PORT: Final = 8_000
+"""Of an upstream's target that has none."""
+_URL: Final = re.compile(r"https?://[A-Za-z0-9._-]+(?::[0-9]{1,5})?(?:/[^?#]*)?")
+_PORT: Final = re.compile(r":[0-9]{1,5}$")
 _NAMES: Final = ("id", "name", "tags", "created_at", "updated_at")
 
 
@@ -27,14 +34,15 @@ def convert(structure: dict[str, Any]) -> Imported:
     top.default("_transform", True)
     top.explain("_info", "defaults and tags of decK itself: write the file with `deck file render` first")
     upstreams = _Upstreams(top)
-    shared = kong_plugins.read(top.items("plugins"))
+    entities = Entities(top)
+    shared = kong_plugins.read(entities.shared)
     services = Services(report)
     hosts = _Hosts()
     for item in top.items("services"):
-        _service(item, upstreams, shared, services, hosts)
+        _service(item, _Common(upstreams, entities, shared), services, hosts)
     hosts.settle(services, report)
     upstreams.finish(report)
-    top.explain("routes", "nest routes in their services")
+    entities.finish()
     top.explain("consumers", "create consumers and their keys with `apikey create`: keys are never part of a file")
     top.explain("consumer_groups", "see plans and teams")
     top.explain("certificates", "TLS ends in a proxy ahead of the gateway")
@@ -72,7 +80,7 @@ class _Hosts:
     def __init__(self) -> None:
         self._wanted: list[tuple[str, str, Path]] = []
 
-    def add_all(self, route: "_Route", service: str) -> None:
+    def add_all(self, route: Route, service: str) -> None:
         path = (*route.path, "hosts")
         found = [host(wanted, path, route.report) for wanted in route.hosts]
         self._wanted += [(name, service, path) for name in found if name is not None]
@@ -85,14 +93,21 @@ class _Hosts:
                 found.append(name)
 
 
-def _service(
-    item: Item, upstreams: _Upstreams, shared: kong_plugins.Settings, services: Services, hosts: _Hosts
-) -> None:
-    report, name = item.report, item.text("name") or f"service-{len(services.found) + 1}"
+class _Common(NamedTuple):
+    """What services refer to, and the settings of plugins that hold for all."""
+
+    upstreams: _Upstreams
+    entities: Entities
+    shared: kong_plugins.Settings
+
+
+def _service(item: Item, common: _Common, services: Services, hosts: _Hosts) -> None:
+    report, name = item.report, item.peek("name") or f"service-{len(services.found) + 1}"
     report.subject = name
-    targets, health = _targets(item, upstreams)
-    settings = {**shared, **kong_plugins.read(item.items("plugins"))}
-    routes = item.items("routes")
+    targets, health = _targets(item, common.upstreams)
+    entities = common.entities
+    settings = {**common.shared, **kong_plugins.read(entities.plugins(item, "service"))}
+    read = [route for each in entities.routes(item) if (route := read_route(each, entities)) is not None]
     item.without_effect(*_NAMES)
     service: dict[str, Any] = {"targets": targets, "timeout": _timeout(item), **health}
     attempts = min(item.whole("retries", RETRIES) + 1, 10)
@@ -108,9 +123,8 @@ def _service(
     if not targets:
         report.left_out(item.path, "the service has no target")
         return
-    read = [route for each in routes if (route := _read_route(each)) is not None]
     called = services.add(name, item.path, service)
-    if not read or not _apply(read, called, service, settings):
+    if not read or not apply_routes(read, called, service, settings):
         report.left_out(item.path, "no route leads to the service, which would be open for all paths without one")
         services.found.pop(called)
         return
@@ -128,12 +142,15 @@ def _timeout(item: Item) -> dict[str, str]:
 def _targets(item: Item, upstreams: _Upstreams) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The service's targets, and the health checks of its upstream."""
     report, path = item.report, item.path
-    if "url" in item:
+    url = urlsplit(text) if _URL.fullmatch(text := item.peek("url")) else None
+    upstream = upstreams.get(url.hostname or "") if url else None
+    if "url" in item and upstream is None:
         found = target(item.text("url"), (*path, "url"), report)
         return ([found] if found else []), {}
-    scheme, name = item.text("protocol", "http"), item.text("host")
-    prefix = item.text("path")
-    upstream = upstreams.get(name)
+    item.without_effect("url")
+    scheme, name = url.scheme if url else item.text("protocol", "http"), item.text("host")
+    prefix = url.path if url else item.text("path")
+    upstream = upstream or upstreams.get(name)
     if scheme not in PORTS:
         report.left_out((*path, "protocol"), f"{scheme}: backends speak HTTP/1.1")
         item.without_effect("port")
@@ -146,7 +163,9 @@ def _targets(item: Item, upstreams: _Upstreams) -> tuple[list[dict[str, Any]], d
     item.without_effect("port")
     listed = []
     for each in upstream.items("targets"):
-        found = target(f"{scheme}://{each.text('target')}", (*each.path, "target"), report, prefix)
+        address = each.text("target")
+        address += "" if _PORT.search(address) else f":{TARGET_PORT}"
+        found = target(f"{scheme}://{address}", (*each.path, "target"), report, prefix)
         weight = each.number("weight", WEIGHT)
         each.without_effect(*_NAMES)
         each.finish()
@@ -171,6 +190,9 @@ def _health(upstream: Item) -> dict[str, Any]:
     healthy, unhealthy = active.item("healthy"), active.item("unhealthy")
     interval = healthy.number("interval", 0) or unhealthy.number("interval", 0)
     unhealthy.without_effect("interval")
+    if (kind := active.text("type", "http")) not in ("http", "https"):
+        active.report.left_out(active.path, f"a check by {kind[:20]}: health: {{path: …}} asks a target by HTTP")
+        return {}
     settings = {
         "path": active.text("http_path", "/"),
         "interval": duration(interval),
@@ -180,7 +202,6 @@ def _health(upstream: Item) -> dict[str, Any]:
     }
     if not interval:
         return {}
-    active.default("type", "http", "https")
     active.default("concurrency", 10)
     active.default("https_verify_certificate", True)
     active.finish()
@@ -190,90 +211,3 @@ def _health(upstream: Item) -> dict[str, Any]:
     healthy.finish()
     unhealthy.finish()
     return {"health": settings}
-
-
-def _read_route(item: Item) -> "_Route | None":
-    """The route; None, with a note, if it matches by what routes here do not match by: it would be open for more."""
-    found = [key for key in _MATCHING if item.take(key)]
-    if found:
-        item.report.left_out(item.path, f"routes match by method and path, not by {' and '.join(found)}")
-        return None
-    return _Route(item)
-
-
-def _apply(routes: "list[_Route]", name: str, service: dict[str, Any], shared: kong_plugins.Settings) -> bool:
-    """Routes whose prefix is removed leave the service's whole path; others keep theirs. Whether there are any."""
-    own = [made for each in routes if not each.strips for made in each.routes(shared)]
-    service.update(compact_settings(shared))
-    if any(each.preserve_host for each in routes):
-        service["preserve_host"] = True
-    stripping = [each for each in routes if each.strips]
-    if stripping:
-        _compare(stripping, name)
-        own.append({"path": "/*", **stripping[0].allowed, **compact_settings({**shared, **stripping[0].settings})})
-    if len(own) == 1 and own[0]["path"] == "/*" and "methods" not in own[0]:
-        service.update({key: value for key, value in own[0].items() if key != "path"})
-    elif own:
-        service["routes"] = own
-    return bool(own)
-
-
-def _compare(routes: "list[_Route]", name: str) -> None:
-    """Note what clients have to change, and which of these routes, which are one here, differ."""
-    first = routes[0]
-    for each in routes:
-        for prefix in each.paths:
-            text = f"{prefix} is removed from paths: call /api/v1/{name}/ instead"
-            each.report.changed((*each.path, "paths"), text)
-        if each.settings != first.settings or each.methods != first.methods:
-            text = f"its methods and plugins differ from those of {first.name}, for the same paths"
-            each.report.left_out(each.path, text)
-
-
-def compact_settings(settings: kong_plugins.Settings) -> dict[str, Any]:
-    """The settings of a service or route: without a plugin, anybody may call, and nothing is stored."""
-    return compact({"auth": "none", "cache": False, **settings})
-
-
-class _Route:
-    """One route as read. `settings` are those of its plugins."""
-
-    def __init__(self, item: Item) -> None:
-        self.report, self.path, self.name = item.report, item.path, item.text("name") or "the first route"
-        self.paths, self.methods = item.texts("paths") or ["/"], [each.upper() for each in item.texts("methods")]
-        self.hosts, self.preserve_host = item.texts("hosts"), item.take("preserve_host", False) is True
-        self.settings = kong_plugins.read(item.items("plugins"))
-        is_regular = any(each.startswith("~") for each in self.paths)
-        self.strips = item.take("strip_path", True) is not False and self.paths != ["/"] and not is_regular
-        item.without_effect(*_NAMES)
-        item.default("protocols", ["http", "https"], ["https", "http"], ["https"], ["http"])
-        for key, value in _DEFAULTS.items():
-            item.default(key, value)
-        item.finish()
-
-    @property
-    def allowed(self) -> dict[str, Any]:
-        return {"methods": self.methods} if self.methods else {}
-
-    def routes(self, shared: kong_plugins.Settings) -> list[dict[str, Any]]:
-        settings = compact_settings({**shared, **self.settings}) if self.settings else {}
-        found = []
-        for index, text in enumerate(self.paths):
-            path = (*self.path, "paths", index)
-            if text.startswith("~"):
-                pattern = pattern_of(text[1:], path, self.report)
-            else:
-                pattern = route_pattern(text, path, self.report, is_prefix=True)
-            if pattern is not None:
-                found.append({"path": pattern, **self.allowed, **settings})
-        return found
-
-
-_MATCHING: Final = ("headers", "snis", "sources", "destinations", "expression")
-_DEFAULTS: Final[dict[str, object]] = {
-    "https_redirect_status_code": 426,
-    "path_handling": "v0",
-    "regex_priority": 0,
-    "request_buffering": True,
-    "response_buffering": True,
-}

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from routing.imports.building import rate
+from routing.imports.cors import read_cors
+from routing.imports.kong_entities import is_for_consumers
 from routing.imports.report import Item
 
 Settings = dict[str, Any]
@@ -16,8 +18,6 @@ ELSEWHERE: Final = {
     "zipkin": "set OTEL_EXPORTER_OTLP_ENDPOINT",
     "request-size-limiting": "set MAX_BODY_BYTES",
     "acl": "access is by scopes and plans",
-    "bot-detection": "no counterpart",
-    "request-termination": "set enabled: false, or a fallback",
 }
 AUTHENTICATION: Final = frozenset(
     {
@@ -36,6 +36,40 @@ AUTHENTICATION: Final = frozenset(
     }
 )
 """Plugins that refuse callers: what they protect is never imported as open."""
+HARMLESS: Final = frozenset(
+    {
+        *ELSEWHERE.keys() - {"acl"},
+        "acme",
+        "aws-lambda",
+        "azure-functions",
+        "bot-detection",
+        "canary",
+        "datadog",
+        "file-log",
+        "grpc-gateway",
+        "grpc-web",
+        "http-log",
+        "jq",
+        "kafka-log",
+        "loggly",
+        "mocking",
+        "oas-validation",
+        "proxy-cache-advanced",
+        "rate-limiting-advanced",
+        "request-transformer-advanced",
+        "request-validator",
+        "response-ratelimiting",
+        "response-transformer",
+        "response-transformer-advanced",
+        "statsd",
+        "statsd-advanced",
+        "syslog",
+        "tcp-log",
+        "udp-log",
+        "upstream-timeout",
+    }
+)
+"""Kong's own that do not ask who calls. Any other may, such as one of a company: it becomes `auth: required`."""
 
 
 def read(plugins: list[Item]) -> Settings:
@@ -48,16 +82,21 @@ def read(plugins: list[Item]) -> Settings:
         plugin.default("run_on", "first")
         plugin.default("protocols", *_PROTOCOLS)
         is_enabled = plugin.take("enabled", True) is not False
+        is_for_all = not is_for_consumers(plugin)
         plugin.finish()
-        if not is_enabled:
+        if not is_enabled or not is_for_all:
             continue
         if name in AUTHENTICATION:
             _authentication(name, config, settings)
         elif (convert := _CONVERTED.get(name)) is not None:
             convert(config, settings)
             config.finish()
-        else:
+        elif name in HARMLESS:
             plugin.report.left_out(plugin.path, f"the plugin {name}: {ELSEWHERE.get(name, 'no counterpart')}")
+        else:
+            settings["auth"] = "required"
+            text = ELSEWHERE.get(name, "it may refuse callers, who need a key or a token instead")
+            plugin.report.left_out(plugin.path, f"the plugin {name}: {text}")
     return settings
 
 
@@ -106,23 +145,22 @@ def _rate_limiting(config: Item, settings: Settings) -> None:
 
 
 def _cors(config: Item, settings: Settings) -> None:
-    origins = config.texts("origins") or ["*"]
-    plain = [each for each in origins if each == "*" or each.startswith(("http://", "https://"))]
-    if plain != origins:
-        config.report.left_out((*config.path, "origins"), "origins that are regular expressions")
-    cors: Settings = {"origins": plain}
-    for key, name in (("methods", "methods"), ("headers", "headers"), ("exposed_headers", "expose")):
-        if found := config.texts(key):
-            cors[name] = found
-    if config.take("credentials") is True and plain != ["*"]:
-        cors["credentials"] = True
-    if "max_age" in config:
-        cors["max_age"] = config.whole("max_age", 0)
+    age = config.whole("max_age", 0) if "max_age" in config else None
+    cors = read_cors(config, _CORS, age)
     config.default("preflight_continue", False)
     config.default("private_network", False)
     config.default("allow_origin_absent", True)
-    if plain:
+    if cors is not None:
         settings["cors"] = cors
+
+
+_CORS: Final = {
+    "origins": "origins",
+    "methods": "methods",
+    "headers": "headers",
+    "expose": "exposed_headers",
+    "credentials": "credentials",
+}
 
 
 def _ip_restriction(config: Item, settings: Settings) -> None:
@@ -160,11 +198,23 @@ def _request_transformer(config: Item, settings: Settings) -> None:
         for index, line in enumerate(changes.texts("headers")):
             name, colon, value = line.partition(":")
             place = (*changes.path, "headers", index)
-            if colon:
+            if "$(" in value:
+                config.report.left_out(place, "a value that is computed")
+            elif colon:
                 headers[name.strip()] = config.report.header(place, name.strip(), value.strip())
+        if "uri" in changes:
+            changes.take("uri")
+            settings["enabled"] = False
+            config.report.left_out((*changes.path, "uri"), "paths are not rewritten: what it applies to is disabled")
         changes.finish()
     if headers:
         settings["headers"] = headers
+
+
+def _termination(config: Item, settings: Settings) -> None:
+    settings["enabled"] = False
+    config.report.left_out(config.path[:-1], "the plugin request-termination: what it ends is disabled")
+    config.without_effect("status_code", "message", "body", "content_type", "echo", "trigger")
 
 
 _CONVERTED: Final[dict[str, Callable[[Item, Settings], None]]] = {
@@ -173,4 +223,5 @@ _CONVERTED: Final[dict[str, Callable[[Item, Settings], None]]] = {
     "ip-restriction": _ip_restriction,
     "proxy-cache": _proxy_cache,
     "request-transformer": _request_transformer,
+    "request-termination": _termination,
 }

@@ -1,14 +1,18 @@
 """KrakenD's configuration, version 3: https://www.krakend.io/docs/configuration/structure/."""
 
+import re
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from routing.configuration.faults import Path
-from routing.imports.building import Services, compact, duration, rate, route_pattern, seconds_of, target
+from routing.imports.building import Services, compact, duration, methods, rate, route_pattern, seconds_of, target
+from routing.imports.cors import read_cors
 from routing.imports.report import Imported, Item, Report
+from routing.imports.route_order import Ranked, arranged, specificity
 
 PRODUCT: Final = "KrakenD"
 TIMEOUT: Final = "2s"
+MIN_TIMEOUT: Final = 0.001
 _ABOUT: Final = ("$schema", "name", "@comment", "comment")
 _RATE: Final = "qos/ratelimit/router"
 _PROXY_RATE: Final = "qos/ratelimit/proxy"
@@ -24,7 +28,12 @@ def convert(structure: dict[str, Any]) -> Imported:
     top = Item(structure, (), report)
     top.without_effect(*_ABOUT, "version", "debug_endpoint", "echo_endpoint", "sequential_start")
     common = _Common(top, report)
-    for key in ("port", "listen_ip", "tls", "read_timeout", "write_timeout", "idle_timeout", "read_header_timeout"):
+    tls = top.item("tls")
+    if tls.take("enable_mtls"):
+        common.require(tls.path, "clients need a key or a token instead of a certificate")
+    elif tls.names:
+        report.left_out(tls.path, "TLS ends in a proxy ahead of the gateway")
+    for key in ("port", "listen_ip", "read_timeout", "write_timeout", "idle_timeout", "read_header_timeout"):
         top.explain(key, "a setting of the server: HOST and PORT, TLS in a proxy ahead")
     top.explain("cache_ttl", "a field for clients alone: backends' Cache-Control is passed on")
     top.explain("async_agent", "see webhooks")
@@ -32,7 +41,7 @@ def convert(structure: dict[str, Any]) -> Imported:
     for endpoint in top.items("endpoints"):
         _endpoint(endpoint, common)
     top.finish()
-    common.services.found = {name: made for name, made in common.services.found.items() if made["routes"]}
+    common.finish()
     return Imported(PRODUCT, {**common.services.document(), **common.sections()}, tuple(report.notes))
 
 
@@ -43,9 +52,19 @@ class _Common:
         self.report = report
         self.services = Services(report)
         self.hosts, self.timeout = top.texts("host"), top.text("timeout", TIMEOUT)
-        self.cors = _cors(top)
+        self.are_protected = False
+        """Whether something asks all callers of all endpoints for a credential."""
+        extra = top.item("extra_config")
+        self.cors = _cors(extra)
+        for key in [key for key in extra.names if key.startswith(_FOR_ALL)]:
+            if not _SERVERS.issuperset(extra.item(key).texts("name") or [key]):
+                self.require((*extra.path, key), "it may refuse callers, who need a key or a token instead")
+            else:
+                report.left_out((*extra.path, key))
+        extra.finish()
         self._names: dict[tuple[str, ...], str] = {}
         self._issuers: dict[str, dict[str, Any]] = {}
+        self._routes: dict[str, list[Ranked]] = {}
 
     def service(self, hosts: list[str], path: Path) -> tuple[str, dict[str, Any]] | None:
         """The name and the service of these hosts; None, with notes, if they are no targets."""
@@ -55,10 +74,26 @@ class _Common:
             if not targets:
                 self.report.left_out((*path, "host"), "the backend has no host")
                 return None
-            service = {"targets": targets, "auth": "none", "cache": False, **self.cors, "routes": []}
+            auth = "required" if self.are_protected else "none"
+            service = {"targets": targets, "auth": auth, "cache": False, **self.cors, "routes": []}
             self._names[key] = self.services.add(_name(targets[0]["url"]), (*path, "host"), service)
         name = self._names[key]
         return name, self.services.found[name]
+
+    def require(self, path: Path, text: str) -> None:
+        self.are_protected = True
+        self.report.left_out(path, text)
+
+    def add_route(self, service: str, route: dict[str, Any], path: Path) -> None:
+        """KrakenD prefers fixed segments, whatever the order in the file."""
+        self._routes.setdefault(service, []).append(Ranked(specificity(route["path"]), route, path))
+
+    def finish(self) -> None:
+        """Give the services their routes; leave those without any out."""
+        for name, routes in self._routes.items():
+            made = self.services.found[name]
+            made["routes"] = arranged(routes, made, self.report)
+        self.services.found = {name: made for name, made in self.services.found.items() if made["routes"]}
 
     def add_issuer(self, issuer: str, audience: list[str], keys: str) -> None:
         found = self._issuers.setdefault(issuer, {"issuer": issuer, "audience": [], "jwks_uri": keys})
@@ -102,8 +137,10 @@ def _endpoint(item: Item, common: _Common) -> None:
         return
     name, made, call = route
     if timeout:
-        made["timeout"] = {"read": duration(timeout), "total": duration(timeout)}
+        limit = duration(max(timeout, MIN_TIMEOUT))
+        made["timeout"] = {"read": limit, "total": limit}
     made.update(settings)
+    common.add_route(name, made, item.path)
     report.changed(item.path, f"{method} {public} is now {method} /api/v1/{name}{call}")
 
 
@@ -122,11 +159,10 @@ def _route(item: Item, method: str, common: _Common) -> tuple[str, dict[str, Any
     if question:
         report.left_out((*item.path, "url_pattern"), "parameters that the pattern adds")
     pattern = route_pattern(call, (*item.path, "url_pattern"), report)
-    if found is None or pattern is None:
+    allowed = methods([sent], (*item.path, "method"), report)
+    if found is None or pattern is None or not allowed:
         return None
-    made: dict[str, Any] = {"path": pattern, "methods": [sent]}
-    service["routes"].append(made)
-    return found[0], made, pattern
+    return found[0], {"path": pattern, "methods": allowed}, pattern
 
 
 def _backend_settings(extra: Item, service: dict[str, Any]) -> None:
@@ -172,14 +208,27 @@ def _router_settings(extra: Item, common: _Common) -> dict[str, Any]:
     if _AUTH in extra:
         settings["auth"] = "required"
         _validator(extra.item(_AUTH), common)
-    for key in [key for key in _PROTECTING if key in extra]:
+    for key in [key for key in extra.names if _protects(key)]:
         settings["auth"] = "required"
         extra.explain(key, "callers need a key or a token instead")
     extra.finish()
     return settings
 
 
-_PROTECTING: Final = ("auth/api-keys", "auth/basic", "auth/gcp")
+_FOR_ALL: Final = ("auth/basic", "plugin/http-server", "security/policies")
+"""Of the whole server. Others there have settings for endpoints that name them."""
+_SERVERS: Final = frozenset({"geoip", "redis-ratelimit", "static-filesystem", "url-rewrite", "virtualhost", "wildcard"})
+"""Plugins of the server that refuse nobody for who calls."""
+_PROTECTING: Final = ("auth/", "plugin/", "security/policies", "validation/cel")
+_ISSUING: Final = "auth/signer"
+"""Of an endpoint that signs tokens, which callers ask for before they have one."""
+_OLD: Final = re.compile(r"github[._]com/.*(?:jose|cel|auth|api-?key|policies)", re.IGNORECASE)
+"""Names of components before version 2, such as `github_com/devopsfaith/krakend-jose/validator`."""
+
+
+def _protects(component: str) -> bool:
+    """Whether it may refuse callers of an endpoint. Plugins are code of the operator's own."""
+    return component != _ISSUING and (component.startswith(_PROTECTING) or _OLD.match(component) is not None)
 
 
 def _validator(item: Item, common: _Common) -> None:
@@ -195,22 +244,21 @@ def _validator(item: Item, common: _Common) -> None:
     item.finish()
 
 
-def _cors(top: Item) -> dict[str, Any]:
-    extra = top.item("extra_config")
+def _cors(extra: Item) -> dict[str, Any]:
     item = extra.item("security/cors")
-    extra.finish()
     if "allow_origins" not in item and "allow_methods" not in item:
         item.finish()
         return {}
-    origins = item.texts("allow_origins") or ["*"]
-    cors: dict[str, Any] = {"origins": origins}
-    for key, name in (("allow_methods", "methods"), ("allow_headers", "headers"), ("expose_headers", "expose")):
-        if found := item.texts(key):
-            cors[name] = found
-    if item.take("allow_credentials") is True and "*" not in origins:
-        cors["credentials"] = True
-    if (age := seconds_of(item.take("max_age"))) is not None:
-        cors["max_age"] = duration(min(age, 86_400))
+    cors = read_cors(item, _CORS, seconds_of(item.take("max_age")))
     item.without_effect("debug")
     item.finish()
-    return {"cors": cors}
+    return {} if cors is None else {"cors": cors}
+
+
+_CORS: Final = {
+    "origins": "allow_origins",
+    "methods": "allow_methods",
+    "headers": "allow_headers",
+    "expose": "expose_headers",
+    "credentials": "allow_credentials",
+}

@@ -24,7 +24,23 @@ BASES: Final = {
 """Addresses of providers that have the form of OpenAI's API, without the version in its paths."""
 FIELDS: Final = {"anthropic": ("X-Api-Key", ""), "azure": ("api-key", "")}
 """Which field has the key, and what precedes it, where it is not `Authorization: Bearer`."""
-_PATHS: Final = {"anthropic": "/v1/messages", "azure": "/openai/deployments/"}
+_MODELS: Final = {
+    "anthropic": ("claude",),
+    "cohere": ("command", "embed-english", "embed-multilingual", "rerank-"),
+    "openai": ("chatgpt-", "dall-e-", "gpt-", "o1", "o3", "o4", "omni-", "text-embedding-", "tts-", "whisper-"),
+}
+"""Beginnings of names of models that LiteLLM knows without their provider."""
+_OPERATIONS: Final = {
+    "audio_speech": "audio/speech",
+    "audio_transcription": "audio/transcriptions",
+    "completion": "completions",
+    "embedding": "embeddings",
+    "image_generation": "images/generations",
+    "moderation": "moderations",
+    "rerank": "rerank",
+    "responses": "responses",
+}
+"""The operation of a model's `mode`, where it is not `chat`."""
 
 
 def is_litellm(structure: dict[str, Any]) -> bool:
@@ -51,8 +67,8 @@ def _common(top: Item) -> dict[str, Any]:
     """What all services have, of the settings of the router and of the library."""
     router, library = top.item("router_settings"), top.item("litellm_settings")
     settings: dict[str, Any] = {}
-    timeout = router.take("timeout") or library.take("request_timeout")
-    if isinstance(timeout, int | float) and not isinstance(timeout, bool):
+    timeout = seconds_of(router.take("timeout") or library.take("request_timeout"))
+    if timeout:
         settings["timeout"] = _timeout(timeout)
     breaker: dict[str, Any] = {}
     for section in (router, library):
@@ -122,27 +138,53 @@ class _Providers:
 
 def _model(model: Item, providers: _Providers) -> None:
     report, alias = model.report, model.text("model_name")
-    item = model.item("litellm_params")
-    provider, slash, wanted = item.text("model").partition("/")
-    provider, wanted = (provider, wanted) if slash else ("openai", provider)
-    found = providers.service(item, provider)
+    item, about = model.item("litellm_params"), model.take("model_info", {})
+    mode = str(about.get("mode")) if isinstance(about, dict) else ""
+    provider, wanted = _provider(item)
+    if not provider:
+        report.left_out((*item.path, "model"), "the provider is not named: write it as PROVIDER/MODEL")
+    found = providers.service(item, provider) if provider else None
     if found is not None:
         name, service = found
-        call = _PATHS.get(provider, "/v1/chat/completions")
+        call = _path(provider, wanted, mode)
         report.changed(model.path, f"the model {alias} is {wanted} at /api/v1/{name}{call}")
         limit = item.whole("rpm", 0)
         if limit > 0:
             sum_of = int(service.get("outbound", {}).get("rate", "0/m").partition("/")[0]) + limit
             service["outbound"] = {"rate": f"{sum_of}/m"}
             report.changed((*item.path, "rpm"), "calls of all models of the service are limited together")
-        timeout = item.take("timeout")
-        if isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0:
-            longest = max(timeout, seconds_of(service.get("timeout", {}).get("read")) or 0)
-            service["timeout"] = _timeout(longest)
+        if "timeout" in item:
+            timeout = seconds_of(item.take("timeout"))
+            if timeout:
+                longest = max(timeout, seconds_of(service.get("timeout", {}).get("read")) or 0)
+                service["timeout"] = _timeout(longest)
+            else:
+                report.left_out((*item.path, "timeout"), "is not a number of seconds")
     item.explain("tpm", "tokens are not counted")
     item.explain("max_retries", "a POST is repeated only with an Idempotency-Key: see idempotency of routes")
     item.explain("api_version", "clients send it in the query")
     item.explain("organization", "set headers: {OpenAI-Organization: …}")
     item.finish()
-    model.without_effect("model_info")
     model.finish()
+
+
+def _provider(item: Item) -> tuple[str, str]:
+    """The provider and the model's name there; no provider, if the file does not tell which it is.
+
+    A key must not be sent to another provider than its own.
+    """
+    text, named = item.text("model"), item.text("custom_llm_provider")
+    first, slash, rest = text.partition("/")
+    if named:
+        return named, rest if first == named else text
+    if slash:
+        return first, rest
+    known = (name for name, beginnings in _MODELS.items() if text.lower().startswith(beginnings))
+    return next(known, "openai" if "api_base" in item or "base_url" in item else ""), text
+
+
+def _path(provider: str, model: str, mode: str) -> str:
+    operation = _OPERATIONS.get(mode, "chat/completions")
+    if provider == "azure":
+        return f"/openai/deployments/{model}/{operation}"
+    return "/v1/messages" if provider == "anthropic" else f"/v1/{operation}"

@@ -4,10 +4,13 @@ import tomllib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+import yaml
+
 from routing.configuration.decode import decode
-from routing.configuration.document import parse
+from routing.configuration.document import LIMIT, parse
 from routing.configuration.faults import ConfigurationError, Fault
 from routing.imports import deck, krakend, litellm, traefik
+from routing.imports.anchors import TooLarge, expanded
 from routing.imports.report import Imported
 
 
@@ -29,15 +32,32 @@ def read(content: bytes) -> dict[str, Any]:
     try:
         structure = parse(content).structure
     except ConfigurationError:
-        try:
-            structure = tomllib.loads(content.decode())
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError):
-            structure = None
+        structure = _toml(content) or _with_aliases(content)
         if structure is None:
             raise
     if not isinstance(structure, dict):
         raise ConfigurationError([Fault((), "the file is not a mapping of names to values")])
     return structure
+
+
+def _toml(content: bytes) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(content.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return None
+
+
+def _with_aliases(content: bytes) -> Any:
+    """The structure of YAML that has anchors; None for any other. Raises ConfigurationError."""
+    if b"&" not in content or len(content) > LIMIT:
+        return None
+    try:
+        text = expanded(content.decode("utf-8-sig"))
+    except TooLarge:
+        raise ConfigurationError([Fault((), "the aliases of the file expand to too much")]) from None
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        return None
+    return parse(text).structure
 
 
 def product_of(structure: dict[str, Any]) -> str | None:

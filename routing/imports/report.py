@@ -124,6 +124,11 @@ class Item:
         found = self._rest.pop(key, None)
         return default if found is None else found
 
+    def peek(self, key: str) -> str:
+        """A text or number that remains to be read; empty for anything else."""
+        found = self._rest.get(key)
+        return "" if found is None or isinstance(found, dict | list) else str(found)
+
     def text(self, key: str, default: str = "") -> str:
         """A text, or a number as one; the default, and a note, for anything else."""
         found = self.take(key, default)

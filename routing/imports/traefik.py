@@ -2,8 +2,10 @@
 
 from typing import Any, Final
 
-from routing.imports.building import Services, compact, duration, route_pattern, seconds_of, target, weighted
+from routing.imports.building import Services, compact, duration, methods, route_pattern, seconds_of, target, weighted
 from routing.imports.report import Imported, Item, Report
+from routing.imports.route_order import Ranked, arranged
+from routing.imports.traefik_certificates import ClientCertificates
 from routing.imports.traefik_middlewares import Middlewares
 from routing.imports.traefik_rules import Rule, parse_rule
 
@@ -21,11 +23,12 @@ def convert(structure: dict[str, Any]) -> Imported:
     top = Item(structure, (), report)
     http = top.item("http")
     middlewares = Middlewares(http)
+    certificates = ClientCertificates(top.item("tls"))
     backends = _Backends(http)
     services = Services(report)
     routers: dict[str, list[_Router]] = {}
     for name, item in http.named("routers").items():
-        router = _Router(name, item, middlewares)
+        router = _Router(name, item, middlewares, certificates)
         if router.rule is not None:
             routers.setdefault(router.service, []).append(router)
     _Conversion(report, services, backends, routers).run()
@@ -33,25 +36,30 @@ def convert(structure: dict[str, Any]) -> Imported:
     http.finish()
     top.explain("tcp", "only HTTP is passed on")
     top.explain("udp", "only HTTP is passed on")
-    top.explain("tls", "TLS ends in a proxy ahead of the gateway")
     top.finish()
     middlewares.finish()
     return Imported(PRODUCT, services.document(), tuple(report.notes))
 
 
 class _Router:
-    """`rule` is None, with a note, if it has no counterpart."""
+    """`rule` is None, with a note, if it has no counterpart. Traefik prefers a higher priority, then a longer rule."""
 
-    def __init__(self, name: str, item: Item, middlewares: Middlewares) -> None:
+    def __init__(self, name: str, item: Item, middlewares: Middlewares, certificates: ClientCertificates) -> None:
         self.name, self.path = name, item.path
         item.report.subject = name
-        self.service = _local(item.text("service"))
-        self.rule: Rule | None = parse_rule(item.text("rule"), (*item.path, "rule"), item.report)
+        self.service, rule = _local(item.text("service")), item.text("rule")
+        self.rule: Rule | None = parse_rule(rule, (*item.path, "rule"), item.report)
         self.settings = middlewares.settings([_local(each) for each in item.texts("middlewares")], item.path)
+        self.rank = (-(item.number("priority", 0) or len(rule)),)
         item.default("ruleSyntax", "v2", "v3", "default")
-        item.without_effect("entryPoints", "tls", "observability")
-        item.explain("priority", "the first route that matches holds")
+        if certificates.are_required(item):
+            self.settings["auth"] = "required"
+        item.without_effect("entryPoints", "observability")
         item.finish()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(sorted(self.rule.hosts)) if self.rule else ()
 
 
 def _local(name: str) -> str:
@@ -164,17 +172,18 @@ class _Conversion:
     ) -> None:
         self._report, self._services, self._backends, self._routers = report, services, backends, routers
         self._names: dict[str, str] = {}
-        self._hosts: dict[str, set[str]] = {}
+        self._hosts: dict[str, set[tuple[str, int]]] = {}
         for name, listed in routers.items():
-            for router in listed:
-                for host in router.rule.hosts if router.rule else ():
-                    self._hosts.setdefault(host, set()).add(name)
+            for index, group in enumerate(_groups(listed)):
+                for host in (host for router in group for host in router.hosts):
+                    self._hosts.setdefault(host, set()).add((name, index))
 
     def run(self) -> None:
         for name, routers in self._routers.items():
-            if not self._add(name, routers):
-                for router in routers:
-                    self._report.left_out(router.path, f"its service {name} is not in the file, or has no target")
+            for group in _groups(routers):
+                if not self._add(name, group):
+                    for router in group:
+                        self._report.left_out(router.path, f"its service {name} is not in the file, or has no target")
         for name in self._backends.names:
             if self._backends.read(name) is not None and name not in self._names.keys() | self._backends.inner:
                 self._report.left_out(("http", "services", name), "no router has this service")
@@ -185,7 +194,8 @@ class _Conversion:
             return False
         service = dict(found)
         fallback = service.pop("fallback", None)
-        called = self._names[name] = self._services.add(name, ("http", "services", name), service)
+        called = self._services.add(name, ("http", "services", name), service)
+        self._names.setdefault(name, called)
         if not self._apply(called, service, routers):
             self._services.found.pop(called)
         elif fallback is not None and (other := self._fallback(fallback["service"], service)) is not None:
@@ -196,7 +206,8 @@ class _Conversion:
         """The service that replaces another. Unless a router names it too, it is as open as that, and no more."""
         if name in self._routers:
             if name not in self._names:
-                self._add(name, self._routers[name])
+                for group in _groups(self._routers[name]):
+                    self._add(name, group)
             return self._names.get(name)
         found = self._backends.read(name)
         if found is None:
@@ -208,19 +219,23 @@ class _Conversion:
 
     def _apply(self, name: str, service: dict[str, Any], routers: list[_Router]) -> bool:
         """Whether any router leads to the service. Without a route, it would be open for all paths."""
-        routes = [made for router in routers for made in self._routes(name, service, router)]
-        if not routes:
+        ranked = [made for router in routers for made in self._routes(name, service, router)]
+        if not ranked:
             return False
         if all(each.settings == routers[0].settings for each in routers):
             service |= _open(routers[0].settings)
-            routes = [{key: value for key, value in each.items() if key in ("path", "methods")} for each in routes]
+            ranked = [
+                each._replace(route={key: value for key, value in each.route.items() if key in ("path", "methods")})
+                for each in ranked
+            ]
         else:
             service |= {"auth": "required", "cache": False}
+        routes = arranged(ranked, service, self._report)
         if routes != [{"path": "/*"}]:
             service["routes"] = routes
         return True
 
-    def _routes(self, name: str, service: dict[str, Any], router: _Router) -> list[dict[str, Any]]:
+    def _routes(self, name: str, service: dict[str, Any], router: _Router) -> list[Ranked]:
         rule = router.rule
         assert rule is not None  # noqa: S101 - for the type checker: others were left out
         stripped = router.settings.pop("strip", None)
@@ -235,13 +250,40 @@ class _Conversion:
         prefix = router.settings.pop("prefix", "")
         if prefix:
             service["targets"] = [{**each, "url": each["url"] + prefix} for each in service["targets"]]
-        methods = {"methods": list(rule.methods)} if rule.methods else {}
+        allowed = methods(list(rule.methods), (*router.path, "rule"), self._report)
+        if allowed is None:
+            return []
         found = []
-        for text, is_prefix in [("/", True)] if stripped else rule.paths or [("/", True)]:
-            pattern = route_pattern(text, (*router.path, "rule"), self._report, is_prefix=is_prefix)
+        for text, is_prefix in rule.paths or [("/", True)]:
+            rest = _without(text, stripped, is_prefix=is_prefix)
+            pattern = route_pattern(rest, (*router.path, "rule"), self._report, is_prefix=is_prefix)
             if pattern is not None:
-                found.append({"path": pattern, **methods, **_open(router.settings)})
+                route = {"path": pattern, **({"methods": allowed} if allowed else {}), **_open(router.settings)}
+                found.append(Ranked(router.rank, route, (*router.path, "rule")))
         return found
+
+
+def _groups(routers: list[_Router]) -> list[list[_Router]]:
+    """Routers of one service that become one: those for other hosts, if their middlewares differ, become others.
+
+    Routes do not match by host, and a backend that is told the host may answer each with something else.
+    """
+    if all(each.settings == routers[0].settings for each in routers):
+        return [routers]
+    groups: dict[tuple[str, ...], list[_Router]] = {}
+    for router in routers:
+        groups.setdefault(router.hosts, []).append(router)
+    return list(groups.values())
+
+
+def _without(path: str, prefixes: list[str] | None, *, is_prefix: bool) -> str:
+    """What remains of a rule's path: of `/api/admin` without `/api`, `/admin`. A longer prefix leaves nothing of it."""
+    for prefix in prefixes or ():
+        if path.startswith(prefix):
+            return "/" + path[len(prefix) :].lstrip("/")
+        if is_prefix and prefix.startswith(path):
+            return "/"
+    return path
 
 
 def _open(settings: dict[str, Any]) -> dict[str, Any]:

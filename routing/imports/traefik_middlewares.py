@@ -6,11 +6,13 @@ from typing import Any, Final
 
 from routing.configuration.faults import Path
 from routing.imports.building import duration, rate, seconds_of
+from routing.imports.cors import read_cors
 from routing.imports.report import Item
 
 Settings = dict[str, Any]
 PROTECTING: Final = ("basicAuth", "digestAuth", "forwardAuth")
 """What refuses callers is never imported as open."""
+_REWRITES: Final = "paths are not rewritten: what it applies to is disabled"
 ELSEWHERE: Final = {
     "buffering": "set MAX_BODY_BYTES",
     "compress": "backends compress, or a proxy ahead",
@@ -18,7 +20,14 @@ ELSEWHERE: Final = {
     "passTLSClientCert": "set CLIENT_CERTIFICATES",
     "redirectRegex": "a proxy ahead redirects",
     "redirectScheme": "a proxy ahead redirects to https",
+    "contentType": "no counterpart",
+    "grpcWeb": "no counterpart",
+    "replacePath": _REWRITES,
+    "replacePathRegex": _REWRITES,
+    "stripPrefixRegex": _REWRITES,
 }
+REWRITING: Final = frozenset(kind for kind, text in ELSEWHERE.items() if text == _REWRITES)
+"""What makes another path of the client's: without it, requests would reach what they did not."""
 MAX_DEPTH: Final = 8
 _RATIO: Final = re.compile(
     r"\s*(?:NetworkErrorRatio\(\)|ResponseCodeRatio\(\s*500\s*,\s*600\s*,\s*0\s*,\s*600\s*\))\s*>=?\s*(0?\.[0-9]+)\s*"
@@ -67,9 +76,12 @@ def _read(item: Item, settings: Settings) -> None:
         if kind in item:
             settings["auth"] = "required"
             item.explain(kind, "callers need a key or a token instead")
-    for kind, text in ELSEWHERE.items():
-        item.explain(kind, text)
-    item.finish()
+    for kind in item.names:
+        if kind in REWRITING:
+            settings["enabled"] = False
+        elif kind not in ELSEWHERE:  # `plugin`, and what a later version adds
+            settings["auth"] = "required"
+        item.explain(kind, ELSEWHERE.get(kind, "it may refuse callers, who need a key or a token instead"))
 
 
 def _strip(item: Item, settings: Settings) -> None:
@@ -97,7 +109,13 @@ def _rate(item: Item, settings: Settings) -> None:
 
 
 def _addresses(item: Item, settings: Settings) -> None:
-    settings["ip"] = {"allow": item.texts("sourceRange")}
+    allowed = item.texts("sourceRange")
+    if allowed:
+        settings["ip"] = {"allow": allowed}
+    else:
+        settings["enabled"] = False
+        item.report.left_out(item.path, "names no address here: what it protects is disabled")
+    item.without_effect("rejectStatusCode")
     if "ipStrategy" in item:
         item.take("ipStrategy")
         item.report.changed((*item.path, "ipStrategy"), "set TRUSTED_PROXIES")
@@ -140,26 +158,19 @@ def _headers(item: Item, settings: Settings) -> None:
     if headers:
         settings["headers"] = headers
     item.without_effect("addVaryHeader")
-    if origins := item.texts("accessControlAllowOriginList"):
-        settings["cors"] = _cors(item, origins)
-
-
-def _cors(item: Item, origins: list[str]) -> Settings:
-    cors: Settings = {"origins": origins}
-    for key, name in _CORS.items():
-        if found := item.texts(key):
-            cors[name] = found
-    if item.take("accessControlAllowCredentials") is True and "*" not in origins:
-        cors["credentials"] = True
-    if "accessControlMaxAge" in item:
-        cors["max_age"] = min(item.whole("accessControlMaxAge", 0), 86_400)
-    return cors
+    if "accessControlAllowOriginList" in item:
+        age = item.whole("accessControlMaxAge", 0) if "accessControlMaxAge" in item else None
+        cors = read_cors(item, _CORS, age)
+        if cors is not None:
+            settings["cors"] = cors
 
 
 _CORS: Final = {
-    "accessControlAllowMethods": "methods",
-    "accessControlAllowHeaders": "headers",
-    "accessControlExposeHeaders": "expose",
+    "origins": "accessControlAllowOriginList",
+    "methods": "accessControlAllowMethods",
+    "headers": "accessControlAllowHeaders",
+    "expose": "accessControlExposeHeaders",
+    "credentials": "accessControlAllowCredentials",
 }
 _CONVERTED: Final[dict[str, Callable[[Item, Settings], None]]] = {
     "stripPrefix": _strip,

@@ -104,8 +104,8 @@ def test_kong() -> None:
     assert crm["health"]["path"] == "/status"
     assert services["files"]["auth"] == "none"
     assert services["files"]["routes"] == [
-        {"path": "/files/*", "methods": ["GET"]},
         {"path": "/users/{user}/avatar", "methods": ["GET"]},
+        {"path": "/files/*", "methods": ["GET"]},
     ]
     left = notes(found, Kind.LEFT_OUT)
     assert "not by headers" in left["services[1].routes[1]"]
