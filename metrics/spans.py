@@ -5,21 +5,24 @@ from typing import Final
 import msgspec
 
 from metrics.counting.observer import KNOWN_METHODS
+from metrics.request_log import steps
+from metrics.request_log.steps import (
+    ATTEMPT,
+    AUTHENTICATION,
+    BACKEND_CALL,
+    CACHE_CHECK,
+    CIRCUIT_BREAKER,
+    RATE_LIMIT,
+    REQUEST_ID,
+    RETURN,
+    SERVICE_ROUTER,
+    STORE,
+)
 from routing import errors
 from routing.exchange import Exchange
 
 Attribute = str | int
 
-REQUEST_ID: Final = "request id"
-RATE_LIMIT: Final = "rate limit"
-AUTHENTICATION: Final = "authentication"
-SERVICE_ROUTER: Final = "service router"
-CACHE_CHECK: Final = "cache check"
-CIRCUIT_BREAKER: Final = "circuit breaker"
-BACKEND_CALL: Final = "backend call"
-STORE: Final = "store"
-RETURN: Final = "return"
-ATTEMPT: Final = "attempt "
 STEPS: Final = (
     REQUEST_ID,
     RATE_LIMIT,
@@ -31,21 +34,7 @@ STEPS: Final = (
     STORE,
 )
 """In the order of the pipeline; a request may return from any of them."""
-STEP_OF_ERROR: Final = {
-    errors.RateLimited.code: RATE_LIMIT,
-    errors.Unauthenticated.code: AUTHENTICATION,
-    errors.AuthenticationUnavailable.code: AUTHENTICATION,
-    errors.Forbidden.code: SERVICE_ROUTER,
-    errors.UnknownService.code: SERVICE_ROUTER,
-    errors.MethodNotAllowed.code: SERVICE_ROUTER,
-    errors.ServiceDisabled.code: SERVICE_ROUTER,
-    errors.BodyTooLarge.code: SERVICE_ROUTER,
-    errors.NotCached.code: CACHE_CHECK,
-    errors.CircuitOpen.code: CIRCUIT_BREAKER,
-    errors.Overloaded.code: BACKEND_CALL,
-    errors.BadGateway.code: BACKEND_CALL,
-    errors.UpstreamTimeout.code: BACKEND_CALL,
-}
+STEP_OF_ERROR: Final = {code: step for code, step in steps.STEP_OF_ERROR.items() if step in STEPS}
 """The step that raises each error, by its code."""
 
 

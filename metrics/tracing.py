@@ -18,6 +18,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from metrics import spans
+from metrics.request_log.steps import BACKEND_CALL
 from metrics.spans import Attribute, StepSpan
 from resilience.throttled_log import ThrottledLog
 from routing.exchange import Exchange
@@ -168,7 +169,7 @@ class _SpanBuilder:
         self._state = TraceState.from_header([trace.state]) if trace.state else TraceState()
 
     def step_span(self, step: StepSpan, exchange: Exchange) -> ReadableSpan:
-        is_call = step.name == spans.BACKEND_CALL
+        is_call = step.name == BACKEND_CALL
         attributes: dict[str, Attribute] = {"gateway.verdict": step.verdict} if step.verdict else {}
         if is_call:
             attributes = spans.call_attributes(exchange, step.events)

@@ -16,12 +16,13 @@ from unfold.forms import ActionForm, BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from metrics import selectors, services
+from metrics.admin.dialogs import leave_dialog
 from metrics.admin.readonly import ServiceReadOnlyAdmin
 from metrics.audit import staff_actor
 from metrics.models import Circuit
 from metrics.read_models import CircuitStatus
 from resilience.breaker.machine import State
-from routing.pages.site import admin_site, admin_url
+from routing.pages.site import admin_site
 from routing.rights import Right, require
 
 DURATIONS: Final = [
@@ -143,9 +144,7 @@ class CircuitAdmin(ServiceReadOnlyAdmin):
         circuit = self.row_or_404(request, object_id, Right.OPERATE)
         if self._override(request, circuit.name, State.CLOSED, None, ""):
             self.message_user(request, _("The circuit of %(service)s is closed.") % {"service": circuit.name})
-        url = admin_url("metrics_circuit_changelist")
-        # The dialog posts with htmx, which would follow a redirect without changing the page.
-        return HttpResponse(headers={"HX-Redirect": url}) if "HX-Request" in request.headers else redirect(url)
+        return leave_dialog(request, "metrics_circuit_changelist")
 
     @admin.action(description=_("Force open: no calls reach the backend"), permissions=("override",))
     def force_open(self, request: HttpRequest, queryset: "models.QuerySet[Circuit]") -> None:

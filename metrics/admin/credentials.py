@@ -14,25 +14,23 @@ from metrics import credentials, selectors
 from metrics.admin.readonly import ServiceReadOnlyAdmin
 from metrics.audit import staff_actor
 from resilience.outage import StoreUnavailable
+from routing.admin.rights import HiddenColumnsMixin
 from routing.models import BackendCredential
 from routing.pages.names import with_name
 from routing.pages.site import admin_site
 
 
 @admin.register(BackendCredential, site=admin_site())
-class BackendCredentialAdmin(ServiceReadOnlyAdmin):
+class BackendCredentialAdmin(HiddenColumnsMixin, ServiceReadOnlyAdmin):
     service_path = "service"
     operated = frozenset({"forget"})
+    hidden_columns = ("refresh_token",)
     list_display = ("service", "subject", "state", "account", "fresh_until", "failure", "updated_at")
     list_filter = ("service",)
     search_fields = ("service", "subject", "account")
     actions = ("forget",)
     fields = ("service", "subject", "account", "connected_at", "fresh_until", "failure", "updated_at")
     readonly_fields = fields
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Refuse lookups of tokens in the address, although they are encrypted."""
-        return not lookup.startswith("refresh_token") and bool(super().lookup_allowed(lookup, value, request))
 
     @display(description=_("state"), label={"fresh": "success", "failed": "danger", "expired": "warning"})
     def state(self, credential: BackendCredential) -> tuple[str, str]:

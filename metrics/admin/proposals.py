@@ -15,6 +15,7 @@ from metrics.admin.differences import readable
 from metrics.admin.readonly import ServiceReadOnlyAdmin
 from metrics.approvals import decides_proposals
 from metrics.audit import record_operation, staff_actor
+from routing.admin.rights import HiddenColumnsMixin
 from routing.configuration.faults import ConfigurationError
 from routing.database import proposals
 from routing.database.document_diff import diff_of
@@ -27,18 +28,15 @@ from routing.rights import Right, may
 
 
 @admin.register(ConfigurationProposal, site=admin_site())
-class ConfigurationProposalAdmin(ServiceReadOnlyAdmin):
+class ConfigurationProposalAdmin(HiddenColumnsMixin, ServiceReadOnlyAdmin):
     """Those who have rights for some services see and decide what is about one of these alone."""
 
     service_path = "service"
+    hidden_columns = ("secrets", "parts")
     list_display = ("number", "created_at", "author", "summary", "comment", "shown_state", "decided_by")
     list_display_links = ("number", "summary")
     list_filter = ("state",)
     search_fields = ("id", "author", "summary", "comment")
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Refuse lookups of secrets in the address, which would tell a viewer whether a guess is right."""
-        return not lookup.startswith(("secrets", "parts")) and bool(super().lookup_allowed(lookup, value, request))
 
     def get_urls(self) -> list[Any]:
         views = {"approve": self.approve, "reject": self.reject}

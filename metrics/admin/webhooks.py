@@ -5,7 +5,6 @@ from typing import Any, Final
 from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -14,14 +13,16 @@ from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
 from metrics import services
+from metrics.admin.dialogs import leave_dialog
 from metrics.admin.readonly import ServiceReadOnlyAdmin
 from metrics.audit import staff_actor
 from resilience.outage import StoreUnavailable
 from routing.admin.mapping_forms import WebhookForm
+from routing.admin.rights import HiddenColumnsMixin
 from routing.admin.settings_admin import SettingsAdmin
 from routing.configuration import webhooks
 from routing.models import FailedDelivery, Webhook
-from routing.pages.site import admin_site, admin_url
+from routing.pages.site import admin_site
 from routing.presets.expand import expand_webhook
 from routing.rights import Names, Right
 from routing.webhooks.delivery import decode
@@ -31,8 +32,9 @@ SHOWN_BYTES: Final = 64 * 1_024
 
 
 @admin.register(Webhook, site=admin_site())
-class WebhookAdmin(SettingsAdmin, ModelAdmin):
+class WebhookAdmin(HiddenColumnsMixin, SettingsAdmin, ModelAdmin):
     form = WebhookForm
+    hidden_columns = ("settings",)
     list_display = ("name", "enabled", "verify", "service", "address")
     list_filter = ("enabled",)
     search_fields = ("name",)
@@ -55,10 +57,6 @@ class WebhookAdmin(SettingsAdmin, ModelAdmin):
         ),
         (_("Work"), {"fields": ("service", "invalidates", ("id", "attempts"))}),
     )
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Refuse lookups of settings, which would tell a viewer whether a guess at a secret is right."""
-        return not lookup.startswith("settings") and bool(super().lookup_allowed(lookup, value, request))
 
     @admin.display(description=_("verify"))
     def verify(self, webhook: Webhook) -> str:
@@ -134,9 +132,7 @@ class FailedDeliveryAdmin(ServiceReadOnlyAdmin):
         """Called for the POST of the dialog's form only; Unfold handles the GET."""
         if self._replay(request, self.row_or_404(request, object_id, Right.OPERATE)):
             self.message_user(request, gettext("The delivery was queued again."))
-        url = admin_url("routing_faileddelivery_changelist")
-        # The dialog posts with htmx, which would follow a redirect without changing the page.
-        return HttpResponse(headers={"HX-Redirect": url}) if "HX-Request" in request.headers else redirect(url)
+        return leave_dialog(request, "routing_faileddelivery_changelist")
 
     def _replay(self, request: HttpRequest, failed: FailedDelivery) -> bool:
         try:

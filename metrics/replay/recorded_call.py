@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
-from metrics.request_log.building import ATTEMPT, BACKEND_CALL, CLIENT_GONE
+from metrics.request_log.building import CLIENT_GONE
 from metrics.request_log.record import RequestRecord
+from metrics.request_log.steps import ATTEMPT, BACKEND_CALL
 from routing.errors import BadGateway, UpstreamTimeout
 from routing.http import Headers
 

@@ -5,8 +5,17 @@ from typing import Final
 import msgspec
 
 from metrics.request_log.record import MAX_PATH, Kind, RequestRecord, StepRecord, cut, mask_query
+from metrics.request_log.steps import (
+    ATTEMPT,
+    AUTHENTICATION,
+    BACKEND_CALL,
+    RATE_LIMIT,
+    REQUEST_ID,
+    RETURN,
+    SERVICE_ROUTER,
+    STEP_OF_ERROR,
+)
 from resilience.cache.policy import CachePolicy
-from routing import errors
 from routing.exchange import Exchange
 from routing.http import joined
 from routing.messages.identifiers import TRACEPARENT
@@ -14,38 +23,9 @@ from routing.messages.outcome import OutcomeClass
 from routing.observability.events import RequestFinished
 from routing.router.request_log_policy import RequestLogPolicy
 
-REQUEST_ID: Final = "request id"
-RATE_LIMIT: Final = "rate limit"
-AUTHENTICATION: Final = "authentication"
-SERVICE_ROUTER: Final = "service router"
-NETWORK: Final = "network"
-PLAN: Final = "plan"
-CACHE_CHECK: Final = "cache check"
-CIRCUIT_BREAKER: Final = "circuit breaker"
-BACKEND_CALL: Final = "backend call"
-RETURN: Final = "return"
-ATTEMPT: Final = "attempt "
 CLIENT_GONE: Final = "client_gone"
 _EARLY: Final = (RATE_LIMIT, AUTHENTICATION, SERVICE_ROUTER)
 """Steps that a request may take before its steps are logged."""
-STEP_OF_ERROR: Final = {
-    errors.RateLimited.code: RATE_LIMIT,
-    errors.Unauthenticated.code: AUTHENTICATION,
-    errors.AuthenticationUnavailable.code: AUTHENTICATION,
-    errors.Forbidden.code: SERVICE_ROUTER,
-    errors.UnknownService.code: SERVICE_ROUTER,
-    errors.MethodNotAllowed.code: SERVICE_ROUTER,
-    errors.ServiceDisabled.code: SERVICE_ROUTER,
-    errors.BodyTooLarge.code: SERVICE_ROUTER,
-    errors.AddressNotAllowed.code: NETWORK,
-    errors.QuotaExceeded.code: PLAN,
-    errors.NotCached.code: CACHE_CHECK,
-    errors.CircuitOpen.code: CIRCUIT_BREAKER,
-    errors.Overloaded.code: BACKEND_CALL,
-    errors.BadGateway.code: BACKEND_CALL,
-    errors.UpstreamTimeout.code: BACKEND_CALL,
-}
-"""The step that raises an error. Any other is that of the last step that was logged."""
 
 
 def kind_of(policy: RequestLogPolicy, exchange: Exchange, event: RequestFinished, *, sampled: bool) -> Kind | None:

@@ -102,3 +102,13 @@ class ServiceRightsMixin(RightsMixin):
         except ValueError:  # not the form of a key
             return False
         return bool(self.limited(rows, names).exists())
+
+
+class HiddenColumnsMixin:
+    """For pages whose rows have secrets: no lookup in the address, which would confirm a viewer's guess at one."""
+
+    hidden_columns: ClassVar[tuple[str, ...]]
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        is_hidden = lookup.startswith(self.hidden_columns)
+        return not is_hidden and bool(super().lookup_allowed(lookup, value, request))  # type: ignore[misc]  # a ModelAdmin's

@@ -11,7 +11,7 @@ from routing.configuration.values import (
     SecretLookup,
     ValueParser,
     boolean,
-    display,
+    bounded_list,
     duration,
     list_of,
     parse_mapping,
@@ -44,7 +44,7 @@ def decode_alerts(value: object, secret: SecretLookup, faults: Faults) -> tuple[
     found: dict[str, Alert] = {}
     items: list[Any] = []
     with faults.at("alerts"):
-        items = _listed(value)
+        items = bounded_list(value, MAX_ALERTS)
     for index, item in enumerate(items):
         with faults.at("alerts", index):
             alert = decode_alert(item, secret)
@@ -145,15 +145,6 @@ def canonical_alert(item: dict[str, Any], order: Iterable[str]) -> dict[str, Any
     return {
         key: merged[key] for key in order if merged.get(key) is not None and (key, merged[key]) != ("enabled", True)
     }
-
-
-def _listed(value: object) -> list[Any]:
-    items = [] if value is None else value
-    if not isinstance(items, list | tuple):
-        raise ValueError(f"must be a list, not {display(value)}")
-    if len(items) > MAX_ALERTS:
-        raise ValueError(f"must have at most {MAX_ALERTS} items")
-    return list(items)
 
 
 def _one_or_more(parser: ValueParser) -> ValueParser:

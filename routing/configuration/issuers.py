@@ -12,6 +12,7 @@ from routing.configuration.values import (
     SecretLookup,
     ValueParser,
     boolean,
+    bounded_list,
     display,
     duration,
     list_of,
@@ -58,7 +59,7 @@ def decode_issuers(value: object, secret: SecretLookup, faults: Faults) -> tuple
     found: list[Issuer] = []
     items: list[Any] = []
     with faults.at("issuers"):
-        items = listed(value)
+        items = bounded_list(value, MAX_ISSUERS)
     for index, item in enumerate(items):
         with faults.at("issuers", index):
             issuer = decode_issuer(item, secret)
@@ -66,16 +67,6 @@ def decode_issuers(value: object, secret: SecretLookup, faults: Faults) -> tuple
                 raise ConfigurationError([Fault(("issuer",), f"duplicate issuer: {issuer.issuer}")])
             found.append(issuer)
     return tuple(found)
-
-
-def listed(value: object) -> list[Any]:
-    """The items of `issuers`, which may be left out. Raises ValueError."""
-    items = [] if value is None else value
-    if not isinstance(items, list | tuple):
-        raise ValueError(f"must be a list, not {display(value)}")
-    if len(items) > MAX_ISSUERS:
-        raise ValueError(f"must have at most {MAX_ISSUERS} items")
-    return list(items)
 
 
 def decode_issuer(value: object, secret: SecretLookup) -> Issuer:

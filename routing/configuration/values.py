@@ -85,6 +85,16 @@ def _suggestion(key: str, known: Mapping[str, ValueParser]) -> str:
     return f" (did you mean {nearest[0]!r}?)" if nearest else f" (known: {', '.join(known)})"
 
 
+def bounded_list(value: object, most: int) -> list[Any]:
+    """The items of a list with at most `most`, which may be left out. Raises ValueError."""
+    items = [] if value is None else value
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"must be a list, not {display(value)}")
+    if len(items) > most:
+        raise ValueError(f"must have at most {most} items")
+    return list(items)
+
+
 def list_of(parser: ValueParser) -> ValueParser:
     """A list, each item parsed by `parser`."""
 

@@ -1,14 +1,12 @@
 """Reads and applies the alerts of a configuration document."""
 
 from collections.abc import Collection, Iterable
-from typing import Any, Final
+from typing import Any
 
 from routing.configuration.alerts import alert_name
 from routing.configuration.document import plain
-from routing.database.named_rows import Changes, WantedRow, apply_rows
+from routing.database.named_rows import Changes, WantedRow, apply_rows, stored_documents
 from routing.models import AlertRule
-
-_CORRUPT: Final = (ValueError, TypeError, AttributeError)
 
 
 def alert_label(name: str) -> str:
@@ -18,17 +16,7 @@ def alert_label(name: str) -> str:
 
 def raw_alerts() -> list[dict[str, Any]]:
     """The settings of each alert. One whose row cannot be read has none, so that it does nothing."""
-    try:
-        return [row.to_document() for row in AlertRule.objects.all()]
-    except _CORRUPT:
-        return [_readable(name) for name in AlertRule.objects.values_list("name", flat=True)]
-
-
-def _readable(name: str) -> dict[str, Any]:
-    try:
-        return AlertRule.objects.get(name=name).to_document()
-    except _CORRUPT:
-        return {"name": name}
+    return stored_documents(AlertRule, "name")
 
 
 def absent_alerts(items: Iterable[dict[str, Any]]) -> tuple[str, ...]:

@@ -3,10 +3,9 @@
 from collections.abc import Collection, Iterable
 from typing import Any, Final
 
-from routing.database.named_rows import Changes, WantedRow, apply_rows
+from routing.database.named_rows import Changes, WantedRow, apply_rows, stored_documents
 from routing.models import Issuer
 
-_CORRUPT: Final = (ValueError, TypeError, AttributeError)
 ORIGIN: Final = "environment"
 """The origin of issuers that the variable ISSUERS has created."""
 
@@ -18,17 +17,7 @@ def issuer_label(issuer: str) -> str:
 
 def raw_issuers() -> list[dict[str, Any]]:
     """The settings of each issuer. One whose row cannot be read has none, so that it accepts no token."""
-    try:
-        return [row.to_document() for row in Issuer.objects.all()]
-    except _CORRUPT:
-        return [_readable(issuer) for issuer in Issuer.objects.values_list("issuer", flat=True)]
-
-
-def _readable(issuer: str) -> dict[str, Any]:
-    try:
-        return Issuer.objects.get(issuer=issuer).to_document()
-    except _CORRUPT:
-        return {"issuer": issuer}
+    return stored_documents(Issuer, "issuer")
 
 
 def absent_issuers(items: Iterable[dict[str, Any]]) -> tuple[str, ...]:

@@ -1,12 +1,15 @@
 """Applies sections of a configuration document whose items are rows with a name, `enabled` and `settings`."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from django.db import models
 
 from routing.database.rows import write
+from routing.models import AlertRule, Issuer
+
+_CORRUPT: Final = (ValueError, TypeError, AttributeError)
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -34,6 +37,22 @@ class WantedRow(NamedTuple):
         """The row of a canonical item. `columns` are the keys that are columns besides `enabled`."""
         settings = {key: value for key, value in item.items() if key != "enabled" and key not in columns}
         return cls(item.get("enabled", True), settings)
+
+
+def stored_documents(model: type[Issuer] | type[AlertRule], column: str) -> list[dict[str, Any]]:
+    """The settings of each row. One whose row cannot be read has nothing but its name, so that it has no effect."""
+    rows = model._default_manager
+    try:
+        return [row.to_document() for row in rows.all()]
+    except _CORRUPT:
+        return [_readable(model, column, name) for name in rows.values_list(column, flat=True)]
+
+
+def _readable(model: type[Issuer] | type[AlertRule], column: str, name: str) -> dict[str, Any]:
+    try:
+        return model._default_manager.get(**{column: name}).to_document()
+    except _CORRUPT:
+        return {column: name}
 
 
 def apply_rows(

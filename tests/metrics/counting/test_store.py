@@ -11,17 +11,13 @@ from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from tests.metrics.events import NOW
 from tests.redis_server import RedisServer
+from tests.stores import opened_store
 
 
 @pytest.fixture(params=["memory", "redis"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    link = RedisLink(request.getfixturevalue("redis_url"))
-    await link.start()
-    yield RedisStore(link)
-    await link.close()
+    async with opened_store(request, MemoryStore, RedisStore) as opened:
+        yield opened
 
 
 def flush(name: str, worker: str = "a", gauges: dict[str, int] | None = None, **counts: int) -> Flush:

@@ -15,6 +15,7 @@ from routing.consumers.policy import NO_LIMITS
 from routing.consumers.subscription import Member, Subscription
 from routing.observability.events import Observers
 from tests.metrics.events import NOW, finished
+from tests.stores import opened_store
 
 
 def subscription(consumer: int) -> Subscription:
@@ -28,13 +29,8 @@ def fail(recorder: FailureRecorder, consumer: int, number: int) -> None:
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.slow)])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    link = RedisLink(request.getfixturevalue("redis_url"))
-    await link.start()
-    yield RedisStore(link)
-    await link.close()
+    async with opened_store(request, MemoryStore, RedisStore) as opened:
+        yield opened
 
 
 async def test_each_consumer_has_its_own_last_failures(store: Store) -> None:

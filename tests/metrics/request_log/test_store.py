@@ -13,6 +13,7 @@ from metrics.request_log.search import RequestQuery, encode, search
 from metrics.request_log.store import MAX_SAME_ID, MemoryStore, NewRecord, Position, Store
 from resilience.redis import RedisLink
 from tests.clock import FakeClock
+from tests.stores import opened_store
 
 EVERY = tuple(Kind)
 
@@ -24,13 +25,8 @@ def record(identifier: str, kind: Kind = Kind.FAILED, **fields: object) -> NewRe
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.slow)])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    link = RedisLink(request.getfixturevalue("redis_url"))
-    await link.start()
-    yield RedisStore(link)
-    await link.close()
+    async with opened_store(request, MemoryStore, RedisStore) as opened:
+        yield opened
 
 
 async def ids(store: Store, **query: object) -> list[str]:

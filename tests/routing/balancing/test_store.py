@@ -11,19 +11,15 @@ from routing.balancing.redis import VERDICTS, RedisStore
 from routing.balancing.rules import HealthVerdict
 from routing.balancing.store import FailOpen, Store
 from tests.redis_server import RedisServer
+from tests.stores import opened_store
 
 SAVED = {"crm http://a": HealthVerdict(True, 1, 5.5), "crm http://b": HealthVerdict()}
 
 
 @pytest.fixture(params=["memory", "redis"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    link = RedisLink(request.getfixturevalue("redis_url"))
-    await link.start()
-    yield RedisStore(link)
-    await link.close()
+    async with opened_store(request, MemoryStore, RedisStore) as opened:
+        yield opened
 
 
 async def test_one_of_many_is_elected_and_renews_its_lease(store: Store) -> None:

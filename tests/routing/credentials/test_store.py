@@ -5,22 +5,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from resilience.redis import RedisLink
 from routing.credentials.memory import MemoryStore
 from routing.credentials.redis import RedisStore
 from routing.credentials.store import LEASE_SECONDS, Store
 from tests.clock import FakeClock
+from tests.stores import opened_store
 
 
 @pytest.fixture(params=["memory", "redis"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore(FakeClock())
-        return
-    link = RedisLink(request.getfixturevalue("redis_url"), "credentials")
-    await link.start()
-    yield RedisStore(link)
-    await link.close()
+    async with opened_store(request, lambda: MemoryStore(FakeClock()), RedisStore) as opened:
+        yield opened
 
 
 async def test_a_record_is_read_until_it_is_removed(store: Store) -> None:

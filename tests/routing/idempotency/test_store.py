@@ -14,6 +14,7 @@ from routing.idempotency.redis import RedisStore
 from routing.idempotency.store import Store
 from tests.clock import FakeClock
 from tests.redis_server import RedisServer
+from tests.stores import opened_store
 
 FIRST = IdempotencyRecord("first", b"\x00\n\xff")
 SECOND = IdempotencyRecord("second", b"print")
@@ -23,13 +24,8 @@ DONE = msgspec.structs.replace(FIRST, done=True, response=RESPONSE)
 
 @pytest.fixture(params=["memory", "redis"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    link = RedisLink(request.getfixturevalue("redis_url"))
-    await link.start()
-    yield RedisStore(link)
-    await link.close()
+    async with opened_store(request, MemoryStore, RedisStore) as opened:
+        yield opened
 
 
 async def test_only_the_first_begins_and_the_others_get_its_record(store: Store) -> None:
