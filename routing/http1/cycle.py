@@ -52,7 +52,7 @@ class RequestCycle:
     disconnected = False
     _encoder: ResponseEncoder | None = None
     """Set once the head of a streamed response has been sent."""
-    _responded = False
+    has_responded = False
     """Whether the final response was begun: no interim response may follow."""
     _cancellable = False
     _task: "asyncio.Task[None] | None" = None
@@ -110,19 +110,19 @@ class RequestCycle:
 
     def _send_interim(self, status: int, headers: Headers) -> None:
         """Send an interim response, unless the final one has begun. HTTP/1.0 has none (RFC 9110 section 15.2)."""
-        if not self._responded and not self.disconnected:
+        if not self.has_responded and not self.disconnected:
             self.connection.transport.write(encode_interim(status, headers))
 
     def _send_response(self, response: Response) -> None:
         """Raises ClientGone."""
         self._check_connected()
-        self._responded = True
+        self.has_responded = True
         self.connection.send_response(self.head, self.body, response)
         self.connection.next_request()
 
     def _send_head(self, status: int, headers: Headers, data: bytes = b"") -> None:
         """Send the head, and `data`, the first piece of the body. Raises ClientGone."""
-        self._responded = True
+        self.has_responded = True
         connection, head = self.connection, self.head
         keep_alive = connection.keeps_alive(head, self.body)
         self._encoder = ResponseEncoder(head.method, head.version, status, headers, keep_alive=keep_alive)

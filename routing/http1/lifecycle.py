@@ -1,4 +1,4 @@
-"""How a connection ends: timeouts, requests that cannot be read, the worker's shutdown, and the lingering close."""
+"""How a connection ends: by its client, timeouts, requests that cannot be read, the worker's shutdown, a lingering close."""
 
 import asyncio
 import time
@@ -8,6 +8,7 @@ from typing import Final, cast
 from routing.errors import GatewayError, RequestTimeout
 from routing.http1.cycle import RequestCycle
 from routing.http1.flow_control import FlowControl
+from routing.http1.half_close import half_closed
 from routing.http1.request_parser import ParsedRequest, RequestParser
 from routing.http1.response_encoder import CLOSE, encode_head
 from routing.http1.state import CLOSING, INPUT_ENDED, LINGERING, NEW, OPEN, SHUTTING_DOWN
@@ -43,6 +44,15 @@ class ConnectionLifecycle(FlowControl):
         self._unparsed = b""
         """Requests that are parsed in a later iteration of the event loop. Reading is paused until then."""
         self._active_at = worker.ticker.now
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more. Returns whether to keep the connection: it may wait for its last response."""
+        cycle, parser = self._cycle, self._parser
+        if cycle is None or cycle.has_responded or self._queue or not parser.idle or not self.transport.can_write_eof():
+            return False
+        self._state = CLOSING
+        self.transport = half_closed(self.transport, self.loop, self.transport.abort)
+        return True
 
     def shutdown(self) -> None:
         """Finish the current request, then close. Called by the worker when it stops.
