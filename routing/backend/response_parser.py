@@ -1,8 +1,9 @@
 """An incremental parser for one response. It does no I/O: it is fed bytes and holds what it has parsed so far.
 
 llhttp parses in its strict mode: bare line feeds, folded fields, a repeated Content-Length, or one beside
-Transfer-Encoding are errors (RFC 9112 section 6.3; ADR 63). Size limits and other checks that llhttp leaves out are
-made here.
+Transfer-Encoding are errors (RFC 9112 section 6.3; ADR 63). Spaces after the size of a chunk are none: RFC 9112 section
+7.1.1 allows them before extensions, and some servers pad the size with them. Size limits and other checks that llhttp
+leaves out are made here.
 """
 
 from math import inf
@@ -101,6 +102,7 @@ class ResponseParser:
             if self._use_cached_head(data):
                 return
             self._parser = HttpResponseParser(self)
+            self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
             self._parse(data)
             if self.reusable and self.complete and self.size == self.length:
                 self._head_cache.put(data, ResponseHead(self.status, self.headers, self.length, self.idle_limit))

@@ -15,6 +15,7 @@ RESPONSES = (
     b"3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nX-T: 1\r\n\r\n",
     b"HTTP/1.0 500 Oh\r\nSet-Cookie: a\r\nset-cookie: b\r\n\r\nuntil the end",
     b"HTTP/1.1 304 Not Modified\r\nETag: x\r\nContent-Length: 5\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3   \r\nabc\r\n2\t;x=y\r\nde\r\n0 \r\n\r\n",
 )
 
 
@@ -30,6 +31,18 @@ def parsed(parts: list[bytes], cache: ResponseHeadCache | None = None) -> tuple[
     parser = ResponseParser("GET", cache or ResponseHeadCache())
     feed(parser, parts)
     return parser.status, parser.headers, parser.take(), parser.reusable
+
+
+def test_spaces_after_the_size_of_a_chunk_are_ignored() -> None:
+    """RFC 9112 section 7.1.1 allows them before an extension; ESPAsyncWebServer and others pad the size with them."""
+    status, _, body, reusable = parsed([RESPONSES[-1]])
+    assert (status, body, reusable) == (200, b"abcde", True)
+
+
+@pytest.mark.parametrize("line", [b" 3", b"3 3", b"3 x", b"", b"-3", b"0x3", b"3\x00", b"3 \r"])
+def test_a_chunk_without_a_valid_size_is_refused(line: bytes) -> None:
+    with pytest.raises(BadGateway):
+        parsed([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + line + b"\r\nabc\r\n0\r\n\r\n"])
 
 
 @given(st.sampled_from(RESPONSES), st.sets(st.integers(1, 150)))
