@@ -211,7 +211,7 @@ class Unimplemented(GatewayError):
 class CallFailed(GatewayError):
     """The call to the backend failed. Clients are told `client_detail`, whatever the reason.
 
-    `unsent`: no byte of the request has been written, so that any request may be sent again.
+    `unsent`: no byte of the request has arrived there, so that any request may be sent again.
     """
 
     client_detail: ClassVar[str]

@@ -92,7 +92,7 @@ def probe(origin: Origin, timeout: float) -> Probed:
             if origin.scheme == "http":
                 return Probed("")
             context = ssl.create_default_context()
-            with context.wrap_socket(connection, server_hostname=origin.host) as secured:
+            with context.wrap_socket(connection, server_hostname=origin.host.removesuffix(".")) as secured:
                 certificate = secured.getpeercert() or {}
     except ssl.SSLCertVerificationError as fault:
         return Probed(f"its certificate is refused: {fault.verify_message}")

@@ -90,7 +90,7 @@ async def _end(host: str, port: int) -> float:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     async with asyncio.timeout(LIMIT_SECONDS):
-        _, writer = await asyncio.open_connection(host, port, ssl=context)
+        _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host.removesuffix("."))
         try:
             shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         finally:

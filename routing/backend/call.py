@@ -11,7 +11,7 @@ from routing.backend.reasons import CLOSED_BEFORE_RESPONSE, CLOSED_DURING_RESPON
 from routing.backend.response_parser import ConnectionClosedEarly, ResponseParser
 from routing.backend.timers import Awaited, awaited, clients_fault, expiry, timeout_error
 from routing.backend.upload import write_body
-from routing.errors import BadGateway
+from routing.errors import BadGateway, RequestTimeout
 from routing.http import Body
 from routing.router.policy import Timeout
 
@@ -41,6 +41,7 @@ class CallStream:
         "_upload",
         "_waited_before",
         "_waiter",
+        "is_unheard",
         "parser",
     )
 
@@ -66,6 +67,8 @@ class CallStream:
         self._waited_before = 0.0
         self._upload: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self.is_unheard = False
+        """Whether a 408 is known to have been sent before anything of the call arrived."""
         connection.carry(self)
 
     # Sending the request.
@@ -123,6 +126,8 @@ class CallStream:
             return
         if parser.status >= 400:
             self._stop_upload()  # RFC 9112 section 9.3
+            if parser.status == RequestTimeout.status:
+                self.is_unheard = self._connection.was_unheard
         if parser.complete:
             self._end()
         elif parser.size > MAX_BUFFERED_BYTES:
@@ -134,6 +139,7 @@ class CallStream:
         try:
             self.parser.end()
         except BadGateway as error:
+            error.unsent = not self.parser.started and self._connection.was_closed_before_call
             self._fail(self._cut_by_client() or error)
         else:
             self._end()
@@ -146,7 +152,8 @@ class CallStream:
             reason = CLOSED_DURING_RESPONSE if started else CLOSED_BEFORE_RESPONSE
             if error is not None:
                 reason = f"{failure_reason(error)} {'during' if started else 'before'} the response"
-            fault = BadGateway(reason) if started else ConnectionClosedEarly(reason)
+            unheard = not started and self._connection.was_closed_before_call
+            fault = BadGateway(reason) if started else ConnectionClosedEarly(reason, unsent=unheard)
         fault.__cause__ = error
         self._fail(fault)
 
@@ -202,6 +209,16 @@ class CallStream:
         self._abandon()
         if self._upload is not None and not self._upload.done():
             await asyncio.wait((self._upload,))
+
+    async def rewind(self, call: Call) -> bool:
+        """End this, and set the body of `call` to its beginning. False if that is impossible: nothing is done then."""
+        if self._upload is not None:
+            body = call.source.restart() if call.source is not None and self._upload.done() else None
+            if body is None:
+                return False
+            call.body = body
+        await self.aclose()
+        return True
 
     # What is waited for: the rules are in timers.py.
 

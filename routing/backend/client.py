@@ -104,8 +104,8 @@ class Backend:
         """Send the request and return once the header fields of the final response are received.
 
         `deadline`, in the event loop's time, is the latest end of all this; None is `timeout.total` from now. A reused
-        connection may turn out to be closed, or the target to have given up waiting for a request on it: an idempotent
-        call without a body is then sent once more on a new one.
+        connection may turn out to be closed, or the target to have given up waiting for a request on it. The call is
+        then sent once more on a new one, if it is idempotent and without a body, or known not to have arrived.
 
         Raises BadGateway, UpstreamTimeout, Overloaded where the gateway itself cannot open a connection, RequestTimeout
         where the call's body is what did not come in time, or BadRequest for a call that cannot be encoded. Exceptions
@@ -116,18 +116,24 @@ class Backend:
         if deadline is None:
             deadline = asyncio.get_running_loop().time() + timeout.total
         reused = self._pool.take(origin.key)
+        may_repeat = reused is not None and call.body is None and call.method in IDEMPOTENT
+        if reused is not None and not may_repeat:
+            reused.watch_delivery()
         connection = reused or await self._connect(origin, timeout.connect, deadline)
         stream = self._start(connection, head, call, timeout, deadline)
-        may_repeat = reused is not None and call.body is None and call.method in IDEMPOTENT
         try:
             await stream.wait_for_head()
-            is_stale = may_repeat and _gives_up_waiting(stream.parser)
+            is_stale = (
+                reused is not None
+                and _gives_up_waiting(stream.parser)
+                and (may_repeat or stream.is_unheard)
+                and await stream.rewind(call)
+            )
         except ConnectionClosedEarly as error:
-            if not error.unsent and not may_repeat:
+            if not may_repeat and not (error.unsent and await stream.rewind(call)):
                 raise
             is_stale = True
         if is_stale:
-            await stream.aclose()
             connection = await self._connect(origin, timeout.connect, deadline)
             stream = self._start(connection, head, call, timeout, deadline)
             await stream.wait_for_head()
@@ -159,7 +165,7 @@ class Backend:
                 lambda: BackendConnection(origin.key, loop, address, expires_at),
                 sock=sock,
                 ssl=self._context() if origin.tls else None,
-                server_hostname=origin.host if origin.tls else None,
+                server_hostname=origin.server_name,
             )
         return connection
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import select
+import socket
 from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import Final, Protocol, cast
 
+from routing.backend.delivery import Delivery, delivery_of, was_closed_before, was_unheard
 from routing.backend.names import Address
 
 READABLE: Final = select.POLLIN | select.POLLHUP | select.POLLERR
@@ -46,12 +48,14 @@ class BackendConnection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self.full = False
         self._poll = select.poll()
+        self._before_call: Delivery | None = None
 
     # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._poll.register(transport.get_extra_info("socket").fileno(), READABLE)
+        self._socket: socket.socket = transport.get_extra_info("socket")
+        self._poll.register(self._socket.fileno(), READABLE)
 
     def data_received(self, data: bytes) -> None:
         if self.listener is None:
@@ -97,6 +101,20 @@ class BackendConnection(asyncio.Protocol):
         """Begin a call: `listener` receives the connection's events until it sets `listener` to None."""
         self.listener = listener
         self._paused_seconds = 0.0
+
+    def watch_delivery(self) -> None:
+        """Let `was_unheard` and `was_closed_before_call` tell of the call that is begun next."""
+        self._before_call = delivery_of(self._socket)
+
+    @property
+    def was_unheard(self) -> bool:
+        """Whether the target is known to have received nothing of the call when it sent what was last received."""
+        return self._before_call is not None and was_unheard(self._before_call, delivery_of(self._socket))
+
+    @property
+    def was_closed_before_call(self) -> bool:
+        """Whether the target is known to have closed the connection before anything of the call arrived."""
+        return self._before_call is not None and was_closed_before(self._before_call, delivery_of(self._socket))
 
     @property
     def paused_seconds(self) -> float:

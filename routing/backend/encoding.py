@@ -18,10 +18,14 @@ EXPECT_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
 class BodySource(Protocol):
-    """Where a body comes from: the client. `waited` is the seconds it has been waited for."""
+    """Where a body comes from: the client. `waited` is the seconds it has been waited for. `restart` returns the body
+    from its beginning, or None if it is not available any more.
+    """
 
     @property
     def waited(self) -> float: ...
+
+    def restart(self) -> Body | None: ...
 
 
 @dataclass(slots=True)
@@ -68,6 +72,13 @@ class Origin:
         if path[:1] == b"/":
             return self.base + path
         return path if path == b"*" else self.path + path
+
+    @property
+    def server_name(self) -> str | None:
+        """The name to verify the certificate of, and for SNI: without the dot at the end of an absolute name (RFC 6066
+        section 3). None without TLS.
+        """
+        return self.host.removesuffix(".") if self.tls else None
 
     @property
     def key(self) -> tuple[str, int, bool]:

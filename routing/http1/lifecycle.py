@@ -1,4 +1,4 @@
-"""How a connection ends: by its client, timeouts, requests that cannot be read, the worker's shutdown, a lingering close."""
+"""How a connection ends: by its client, timeouts, requests that cannot be read, a worker's shutdown; lingering."""
 
 import asyncio
 import time

@@ -19,8 +19,7 @@ SLOW_UPLOAD_SECONDS: Final = 1.0
 
 
 class Upload:
-    """`buffer`: whether the body may be sent twice. `replayable`: whether it still can be. `untouched`: whether none of
-    it has been read.
+    """`replayable`: whether the body can still be sent again. `untouched`: whether none of it has been read.
 
     `timer` is monotonic seconds.
     """
@@ -31,10 +30,9 @@ class Upload:
         *,
         limit: int,
         service: str,
-        buffer: bool,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.replayable = buffer
+        self.replayable = True
         self.untouched = True
         self._body = body
         self._limit = limit
@@ -67,6 +65,10 @@ class Upload:
         """Let the wait for the client, if there is one now, end with RequestTimeout."""
         if self._waiting_since is not None and self._reader is not None and not self._interrupted:
             self._interrupted = self._reader.cancel()
+
+    def restart(self) -> AsyncGenerator[bytes, None] | None:
+        """The body from its start; None if it cannot be sent again."""
+        return self.chunks() if self.replayable or self.untouched else None
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body from its start: first the buffered chunks, then the rest. Raises BodyTooLarge."""

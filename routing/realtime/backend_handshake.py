@@ -125,7 +125,7 @@ class _Connect(connect):
         async with connecting(self._seconds, self._deadline):
             _, self.create_connection_kwargs["sock"] = await self._dialer.connect(origin.host, origin.port)
             if origin.tls:
-                self.create_connection_kwargs["server_hostname"] = origin.host
+                self.create_connection_kwargs["server_hostname"] = origin.server_name
             return await super().open_tcp_connection()
 
     def process_redirect(self, exc: Exception) -> Exception:

@@ -28,7 +28,7 @@ from routing.observability.events import BackendEvent, BackendEventKind, EventSi
 from routing.steps.backend_limits import BackendLimits, local_limits
 from routing.steps.forwarded_headers import ForwardedHeaderFields
 from routing.steps.reporting import circuit_outcome, report_failure, wait_until_reported
-from routing.steps.retries import Attempts, repeatable
+from routing.steps.retries import Attempts
 from routing.upstream.bulkhead import Bulkhead
 from routing.upstream.call import BackendCall, CallPermit
 from routing.upstream.registry import Upstream, Upstreams
@@ -243,10 +243,8 @@ class Calls:
             return call, None
         if request.set_body_timeout is not None:
             request.set_body_timeout(match.policy.timeout.idle)
-        # A backend that refuses the credential has done nothing: any request may then be sent again.
-        keep = repeatable(exchange) or match.policy.credential is not None
         upload = exchange.call.upload = Upload(
-            request.body, limit=self._max_body_bytes, service=exchange.service, buffer=keep, timer=self._timer
+            request.body, limit=self._max_body_bytes, service=exchange.service, timer=self._timer
         )
         return call, upload
 

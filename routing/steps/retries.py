@@ -199,11 +199,6 @@ def is_clients_fault(response: BackendResponse, upload: Upload | None) -> bool:
     return upload is not None and response.is_early and upload.waited > SLOW_CLIENT_SECONDS
 
 
-def repeatable(exchange: Exchange) -> bool:
-    """Whether the request may be sent twice: by what it is, or because it has an Idempotency-Key."""
-    return exchange.is_repeatable or _has_key(exchange.request)
-
-
 def _has_key(request: Request) -> bool:
     return first(request.headers, IDEMPOTENCY_KEY) is not None
 
@@ -211,11 +206,11 @@ def _has_key(request: Request) -> bool:
 def _is_safe(retry: RetryState, error: CallFailed | None) -> bool:
     """Whether the request may be sent again after this error, or after a response (None).
 
-    Any may where nothing of it was sent. A write with a key is otherwise retried only after a lost connection: a slow
+    Any may where nothing of it arrived. A write with a key is otherwise retried only after a lost connection: a slow
     or failing service may still be doing it.
     """
     request, upload = retry.exchange.request, retry.upload
-    if error is not None and error.unsent and (upload is None or upload.untouched):
+    if error is not None and error.unsent and (upload is None or upload.untouched or upload.replayable):
         return True
     if upload is not None and not upload.replayable:
         return False

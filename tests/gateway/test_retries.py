@@ -13,6 +13,7 @@ from routing.router.policy import Retries, RoutePolicy, Target, Timeout
 from routing.router.table import Service
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.origin import Peer, ScriptedOrigin
+from tests.routing.backend.crossing import Crossing
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PLAIN = RoutePolicy(timeout=QUICK, cache=None)
@@ -92,7 +93,28 @@ async def test_a_request_whose_connection_is_refused_goes_to_the_next_target(
     assert "connection refused" in reasons
 
 
-async def test_a_post_whose_bytes_were_sent_is_not_repeated(world: World) -> None:
+@pytest.mark.parametrize("world", ["http1", "asgi"], indirect=True)
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_a_post_that_crosses_the_end_of_its_connection_is_sent_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, attempts: int
+) -> None:
+    """Nothing of it has arrived, and it is no failure of the target."""
+    crossing = Crossing(monkeypatch, OK)
+
+    async def respond(peer: Peer) -> None:
+        await peer.read_body()
+        await peer.send(OK)
+
+    policy = RoutePolicy(timeout=QUICK, retries=Retries(attempts=attempts))
+    origin = await world.serve(crossing.keep, respond, policy=policy)
+    for body in (b"1", b"2"):
+        assert (await world.request("POST", "/api/v1/crm/x", body=[body])).status == 200
+    assert [request.body for request in origin.requests] == [b"1", b"2"]
+    assert (origin.connections, world.observer.requests[-1].retries) == (2, 0)
+    assert not world.observer.events
+
+
+async def test_a_post_whose_bytes_were_read_is_not_repeated(world: World) -> None:
     """Neither on another target nor on a new connection to the same one, whose kept connection was closed."""
 
     async def serve_once(peer: Peer) -> None:

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from routing.backend.client import Backend, Call
+from routing.backend.dialer import Dialer
+from routing.backend.names import NameTable
 from routing.errors import BadGateway, BadRequest
 from routing.router.policy import Target
 from tests.origin import Peer, ScriptedOrigin
 from tests.routing.backend.calls import GENEROUS, OK, call, chunks, fetch, read, send
+from tests.routing.backend.names import FakeResolver
 
 
 async def test_a_request_is_sent_unchanged(backend: Backend) -> None:
@@ -162,7 +165,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tls")
     path = folder / "both.pem"
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(folder / "key.pem")]
-    name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    names = "subjectAltName=IP:127.0.0.1,DNS:crm.example.com"
+    name = ["-subj", "/CN=127.0.0.1", "-addext", names, "-days", "2"]
     subprocess.run(
         ["openssl", "req", "-x509", *key, *name, "-out", str(folder / "cert.pem")], check=True, capture_output=True
     )
@@ -183,6 +187,22 @@ async def test_a_tls_target_is_called_and_its_connection_reused(certificate: Pat
             assert await fetch(backend, origin) == (200, b"ok")
         await backend.close()
     assert origin.connections < 3
+
+
+@pytest.mark.parametrize("host", ["crm.example.com", "crm.example.com."])
+async def test_the_name_of_a_certificate_is_without_the_dot_of_an_absolute_name(certificate: Path, host: str) -> None:
+    """And so is that of SNI (RFC 6066 section 3); Host is as in the target's URL."""
+    named: list[str | None] = []
+    tls = serving(certificate)
+    tls.sni_callback = lambda _socket, name, _context: named.append(name)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    backend = Backend(tls=trusting, dialer=Dialer(NameTable(lookup=FakeResolver("127.0.0.1"))))
+    async with ScriptedOrigin(OK, tls=tls) as origin:
+        target = Target(f"https://{host}:{origin.port}")
+        assert await read(await backend.send(target, call(), GENEROUS)) == b"ok"
+        await backend.close()
+    assert named == ["crm.example.com"]
+    assert origin.requests[0].fields == [(b"host", f"{host}:{origin.port}".encode())]
 
 
 async def test_an_untrusted_certificate_is_rejected(backend: Backend, certificate: Path) -> None:

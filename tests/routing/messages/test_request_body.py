@@ -14,8 +14,8 @@ async def body(*chunks: bytes) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def upload(*chunks: bytes, limit: int = 1_000_000, buffer: bool = True) -> Upload:
-    return Upload(body(*chunks), limit=limit, service="crm", buffer=buffer)
+def upload(*chunks: bytes, limit: int = 1_000_000) -> Upload:
+    return Upload(body(*chunks), limit=limit, service="crm")
 
 
 async def read(uploaded: Upload) -> bytes:
@@ -51,9 +51,10 @@ async def test_a_body_interrupted_while_reading_is_not_sent_again() -> None:
         await asyncio.Event().wait()
         yield b""
 
-    uploaded = Upload(never_arrives(), limit=10, service="crm", buffer=True)
+    uploaded = Upload(never_arrives(), limit=10, service="crm")
     reading = asyncio.create_task(read(uploaded))
     await asyncio.sleep(0)
     reading.cancel()
     await asyncio.wait([reading])
     assert not uploaded.replayable
+    assert uploaded.restart() is None
