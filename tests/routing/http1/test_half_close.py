@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -104,7 +104,7 @@ async def test_pipelined_requests_are_all_answered() -> None:
 
 
 async def test_interim_responses_and_streams_begin_once() -> None:
-    async def chunks() -> AsyncIterator[bytes]:
+    async def chunks() -> AsyncGenerator[bytes, None]:
         yield b"a"
         yield b"b"
 
@@ -136,7 +136,7 @@ async def test_a_request_that_is_incomplete_ends_with_the_connection(data: bytes
 
 
 async def test_a_client_that_closes_its_side_while_a_response_is_sent_is_gone() -> None:
-    async def endless() -> AsyncIterator[bytes]:
+    async def endless() -> AsyncGenerator[bytes, None]:
         yield b"a"
         await asyncio.Event().wait()
 
