@@ -1,5 +1,6 @@
 """redis-py clients for an address, whose calls end within a time limit."""
 
+from contextlib import closing
 from typing import Any, Final
 
 from redis import Redis as BlockingRedis
@@ -11,8 +12,8 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode as BlockingClusterNode
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisClusterException, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry as BlockingRetry
 
 from resilience.redis_address import RedisAddress
@@ -23,6 +24,9 @@ FAILURES: Final = (RedisError, RedisClusterException, OSError)
 """What a client raises while its server is unreachable or refuses a command. The second is that of an unreachable
 cluster, and not a RedisError.
 """
+
+REFUSED_USER: Final = (AuthenticationError, NoPermissionError)
+"""What it raises for a user or password that is wrong, and one that lacks rights."""
 
 Client = Redis | RedisCluster
 
@@ -98,6 +102,18 @@ def connect_blocking(address: RedisAddress, timeout: float) -> BlockingRedis | B
         return BlockingRedis(unix_socket_path=address.path, **login)
     host, port = address.hosts[0]
     return BlockingRedis(host=host, port=port, **login)
+
+
+def ask_sentinel(address: RedisAddress, host: str, port: int, timeout: float) -> str:
+    """The master's address, as one of the sentinels names it; "" if it watches none of that name. Raises FAILURES."""
+    limits: dict[str, Any] = {"socket_connect_timeout": timeout, "socket_timeout": timeout}
+    limits["retry"] = BlockingRetry(NoBackoff(), 0)
+    with closing(BlockingRedis(host=host, port=port, **address.sentinel_login, **address.tls, **limits)) as client:
+        found: Any = client.sentinel_get_master_addr_by_name(address.master)
+    if not found:
+        return ""
+    name, number = found
+    return f"{name.decode() if isinstance(name, bytes) else name}:{number}"
 
 
 def channel_host(address: RedisAddress) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class Feed:
         self._callbacks: list[tuple[Callback, Callback]] = []
         self._task: asyncio.Task[None] | None = None
         self._must_reconnect = False
+        self._is_reported = False
+        """Whether it is logged that the feed is disconnected: once until it is alive again."""
         self._warn = ThrottledLog(log).warning
 
     def listen(self, channel: str, listener: MessageListener) -> None:
@@ -66,7 +68,9 @@ class Feed:
                     await pubsub.subscribe(*self._listeners)
                     await self._listen(pubsub)
             except FAILURES as error:
-                log.info("the feed from Redis is disconnected (%s)", type(error).__name__)
+                if not self._is_reported:
+                    self._is_reported = True
+                    log.info("the feed from Redis is disconnected (%s)", type(error).__name__)
             finally:
                 self._set_down()
             await asyncio.sleep(RECONNECT_SECONDS)
@@ -100,7 +104,7 @@ class Feed:
     def _set_up(self) -> None:
         if self._must_reconnect:
             return
-        self.alive = True
+        self.alive, self._is_reported = True, False
         for on_up, _ in self._callbacks:
             on_up()
 

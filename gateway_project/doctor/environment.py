@@ -10,12 +10,15 @@ from typing import Final
 
 from gateway_project.config import Config
 from gateway_project.doctor.finding import Finding, error, off, ok, warning
+from gateway_project.doctor.variable_names import check_names
 from gateway_project.environment.generated_secrets import FILE
 from gateway_project.environment.installation import BASE_DIR
 
 _PIN: Final = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==([^\s;]+)")
 EXTRAS: Final = ("postgres", "firebase", "otel", "apprise", "geoip")
 MISSING: Final = "is missing"
+_HOST: Final = re.compile(r"\.?[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]")
+"""What Django compares hosts with, which are without a port: a name, `.name` with those below it, or an address."""
 _WIDEST: Final = {4: 8, 6: 16}
 """Shortest prefix of a network that may be one company's proxies, by the version of the protocol."""
 
@@ -25,6 +28,7 @@ def check_environment(config: Config) -> Iterator[Finding]:
     yield from check_dependencies(BASE_DIR)
     yield from _secret_key(config)
     yield from _debug(config)
+    yield from check_names(config.environment)
     yield from _allowed_hosts(config)
     yield from check_proxies(config)
     yield from _staff(config)
@@ -83,7 +87,11 @@ def _debug(config: Config) -> Iterator[Finding]:
 
 def _allowed_hosts(config: Config) -> Iterator[Finding]:
     named = ", ".join(config.allowed_hosts)
-    if "*" in config.allowed_hosts:
+    never = [host for host in config.allowed_hosts if host != "*" and not _HOST.fullmatch(host)]
+    if never:
+        advice = "list names alone in ALLOWED_HOSTS, such as gateway.example.com: no scheme, port or path"
+        yield error("allowed hosts", f"{', '.join(never)}: no request has such a host", advice)
+    elif "*" in config.allowed_hosts:
         yield warning(
             "allowed hosts",
             "any host is allowed: links and redirects can be forged",

@@ -23,7 +23,12 @@ def check_machine(config: Config) -> Iterator[Finding]:
     yield check_open_files(soft, hard)
     yield check_directory("data directory", config.var, "set DATA_DIR to a directory that this user can write")
     temporary = Path(config.environment.get("TMPDIR") or "/tmp")  # noqa: S108 - only tried; tempfile would fall back silently
-    yield check_directory("temporary files", temporary, "set TMPDIR, or mount a tmpfs there")
+    if temporary.is_dir():
+        yield check_directory("temporary files", temporary, "set TMPDIR, or mount a tmpfs there")
+    else:
+        yield warning(
+            "temporary files", f"there is no {temporary}: other directories are tried", "make it, or set TMPDIR"
+        )
 
 
 def check_open_files(soft: int, hard: int) -> Finding:

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 from gateway_project.config import Config
 from gateway_project.doctor.finding import Finding, error, off, ok, warning
+from gateway_project.doctor.sentinels import check_sentinels
 from gateway_project.environment.redis_server import EMBEDDED
 from resilience.redis import CLOCK_TOLERANCE
 from resilience.redis_address import parse
-from resilience.redis_client import FAILURES, connect_blocking, failure_reason
+from resilience.redis_client import FAILURES, REFUSED_USER, connect_blocking, failure_reason
+from resilience.redis_sentinels import refused_certificate
 
 TIMEOUT_SECONDS: Final = 3.0
 OLDEST: Final = (6, 2)
@@ -21,6 +23,7 @@ SLOW_MS: Final = 5.0
 """A longer round trip is reported: a cached response that is not in the worker's own memory takes one."""
 PROBE_SECONDS: Final = 10
 """Lifetime of the keys that the check writes."""
+MEANWHILE: Final = "until then each worker decides alone, and caches nothing shared"
 ACL: Final = (
     "ACL SETUSER NAME on >PASSWORD resetkeys ~{0}:* resetchannels &{0}:* "
     "-@all +@connection +@read +@write +@pubsub +@scripting +@transaction +info +time +cluster"
@@ -36,6 +39,8 @@ def check_redis(config: Config, url: str | None) -> Iterator[Finding]:
         yield off("redis", "REDIS_URL is not set: `serve` starts a private Valkey, and one worker of others needs none")
         return
     address = parse(url)
+    if address.kind == "sentinel":
+        yield from check_sentinels(address, TIMEOUT_SECONDS)
     try:
         client: Any  # of one server, or of a cluster
         with closing(connect_blocking(address, TIMEOUT_SECONDS)) as client:
@@ -46,10 +51,7 @@ def check_redis(config: Config, url: str | None) -> Iterator[Finding]:
                 server = client.get_redis_connection(node)
                 yield from check_server(f"redis {node.name}", server, config.redis_prefix, is_cluster=True)
     except FAILURES as fault:
-        advice = (
-            "check REDIS_URL and that the server runs; until then each worker decides alone, and caches nothing shared"
-        )
-        yield error("redis", f"cannot connect: {failure_reason(fault)}", advice)
+        yield error("redis", f"cannot connect: {_connection_fault(fault)}", f"{_connection_advice(fault)}; {MEANWHILE}")
 
 
 def check_server(name: str, client: Any, prefix: str, *, is_cluster: bool = False) -> Iterator[Finding]:
@@ -109,6 +111,10 @@ def check_eviction(name: str, about: dict[str, Any]) -> Finding:
             f"{policy} with no maxmemory: the cache may take all memory of the machine",
             f"set maxmemory; {advice}",
         )
+    if policy == "noeviction" and int(about.get("used_memory", 0)) >= limit:
+        return error(
+            check, f"full: all of {size} is used, and noeviction refuses writes", f"raise maxmemory, or {advice}"
+        )
     if policy == "noeviction":
         return warning(check, f"noeviction with {size}: a full server stores no further responses", advice)
     return ok(check, f"{policy} with {size}")
@@ -150,14 +156,16 @@ def _permissions(name: str, client: Any, prefix: str, *, is_cluster: bool) -> It
             "subscribe": lambda: _subscribe(client, f"{key}:channel"),
             "delete": lambda: client.unlink(key),
         }
-    refused = []
+    refused, lacks_rights = [], False
     for probe, run in probes.items():
         try:
             run()
         except FAILURES as fault:
             refused.append(f"{probe}: {_text(fault)}")
+            lacks_rights |= isinstance(fault, REFUSED_USER)
     if refused:
-        yield error(check, "; ".join(refused), f"if a user lacks rights: {ACL.format(prefix)}")
+        advice = ACL.format(prefix) if lacks_rights else "see the findings below, and the server's log"
+        yield error(check, "; ".join(refused), advice)
     else:
         yield ok(check, f"{', '.join(probes)} under {prefix}:")
 
@@ -166,6 +174,22 @@ def _subscribe(client: Any, channel: str) -> None:
     with closing(client.pubsub()) as subscription:
         subscription.subscribe(channel)
         subscription.get_message(timeout=TIMEOUT_SECONDS)
+
+
+def _connection_fault(fault: BaseException) -> str:
+    """Which error it is, and what the server or the system says of it."""
+    reason = failure_reason(fault)
+    return reason if refused_certificate(fault) is not None else f"{reason}: {_text(fault)}"
+
+
+def _connection_advice(fault: BaseException) -> str:
+    if isinstance(fault, REFUSED_USER):
+        return "check the user and the password in REDIS_URL"
+    if "Timeout" in type(fault).__name__:
+        return (
+            "check that the server runs, that nothing between drops connections, and that it has TLS if rediss is asked"
+        )
+    return "check REDIS_URL and that the server runs"
 
 
 def _text(fault: BaseException) -> str:

@@ -13,6 +13,7 @@ from gateway_project.doctor.environment import check_environment
 from gateway_project.doctor.finding import Finding, Level
 from gateway_project.doctor.machine import check_machine
 from gateway_project.doctor.redis import check_redis
+from gateway_project.doctor.startup_file import check_startup_file
 
 
 def report(config: Config, timeout: float) -> Iterator[Finding]:
@@ -21,6 +22,7 @@ def report(config: Config, timeout: float) -> Iterator[Finding]:
     yield from check_countries(config)
     yield from check_revocations(config)
     yield from check_machine(config)
+    yield from check_startup_file(config)
     database = list(check_database(config, connection))
     yield from database
     yield from check_redis(config, config.redis_server)

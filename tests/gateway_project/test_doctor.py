@@ -24,13 +24,18 @@ from gateway_project.doctor import certificates as revoked
 from gateway_project.doctor.backends import Origin, Probed, check_targets, probe
 from gateway_project.doctor.finding import Finding, Level, exit_status, to_json, to_text
 from gateway_project.doctor.machine import check_directory, check_open_files
+from gateway_project.doctor.sentinels import check_sentinels
+from gateway_project.doctor.startup_file import check_startup_file
+from gateway_project.doctor.variable_names import check_names
 from resilience.redis_address import parse
 from resilience.redis_client import connect_blocking
 from routing.router.policy import Target
 from routing.router.table import Service
 from tests import certificates
 from tests.mmdb import database
-from tests.redis_server import RedisServer
+from tests.ports import free_port
+from tests.processes import eventually
+from tests.redis_server import RedisServer, binary
 
 ROOT = Path(__file__).parents[2]
 NEEDED = {"SECRET_KEY": "x" * 40}
@@ -290,3 +295,105 @@ def test_the_whole_command_reports_an_invalid_environment_as_findings(tmp_path: 
     found = {finding["check"]: finding for finding in json.loads(early.stdout)["findings"]}
     assert "manage.py migrate" in found["database"]["advice"]
     assert list(tmp_path.iterdir()) == []  # it makes nothing
+
+
+@pytest.mark.parametrize("host", ["https://gw.example", "gw.example:443", "*.gw.example", "gw.example.", "gw.example/"])
+def test_hosts_that_no_request_has(host: str) -> None:
+    configured = read(**OPEN, ALLOWED_HOSTS=f"api.example {host}")
+    found = {each.check: each for each in environment.check_environment(configured)}
+    assert found["allowed hosts"].level is Level.ERROR
+    assert found["allowed hosts"].message.startswith(host)
+
+
+@pytest.mark.parametrize("host", ["gw.example", ".gw.example", "*", "192.0.2.1", "[2001:db8::1]", "my_gateway"])
+def test_hosts_that_requests_may_have(host: str) -> None:
+    found = levels(environment.check_environment(read(**OPEN, ALLOWED_HOSTS=host)))
+    assert found["allowed hosts"] == ("warning" if host == "*" else "ok")
+
+
+def test_names_that_are_nearly_those_of_variables() -> None:
+    misspelt = ["ALOWED_HOSTS", "REDIS_URLS", "STAFF_OIDC_ISUER"]
+    others = ["GATEWAY_SECRET_CONFIG", "PORTS", "HOME", "RATE_LIMIT", *NEEDED]
+    found = [(each.message, each.advice) for each in check_names(dict.fromkeys([*misspelt, *others], "x"))]
+    assert found == [
+        ("ALOWED_HOSTS has no effect", "write ALLOWED_HOSTS, if that is meant"),
+        ("REDIS_URLS has no effect", "write REDIS_URL, if that is meant"),
+        ("STAFF_OIDC_ISUER has no effect", "write STAFF_OIDC_ISSUER, if that is meant"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "level", "message"),
+    [
+        ("version: 1\nservices:\n  crm: {targets: [{url: 'http://a'}]}\n", Level.OK, ""),
+        (
+            "version: 1\nservices:\n  crm: {targets: [{url: 'ftp://a'}]}\n",
+            Level.ERROR,
+            "line 3: services.crm.targets[0]",
+        ),
+        ("version: 1\nservices: [", Level.ERROR, "line 2: not valid YAML"),
+        (
+            "version: 1\nservices:\n  crm: {targets: [{url: 'http://a'}], headers: {A: 'env:GATEWAY_SECRET_NONE'}}\n",
+            Level.WARNING,
+            "GATEWAY_SECRET_NONE",
+        ),
+    ],
+)
+def test_the_file_that_a_start_applies(tmp_path: Path, content: str, level: Level, message: str) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(content)
+    (found,) = check_startup_file(read(GATEWAY_CONFIG=str(file)))
+    assert found.level is level
+    assert message in found.message
+    assert list(check_startup_file(read())) == []
+
+
+def test_a_redis_that_is_full_or_of_another_password() -> None:
+    """The advice is what helps, not what the rights of a user are."""
+    with closing(RedisServer("--maxmemory", "1mb", "--maxmemory-policy", "noeviction")) as server:
+        server.start()
+        found = {each.check: each for each in redis.check_redis(read(REDIS_URL=server.url), server.url)}
+        assert "ACL" not in found["redis permissions"].advice
+        assert (found["redis eviction"].level, found["redis eviction"].message[:4]) == (Level.ERROR, "full")
+        assert "raise maxmemory" in found["redis eviction"].advice
+        wrong = server.url.replace("unix://", "unix://nobody:5ecret@")
+        (away,) = redis.check_redis(read(REDIS_URL=wrong), wrong)
+        assert "the user and the password" in away.advice
+        assert "5ecret" not in to_json([away])
+
+
+def test_each_sentinel_is_asked(tmp_path: Path) -> None:
+    """One that is away, one that watches another master, and one that wants a password."""
+    made = [(free_port(), extra) for extra in ("", "requirepass other\n", "")]
+    processes = []
+    with closing(RedisServer("--port", str(free_port()))) as server:
+        server.start()
+        try:
+            for number, extra in made[:2]:
+                file = tmp_path / f"{number}.conf"
+                file.write_text(
+                    f"port {number}\ndir {tmp_path}\n{extra}sentinel monitor m 127.0.0.1 {server.options[1]} 1\n"
+                )
+                processes.append(subprocess.Popen([binary(), str(file), "--sentinel"], stdout=subprocess.DEVNULL))
+            for number, _ in made[:2]:
+                assert eventually(lambda number=number: accepts(number), 20.0)  # type: ignore[misc]
+            hosts = ",".join(f"127.0.0.1:{number}" for number, _ in made)
+            (well,) = check_sentinels(parse(f"redis+sentinel://127.0.0.1:{made[0][0]}/m"), 5.0)
+            assert well.level is Level.OK
+            (found,) = check_sentinels(parse(f"redis+sentinel://{hosts}/m"), 5.0)
+            assert found.level is Level.WARNING
+            assert f"127.0.0.1:{made[1][0]}: AuthenticationError" in found.message
+            assert f"127.0.0.1:{made[2][0]}: ConnectionError" in found.message
+            assert "sentinel_password" in found.advice
+            (none,) = check_sentinels(parse(f"redis+sentinel://127.0.0.1:{made[0][0]}/other"), 5.0)
+            assert (none.level, none.message) == (Level.ERROR, f"127.0.0.1:{made[0][0]}: does not watch other")
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def accepts(number: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", number), 1.0):
+        return True
+    return False

@@ -12,6 +12,7 @@ from django.db import OperationalError, ProgrammingError
 
 from gateway_project.django_settings.databases import missing_table
 from gateway_project.logs import capture
+from gateway_project.logs.configuration import Outage, configuration
 from gateway_project.logs.formatter import JsonFormatter
 from tests.logschema import lines
 
@@ -165,3 +166,31 @@ def test_only_servers_that_write_json_capture_stderr(
 def test_a_missing_table_is_named(error: Exception, cause: Exception | None, found: str | None) -> None:
     error.__cause__ = cause
     assert missing_table(error) == found
+
+
+def test_an_outage_of_redis_is_one_warning_a_minute_and_other_errors_are_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """channels-redis logs a traceback each second in each worker."""
+    now = 1_000.0
+    monkeypatch.setattr("gateway_project.logs.configuration.time", SimpleNamespace(monotonic=lambda: now))
+    outage = Outage("away (%s)", (ConnectionRefusedError,))
+
+    def passed(error: Exception) -> logging.LogRecord | None:
+        made = record("in a task", exc_info=(type(error), error, None))
+        return made if outage.filter(made) else None
+
+    first = passed(ConnectionRefusedError())
+    assert first is not None
+    assert (first.getMessage(), first.exc_info, first.levelname) == ("away (ConnectionRefusedError)", None, "WARNING")
+    assert passed(ConnectionRefusedError()) is None
+    other = passed(ValueError("no message"))
+    assert other is not None
+    assert (other.getMessage(), other.exc_info is not None) == ("in a task", True)
+    now += 60
+    assert passed(ConnectionRefusedError()) is not None
+
+
+def test_the_channel_layers_outages_are_filtered() -> None:
+    found = configuration("json")
+    assert found["handlers"][found["loggers"]["channels_redis"]["handlers"][0]]["filters"] == ["channels"]

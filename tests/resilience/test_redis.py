@@ -6,6 +6,7 @@ import pytest
 
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
+from resilience.redis_feed import RECONNECT_SECONDS
 from tests.redis_server import RedisServer
 from tests.resilience.waiting import until
 
@@ -50,6 +51,21 @@ async def test_the_feed_reports_when_it_is_established_and_lost(own_redis: Redis
     await until(lambda: events == ["up", "down"])
     own_redis.start()
     await until(lambda: events == ["up", "down", "up"])
+    await link.close()
+
+
+async def test_an_outage_of_the_feed_is_logged_once(own_redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """It tries twice a second: an outage of an hour would fill the log."""
+    caplog.set_level("INFO", "resilience.redis_feed")
+    link = RedisLink(own_redis.url)
+    link.feed.listen("news", lambda message: None)
+    await link.start()
+    for count in (1, 2):
+        await until(lambda: link.feed.alive)
+        own_redis.stop()
+        await asyncio.sleep(2.5 * RECONNECT_SECONDS)
+        assert caplog.text.count("the feed from Redis is disconnected") == count
+        own_redis.start()
     await link.close()
 
 

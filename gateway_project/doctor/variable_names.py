@@ -1,0 +1,39 @@
+"""Variables whose name is nearly one of the gateway's: a misspelt variable is no fault, and has no effect."""
+
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Final, TypeVar
+
+from gateway_project.config import SERVICE_VARIABLES, Variables, parse
+from gateway_project.doctor.finding import Finding, warning
+
+T = TypeVar("T")
+
+SHORTEST: Final = 6
+ALIKE: Final = 0.9
+"""Of one letter that is wrong, left out or added in a name of ten."""
+_SIGN_IN: Final = {"STAFF_OIDC_ISSUER": "https://login.example.com"}
+"""With it, the variables of staff's sign-in are read too."""
+
+
+class _Names(Variables):
+    """Records the names that are read."""
+
+    def __init__(self) -> None:
+        super().__init__({}, [])
+        self.found = {"SECRET_KEY"}
+
+    def get(self, name: str, default: T, parse: Callable[[str], T]) -> T:
+        self.found.add(name)
+        return super().get(name, default, parse)
+
+
+def check_names(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Nothing if no name is nearly one of the gateway's."""
+    names = _Names()
+    parse(_SIGN_IN, names, None)
+    for name in sorted(environment.keys() - names.found):
+        if len(name) < SHORTEST or name.startswith(SERVICE_VARIABLES):
+            continue
+        if meant := get_close_matches(name, names.found, n=1, cutoff=ALIKE):
+            yield warning("environment", f"{name} has no effect", f"write {meant[0]}, if that is meant")
