@@ -13,7 +13,7 @@ from routing.authentication.certificates.callers import CertificateCallers
 from routing.authentication.certificates.errors import InvalidCertificate, missing_certificate
 from routing.authentication.signatures.components import SignedRequest
 from routing.authentication.signatures.content_digest import ContentDigest
-from routing.authentication.signatures.errors import InvalidSignature, MissingSignature
+from routing.authentication.signatures.errors import InvalidSignature, MissingSignature, UnknownSigner
 from routing.authentication.signatures.failures import Failures
 from routing.authentication.signatures.keys import SigningKey
 from routing.authentication.signatures.nonces import Nonces
@@ -31,6 +31,7 @@ from routing.router.resolution import host
 from routing.steps.gatekeeper import Gatekeeper
 
 _SIGNATURE_FIELDS: Final = frozenset({INPUT, SIGNATURE})
+_INPUT_FIELD: Final = frozenset({INPUT})
 _EXCLUSIVE: Final = frozenset({Auth.CERTIFICATE, Auth.SIGNATURE})
 REMEMBERED: Final = 4_096
 GRACE_SECONDS: Final = 1.0
@@ -114,17 +115,32 @@ class PresentedCredentials:
         request, state, auth = exchange.request, exchange.resolution.credential_state, exchange.resolution.auth
         if auth not in _EXCLUSIVE and (state.credential is not None or state.parse_error is not None):
             return
-        if auth is not Auth.CERTIFICATE and self._is_signed(request, auth):
+        if auth is Auth.SIGNATURE:
+            if _SIGNATURE_FIELDS.isdisjoint(request.fields):
+                raise MissingSignature(_policy(exchange), has_content=request.body is not None)
             self._accept_signature(exchange)
-        elif auth is not Auth.SIGNATURE:
+        elif auth is Auth.CERTIFICATE or not self._is_signed(request, auth):
             self._accept_certificate(exchange)
         else:
-            raise MissingSignature(_policy(exchange), has_content=request.body is not None)
+            self._accept_either(exchange, auth)
 
     def _is_signed(self, request: Request, auth: Auth) -> bool:
-        """Without any key, signatures are for the backend, unless the route requires one."""
-        may_be = auth is Auth.SIGNATURE or bool(self._live.table.signing_keys)
-        return may_be and not _SIGNATURE_FIELDS.isdisjoint(request.fields)
+        """Without any key, signatures are the backend's. So is `Signature` alone, which other schemes have, where no
+        credential is required.
+        """
+        expected = _SIGNATURE_FIELDS if auth is Auth.REQUIRED else _INPUT_FIELD
+        return bool(self._live.table.signing_keys) and not expected.isdisjoint(request.fields)
+
+    def _accept_either(self, exchange: Exchange, auth: Auth) -> None:
+        """A signature, or the certificate if it is of nobody here: browsers, agents and proxies sign for all who know
+        them, and their signature is then the backend's. Raises Unauthenticated.
+        """
+        try:
+            self._accept_signature(exchange)
+        except UnknownSigner:
+            self._accept_certificate(exchange)
+            if exchange.caller is None and auth is Auth.REQUIRED:
+                raise
 
     def _accept_signature(self, exchange: Exchange) -> None:
         """Raises InvalidSignature. The fields are the gateway's: neither backends nor cache keys see them."""
@@ -154,6 +170,8 @@ class PresentedCredentials:
         keys, has_content = self._live.table.signing_keys, exchange.request.body is not None
         try:
             return verify(signed, keys, policy, has_content=has_content, now=now)
+        except UnknownSigner:  # of which nothing was verified
+            raise
         except InvalidSignature:
             self._failures.add(address, now)
             raise

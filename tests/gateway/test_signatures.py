@@ -329,6 +329,32 @@ async def test_where_a_key_is_sent_too_it_counts_and_the_signature_is_the_backen
     assert world.observer.requests[-1].caller == "key:ours"
 
 
+async def test_where_no_credential_is_required_signatures_of_others_are_the_backends(world: World) -> None:
+    """Those of agents and of other servers, which are known to the backend, and of other schemes."""
+    origin = await world.serve(ok(), policy=msgspec.structs.replace(POLICY, auth=Auth.OPTIONAL))
+    await world.serve(ok(), policy=POLICY, name="closed")
+    accept(world)
+    agent = fields(world, by=Signer("an-agent"), more=';tag="web-bot-auth"')
+    draft = [("Signature", 'keyId="https://social.example/ada#main",headers="date",signature="YWJj"')]
+    for sent in (agent, draft):
+        for _ in range(2):
+            assert (await send(world, sent)).status == 200
+            received = dict(origin.requests[-1].fields)
+            assert received[b"signature"] == dict(sent)["Signature"].encode()
+            assert b"x-gateway-caller" not in received
+        assert (await send(world, sent, path="/api/v1/closed/x")).status == 401
+    assert await refused(world, [*fields(world)[:1], ("Signature", "sig=:AAAA:")])
+
+
+async def test_signatures_of_others_do_not_use_up_what_an_address_may_fail(one: World) -> None:
+    await one.serve(ok(), policy=msgspec.structs.replace(POLICY, auth=Auth.OPTIONAL))
+    accept(one)
+    for _ in range(110):
+        assert (await send(one, fields(one, by=Signer("an-agent")))).status == 200
+    assert (await send(one, fields(one))).status == 200
+    assert one.observer.requests[-1].caller == "signature+acme:acme-1"
+
+
 async def test_without_keys_signatures_are_the_backends(world: World) -> None:
     origin = await world.serve(ok(), policy=msgspec.structs.replace(POLICY, auth=Auth.OPTIONAL))
     signed = fields(world)

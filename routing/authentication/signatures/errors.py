@@ -18,6 +18,13 @@ class InvalidSignature(Unauthenticated):
         return [(b"www-authenticate", field), *super(Unauthenticated, self).headers()]
 
 
+class UnknownSigner(InvalidSignature):
+    """No signature of the request is of a key that is known here."""
+
+    def __init__(self) -> None:
+        super().__init__("the signature's keyid is not known")
+
+
 class MissingSignature(Unauthenticated):
     """A request without a signature where one is required. `Accept-Signature` says what to sign (RFC 9421 section 5.1).
 

@@ -5,7 +5,7 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from routing.authentication.signatures.components import ComponentError, SignedRequest, signature_base
-from routing.authentication.signatures.errors import InvalidSignature
+from routing.authentication.signatures.errors import InvalidSignature, UnknownSigner
 from routing.authentication.signatures.keys import SigningKey, SigningKeys
 from routing.authentication.signatures.policy import CONTENT_DIGEST, NonceRule, SignaturePolicy
 from routing.authentication.signatures.signature_fields import SignatureInput, read_signatures
@@ -47,7 +47,7 @@ def verify(
     inputs = read_signatures(request.headers, policy, lambda keyid: bool(keys.find(keyid, now)))
     known = [(found, candidates) for found in inputs if (candidates := keys.find(found.keyid, now))]
     if not known:
-        raise InvalidSignature("the signature's keyid is not known")
+        raise UnknownSigner
     if len(known) > 1:
         raise InvalidSignature("the request has several signatures of known keys: set a tag to tell which counts")
     found, candidates = known[0]
