@@ -24,7 +24,7 @@ from routing.authentication.discovery import MIN_FRESH_SECONDS, metadata_urls
 from routing.authentication.issuer_policy import Issuer
 from routing.authentication.issuer_token import check_header
 from routing.authentication.issuers import check_signature
-from routing.authentication.key_endpoint import FetchedKeys, KeyFetchFailed, freshness, get, send
+from routing.authentication.key_endpoint import Cause, FetchedKeys, KeyFetchFailed, freshness, get, send
 from routing.authentication.signing_keys import SigningKeys, Wait
 from routing.authentication.token_parts import parse, parse_object
 from routing.errors import InvalidToken
@@ -236,7 +236,7 @@ class ProviderClient:
         if not self._keys.contains(kid):
             raise InvalidToken("the token's key is not known")
 
-    def _fetch_keys(self) -> FetchedKeys:
+    def _fetch_keys(self, _cause: Cause) -> FetchedKeys:
         """Runs in a thread of its own."""
         try:
             address = self.metadata().jwks_uri

@@ -72,7 +72,7 @@ class FirebaseVerifier:
         self._users: Final = UserStates(partial(_user_state, self._app), clock) if check_revoked else None
         library = auth._get_client(self._app)._token_verifier
         fetch = partial(key_endpoint.fetch, library.id_token_verifier.cert_url)
-        self.keys: Final = SigningKeys(fetch, clock, self._cache.drop_keys)
+        self.keys: Final = SigningKeys(lambda _cause: fetch(), clock, self._cache.drop_keys)
         library.request = self._certificates
 
     def cached(self, token: str, now: float) -> Caller | None:

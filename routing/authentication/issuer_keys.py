@@ -14,7 +14,8 @@ import msgspec
 from resilience.outage import StoreUnavailable
 from routing.authentication import jwks
 from routing.authentication.discovery import KeySetClient
-from routing.authentication.key_endpoint import FetchedKeys, KeyFetchFailed
+from routing.authentication.key_endpoint import Cause, FetchedKeys, KeyFetchFailed
+from routing.authentication.signing_keys import UNKNOWN_SECONDS
 
 KEEP_SECONDS: Final = 24 * 3_600.0
 """How long keys are used, and kept in the store, while their issuer is away."""
@@ -22,6 +23,10 @@ WAIT_SECONDS: Final = 6.0
 """How long a worker waits for the fetch of another."""
 POLL_SECONDS: Final = 0.05
 RETRY_SECONDS: Final = 1.0
+ASKED_SECONDS: Final = UNKNOWN_SECONDS - 1.0
+"""For how long after a fetch for a token's sake others of the same cause get its result: a second less than each
+worker's own interval, which begins a moment earlier.
+"""
 STORE_SECONDS: Final = 2.0
 """The time limit of one call to the store."""
 _TAG_BYTES: Final = 32
@@ -41,11 +46,14 @@ class SharedStore(Protocol):
 
 
 class _SharedKeys(msgspec.Struct, frozen=True, array_like=True):
-    """A key set as workers share it. `seconds` is how long it is fresh."""
+    """A key set as workers share it. `seconds` is how long it is fresh. `asked` is when keys were last fetched for each
+    cause but REFRESH.
+    """
 
     requested_at: float
     seconds: float
     body: bytes
+    asked: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -78,41 +86,44 @@ class SharedKeySource:
         self._owner = uuid4().hex
         self._held_at = 0.0
 
-    def __call__(self) -> FetchedKeys:
-        """The issuer's keys now, newer than those returned before. Raises KeyFetchFailed."""
-        fetched = self._shared()
+    def __call__(self, cause: Cause = Cause.REFRESH) -> FetchedKeys:
+        """The issuer's keys now: to refresh, newer ones than those returned before; for a token's sake, those that were
+        fetched now, or lately for the same cause. Raises KeyFetchFailed.
+        """
+        fetched = self._shared(cause)
         self._held_at = fetched.requested_at or 0.0
         return fetched
 
-    def _shared(self) -> FetchedKeys:
+    def _shared(self, cause: Cause) -> FetchedKeys:
         """The stored keys. Asks twice: a process that is busy with its own start may time out at first."""
         for pause in (RETRY_SECONDS, 0.0):
             try:
-                return self._take_or_fetch()
+                return self._take_or_fetch(cause)
             except (StoreUnavailable, TimeoutError):
                 time.sleep(pause)
-        return self._parsed(self._fetch())
+        return self._parsed(self._fetch(cause, None))
 
-    def _take_or_fetch(self) -> FetchedKeys:
+    def _take_or_fetch(self, cause: Cause) -> FetchedKeys:
         give_up = time.monotonic() + WAIT_SECONDS
         while True:
-            newer = self._newer()
-            if newer is not None:
-                return newer
+            usable = self._usable(self._stored(), cause)
+            if usable is not None:
+                return usable
             if self._run(self._store.claim(self._name, self._owner)):
-                return self._fetch_for_all()
+                return self._fetch_for_all(cause)
             if time.monotonic() > give_up:
                 raise KeyFetchFailed("another worker's fetch does not end")
             time.sleep(POLL_SECONDS)
 
-    def _fetch_for_all(self) -> FetchedKeys:
+    def _fetch_for_all(self, cause: Cause) -> FetchedKeys:
         """With the lease. Another worker may have fetched between our look at the store and our claim."""
         try:
-            newer = self._newer()
-            if newer is not None:
-                return newer
+            stored = self._stored()
+            usable = self._usable(stored, cause)
+            if usable is not None:
+                return usable
             try:
-                shared = self._fetch()
+                shared = self._fetch(cause, stored)
                 fetched = self._parsed(shared)
             except KeyFetchFailed as error:
                 return self._last_known(error)
@@ -123,13 +134,17 @@ class SharedKeySource:
             with contextlib.suppress(StoreUnavailable, TimeoutError):
                 self._run(self._store.release(self._name, self._owner))
 
-    def _newer(self) -> FetchedKeys | None:
-        """The keys that another worker has fetched since, if they are fresh."""
-        shared = self._stored()
-        if shared is None or shared.requested_at <= self._held_at:
+    def _usable(self, shared: _SharedKeys | None, cause: Cause) -> FetchedKeys | None:
+        """What another worker has fetched, if it is fresh, and is a result for this cause."""
+        now = self._clock()
+        if shared is None or not 0 <= now - shared.requested_at < shared.seconds:
             return None
-        is_fresh = 0 <= self._clock() - shared.requested_at < shared.seconds
-        return self._parsed(shared) if is_fresh else None
+        if cause is Cause.REFRESH:
+            return self._parsed(shared) if shared.requested_at > self._held_at else None
+        asked_at = shared.asked.get(cause)
+        if asked_at is None or not 0 <= now - asked_at < ASKED_SECONDS:
+            return None
+        return msgspec.structs.replace(self._parsed(shared), asked_at=asked_at)
 
     def _last_known(self, failure: KeyFetchFailed) -> FetchedKeys:
         """The keys of an earlier fetch, for a worker that has none because it was started since."""
@@ -138,10 +153,13 @@ class SharedKeySource:
             raise failure
         return msgspec.structs.replace(self._parsed(shared), fault=str(failure))
 
-    def _fetch(self) -> _SharedKeys:
+    def _fetch(self, cause: Cause, before: _SharedKeys | None) -> _SharedKeys:
         requested_at = self._clock()
         document = self._client.fetch()
-        return _SharedKeys(requested_at, document.seconds, document.body)
+        asked = {} if before is None else before.asked
+        if cause is not Cause.REFRESH:
+            asked = {**asked, cause.value: requested_at}
+        return _SharedKeys(requested_at, document.seconds, document.body, asked)
 
     def _parsed(self, shared: _SharedKeys) -> FetchedKeys:
         try:

@@ -5,6 +5,7 @@ Runs in a thread, since the HTTP client blocks. Every failure is a KeyFetchFaile
 
 import time
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -36,12 +37,24 @@ class KeyFetchFailed(Exception):
     """The endpoint did not respond with keys. Its text says why, without anything that the endpoint sent."""
 
 
+class Cause(StrEnum):
+    """What keys are fetched for."""
+
+    REFRESH = "refresh"
+    """They are stale or nearly so, or there are none."""
+    UNKNOWN_ID = "unknown_id"
+    """A token names a key that is not among them."""
+    WRONG_SIGNATURE = "wrong_signature"
+    """A token's signature is of none of them."""
+
+
 class FetchedKeys(msgspec.Struct, frozen=True):
     """Keys by their ids: certificates as PEM, or those of a JWK Set as `jwks.parse` returns them.
 
     `expiries` are the times (Unix) until which they are used once they are no longer fresh; they are fresh for
     `seconds` after the request. `requested_at` is the time of a request that another worker made. `fault` says why
-    these are not current, if they are the last known ones in place of a failed fetch.
+    these are not current, if they are the last known ones in place of a failed fetch. `asked_at`: when another worker
+    last fetched for the same cause, if that was so lately that these are its result, or a later one.
     """
 
     certificates: dict[str, Any]
@@ -49,6 +62,7 @@ class FetchedKeys(msgspec.Struct, frozen=True):
     seconds: float
     requested_at: float | None = None
     fault: str = ""
+    asked_at: float | None = None
 
 
 class Fetched(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from routing.authentication.key_endpoint import FETCH_SECONDS, FetchedKeys, KeyFetchFailed
+from routing.authentication.key_endpoint import FETCH_SECONDS, Cause, FetchedKeys, KeyFetchFailed
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class _Fetch(NamedTuple):
     done: Future[None]
     started: float
     number: int
+    cause: Cause
 
 
 class SigningKeys:
@@ -67,7 +68,7 @@ class SigningKeys:
 
     def __init__(
         self,
-        fetch: Callable[[], FetchedKeys],
+        fetch: Callable[[Cause], FetchedKeys],
         clock: Callable[[], float],
         on_removed: Callable[[frozenset[str]], None],
         whose: str = "ID tokens",
@@ -87,8 +88,8 @@ class SigningKeys:
         """Why the last fetch failed."""
         self._failed_at: float | None = None
         """When the last fetch failed; None after one that succeeded."""
-        self._unknown_at: float | None = None
-        self._mismatch_at: float | None = None
+        self._asked_at: dict[Cause, float] = {}
+        """When a token last caused a fetch, by the cause."""
 
     @property
     def keys(self) -> KeySet | None:
@@ -122,7 +123,7 @@ class SigningKeys:
                 return self._refresh(keys, now)
             if fetch is None:  # stale keys are due whichever token comes
                 current = keys if keys is not None and keys.is_fresh(now) else None
-                fetch = self._retry(now) if current is None else self._unknown(current, arrived, now)
+                fetch = self._retry(now) if current is None else self._ask(Cause.UNKNOWN_ID, current, arrived, now)
             return self._wait(fetch, now, FETCH_SECONDS)
 
     def prepare_newer(self, arrived: float) -> Wait | None:
@@ -134,9 +135,8 @@ class SigningKeys:
         now = self._clock()
         with self._lock:
             fetch = self._running_fetch(now)
-            if fetch is None and self._keys is not None and self._is_due(self._keys, arrived, self._mismatch_at, now):
-                fetch = self._begin(now)
-                self._mismatch_at = self._mismatch_at if fetch is None else now
+            if fetch is None and self._keys is not None:
+                fetch = self._ask(Cause.WRONG_SIGNATURE, self._keys, arrived, now)
             return self._wait(fetch, now, FETCH_SECONDS)
 
     def _refresh(self, keys: KeySet, now: float) -> Wait | None:
@@ -160,27 +160,24 @@ class SigningKeys:
         failed = self._failed_at
         return None if failed is not None and _within(now, failed, seconds) else self._begin(now)
 
-    def _unknown(self, keys: KeySet, arrived: float, now: float) -> _Fetch | None:
-        """The fetch for an unknown key; None if none is due."""
-        if not self._is_due(keys, arrived, self._unknown_at, now):
+    def _ask(self, cause: Cause, keys: KeySet, arrived: float, now: float) -> _Fetch | None:
+        """The fetch for a token that the keys do not match; None if they are no older than the token, or if one was
+        begun for such a token lately.
+        """
+        last = self._asked_at.get(cause)
+        if arrived <= keys.requested_at <= now or (last is not None and _within(now, last, UNKNOWN_SECONDS)):
             return None
-        fetch = self._begin(now)
+        fetch = self._begin(now, cause)
         if fetch is not None:
-            self._unknown_at = now
+            self._asked_at[cause] = now
         return fetch
 
-    @staticmethod
-    def _is_due(keys: KeySet, arrived: float, last: float | None, now: float) -> bool:
-        """Whether the keys are older than a token that they do not fit, and none was fetched for such a one lately."""
-        is_older = not arrived <= keys.requested_at <= now
-        return is_older and (last is None or not _within(now, last, UNKNOWN_SECONDS))
-
-    def _begin(self, now: float) -> _Fetch | None:
+    def _begin(self, now: float, cause: Cause = Cause.REFRESH) -> _Fetch | None:
         if self._running >= MAX_FETCHES:
             return None
         self._running += 1
         self._begun += 1
-        fetch = self._current = _Fetch(Future(), now, self._begun)
+        fetch = self._current = _Fetch(Future(), now, self._begun, cause)
         fetch.done.set_running_or_notify_cancel()  # from now on nobody who waits for it can cancel it
         # A daemon: a hanging endpoint does not delay the end of the process.
         Thread(target=self._run, args=(fetch,), name="signing-keys", daemon=True).start()
@@ -189,7 +186,7 @@ class SigningKeys:
     def _run(self, fetch: _Fetch) -> None:
         """Runs in a thread of its own, and always ends the fetch."""
         try:
-            fetched = self._fetch()
+            fetched = self._fetch(fetch.cause)
         except KeyFetchFailed as error:
             self._failed(fetch, str(error))
         except Exception as error:  # noqa: BLE001 - whatever the client raises: the last keys continue to be used
@@ -211,10 +208,8 @@ class SigningKeys:
             if fetch.number < self._applied:
                 return  # given up, and overtaken by a later one
             before, self._keys, self._applied = self._keys, keys, fetch.number
-            if self._unknown_at is not None:  # another worker may have begun the interval
-                self._unknown_at = min(self._unknown_at, keys.requested_at)
-            if self._mismatch_at is not None:
-                self._mismatch_at = min(self._mismatch_at, keys.requested_at)
+            if fetched.asked_at is not None:  # another worker has begun the interval
+                self._asked_at[fetch.cause] = min(self._asked_at.get(fetch.cause, fetched.asked_at), fetched.asked_at)
             recovered = self._failed_at is not None and not fetched.fault
             self._failed_at = None if not fetched.fault else self._failed_at
         if recovered:

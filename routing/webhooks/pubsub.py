@@ -5,7 +5,7 @@ subscriptions"). The signing keys are fetched in the background, as those of Fir
 import asyncio
 import hmac
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Final
 
 import jwt
@@ -48,7 +48,7 @@ class PushTokens:
     async def _certificate(self, url: str, kid: str) -> str:
         keys = self._keys.get(url)
         if keys is None:
-            keys = self._keys[url] = SigningKeys(partial(self._fetch, url), self._clock, lambda _: None)
+            keys = self._keys[url] = SigningKeys(lambda _cause: self._fetch(url), self._clock, lambda _: None)
         wait = keys.prepare(kid, self._clock())
         if wait is not None:
             if self._waiting >= MAX_WAITING:

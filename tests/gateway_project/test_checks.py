@@ -61,7 +61,7 @@ async def test_stale_signing_keys_degrade_and_missing_ones_are_down() -> None:
             raise KeyFetchFailed("timeout")
         return FetchedKeys({"a": "A"}, {"a": 9_000.0}, 60.0)
 
-    keys = SigningKeys(fetch, lambda: now[0], lambda _: None)
+    keys = SigningKeys(lambda _cause: fetch(), lambda: now[0], lambda _: None)
     links = LiveConfiguration(RouteTable([])), Breakers(RedisStore(RedisLink("unix:///nowhere"))), Balancers()
     check = health_checks(None, *links, SimpleNamespace(keys={"signing_keys": keys}))["signing_keys"]
 

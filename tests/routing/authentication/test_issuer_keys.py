@@ -11,7 +11,7 @@ from resilience.outage import StoreUnavailable
 from routing.authentication.discovery import KeySetClient, metadata_urls, read_metadata
 from routing.authentication.issuer_keys import KEEP_SECONDS, SharedKeySource
 from routing.authentication.issuer_policy import Issuer
-from routing.authentication.key_endpoint import Fetched, FetchedKeys, KeyFetchFailed
+from routing.authentication.key_endpoint import Cause, Fetched, FetchedKeys, KeyFetchFailed
 from routing.credentials.memory import MemoryStore
 from tests.identity_provider import Provider, jwk, serving
 
@@ -41,8 +41,8 @@ class Cluster:
         return Fetched(json.dumps({"keys": self.keys}).encode(), {"cache-control": "max-age=100"})
 
 
-async def fetched(source: SharedKeySource) -> FetchedKeys:
-    return await asyncio.to_thread(source)
+async def fetched(source: SharedKeySource, cause: Cause = Cause.REFRESH) -> FetchedKeys:
+    return await asyncio.to_thread(source, cause)
 
 
 async def test_one_worker_fetches_for_all() -> None:
@@ -62,6 +62,37 @@ async def test_a_refetch_is_shared_too() -> None:
     assert "k2" in (await fetched(one)).certificates
     assert "k2" in (await fetched(two)).certificates
     assert cluster.fetches == 2
+
+
+async def test_a_refetch_for_another_cause_is_no_result_for_a_token() -> None:
+    """It may be older than the rotation that the token is the first sign of, though it is newer than this worker's."""
+    cluster = Cluster()
+    one, two = cluster.worker(), cluster.worker()
+    await fetched(one), await fetched(two)
+    for number, cause in enumerate((Cause.REFRESH, Cause.WRONG_SIGNATURE)):
+        cluster.now += 31.0
+        await fetched(one, cause)
+        cluster.keys.append(jwk(f"new-{number}"))
+        cluster.now += 1.0
+        assert f"new-{number}" in (await fetched(two, Cause.UNKNOWN_ID)).certificates
+    assert cluster.fetches == 5
+
+
+@pytest.mark.parametrize("cause", [Cause.UNKNOWN_ID, Cause.WRONG_SIGNATURE])
+async def test_one_fetch_in_half_a_minute_for_a_cause_in_all_workers(cause: Cause) -> None:
+    cluster = Cluster()
+    workers = [cluster.worker() for _ in range(4)]
+    for worker in workers:
+        await fetched(worker)
+    cluster.now += 5.0
+    found = await asyncio.gather(*(fetched(worker, cause) for worker in workers))
+    cluster.now += 20.0
+    found += [await fetched(cluster.worker(), cause)]
+    assert cluster.fetches == 2
+    assert {keys.asked_at for keys in found} - {None} == {1_005.0}
+    cluster.now += 9.0
+    await fetched(workers[2], cause)
+    assert cluster.fetches == 3
 
 
 async def test_a_new_worker_uses_the_last_keys_while_the_issuer_is_away() -> None:

@@ -20,7 +20,7 @@ from routing.authentication.introspection import IntrospectedTokens, Question
 from routing.authentication.issuer_policy import Algorithm, ClaimNames, Issuer
 from routing.authentication.issuer_token import LOGOUT_EVENT, claim
 from routing.authentication.issuers import IssuerTokens
-from routing.authentication.key_endpoint import FetchedKeys, KeyFetchFailed
+from routing.authentication.key_endpoint import Cause, FetchedKeys, KeyFetchFailed
 from routing.authentication.signing_keys import SigningKeys
 from routing.authentication.token_parts import parse
 from routing.caller import GATEWAY_SCOPES, Caller
@@ -73,7 +73,7 @@ class World:
     def _open(self, issuer: Issuer, on_removed: Callable[[frozenset[str]], None]) -> SigningKeys:
         provider = self.other if issuer.issuer == OTHER else self.provider
 
-        def fetch() -> FetchedKeys:
+        def fetch(_cause: Cause) -> FetchedKeys:
             self.fetches += provider is self.provider
             if self.down:
                 raise KeyFetchFailed("down")

@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from routing.authentication.key_endpoint import FetchedKeys, KeyFetchFailed
+from routing.authentication.key_endpoint import Cause, FetchedKeys, KeyFetchFailed
 from routing.authentication.signing_keys import SigningKeys, Wait
 
 MAX_AGE = 1000.0
@@ -23,7 +23,7 @@ class Endpoint:
         self.open = Event()
         self.open.set()
 
-    def __call__(self) -> FetchedKeys:
+    def __call__(self, _cause: Cause) -> FetchedKeys:
         self.fetches += 1
         kids, fault = dict(self.kids), self.fault
         self.open.wait(10)
@@ -260,7 +260,7 @@ def test_an_outage_and_its_end_are_logged_once(fetched: Bench, caplog: pytest.Lo
     ]
 
 
-def unexpected() -> FetchedKeys:
+def unexpected(_cause: Cause) -> FetchedKeys:
     raise LookupError("secret")
 
 
