@@ -15,6 +15,8 @@ from routing.errors import BadGateway, RequestTimeout
 from routing.http import Body
 from routing.router.policy import Timeout
 
+HOLD_SECONDS: Final = 0.1
+"""How long a connection is not used after a response that may wrongly be followed by a body."""
 MAX_BUFFERED_BYTES: Final = 256 * 1024
 """Reading pauses while more bytes of the response body than this are buffered."""
 
@@ -25,7 +27,7 @@ class CallStream:
 
     Times out by what it waits for: the client's upload or reading, which are never the target's failure, or the target.
     `deadline` is the end of the upload and of the wait for the head, in the event loop's time. `release` is called once
-    with the connection, if it can carry another call, and for how many seconds it may be idle.
+    with the connection, if it can carry another call, for how many seconds it may be idle, and for how many it must be.
     """
 
     __slots__ = (
@@ -52,7 +54,7 @@ class CallStream:
         *,
         timeout: Timeout,
         deadline: float,
-        release: Callable[[BackendConnection, float], None],
+        release: Callable[[BackendConnection, float, float], None],
     ) -> None:
         self._connection = connection
         self.parser = parser
@@ -296,6 +298,6 @@ class CallStream:
         connection.listener = None
         if self.parser.reusable and self._sent and connection.alive:
             connection.resume_reading()
-            self._release(connection, self.parser.idle_limit)
+            self._release(connection, self.parser.idle_limit, HOLD_SECONDS if self.parser.announces_too_much else 0.0)
         else:
             connection.abort()

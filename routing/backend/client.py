@@ -177,7 +177,7 @@ class Backend:
         return self._tls
 
 
-def _close(connection: BackendConnection, _idle_limit: float) -> None:
+def _close(connection: BackendConnection, _idle_limit: float, _hold: float) -> None:
     """In place of the pool's `put`: this connection must not be reused."""
     connection.abort()
 

@@ -27,8 +27,8 @@ class BackendConnection(asyncio.Protocol):
     """Idle while `listener` is None; any event during that time makes it unusable.
 
     Moving the deadline is cheap: the timer is only rescheduled if it fires too early or would fire too late.
-    By the pool's clock, `expires_at` is when it becomes too old for another call, and `usable_until` when that or its
-    idle timeout ends it.
+    By the pool's clock, `expires_at` is when it becomes too old for another call, `usable_until` when that or its idle
+    timeout ends it, and `usable_from` when it may be used again.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class BackendConnection(asyncio.Protocol):
         self.loop = loop
         self.listener: ConnectionListener | None = None
         self.alive = True
+        self.usable_from = 0.0
         self.usable_until = expires_at
         self.deadline = inf
         self._timer: asyncio.TimerHandle | None = None
@@ -185,20 +186,29 @@ class ConnectionPool:
 
     def take(self, key: tuple[str, int, bool]) -> BackendConnection | None:
         """An idle connection that appears to be usable, or None."""
-        idle = self._idle.get(key)
-        while idle:
+        idle, found = self._idle.get(key), None
+        held: list[BackendConnection] = []
+        while idle and found is None:
             connection = idle.pop()
-            if connection.is_reusable() and not connection.is_outdated(self._clock()):
-                return connection
-            connection.abort()
-        return None
+            now = self._clock()
+            if connection.usable_from > now:
+                held.append(connection)
+            elif connection.is_reusable() and not connection.is_outdated(now):
+                found = connection
+            else:
+                connection.abort()
+        if held and idle is not None:
+            idle.extend(reversed(held))
+        return found
 
-    def put(self, connection: BackendConnection, idle_limit: float = inf) -> None:
+    def put(self, connection: BackendConnection, idle_limit: float = inf, hold: float = 0.0) -> None:
         """Add an idle connection unless it is outdated, closing the one idle for longest if the pool is full.
 
         `idle_limit` is for how many seconds it may be idle by what the target says, where that is less than the pool's.
+        It is not used again for `hold` seconds.
         """
         now = self._clock()
+        connection.usable_from = now + hold
         connection.usable_until = min(connection.expires_at, now + min(idle_limit, self._idle_seconds))
         if self._closed or connection.is_outdated(now):
             connection.abort()

@@ -43,8 +43,10 @@ class ResponseParser:
 
     `length` is the body's announced length, if any. `chunks` are the pieces of the body not yet taken and `size` their
     total; `reusable` tells whether the connection persists once this response is `complete`, and `idle_limit` for how
-    many seconds it may then be idle. `head` is the cached head, if it was one. `on_interim` receives interim responses
-    as they are parsed; without it they are dropped.
+    many seconds it may then be idle. `announces_too_much`: by its method or status it has no body, but it has the
+    length of one. A server that sends the body all the same may send it later, where the next response is expected.
+    `head` is the cached head, if it was one. `on_interim` receives interim responses as they are parsed; without it
+    they are dropped.
     """
 
     __slots__ = (
@@ -58,6 +60,7 @@ class ResponseParser:
         "_on_interim",
         "_overhead",
         "_parser",
+        "announces_too_much",
         "chunks",
         "complete",
         "head",
@@ -81,6 +84,7 @@ class ResponseParser:
         self.head_complete = False
         self.complete = False
         self.reusable = False
+        self.announces_too_much = False
         self.idle_limit = inf
         self._on_interim = on_interim
         self._interim_count = self._interim_size = 0
@@ -197,13 +201,14 @@ class ResponseParser:
             raise ValueError(f"the status {status} is not valid (RFC 9110 section 15)")
         if self._overhead > MAX_OVERHEAD_BYTES and _size(self.headers) > MAX_OVERHEAD_BYTES:
             raise ValueError(FIELDS_TOO_LARGE)
+        self.complete = self._is_head_request or status in WITHOUT_BODY
+        self.announces_too_much = self.complete and self._framed and self.length != 0
         if status == NO_CONTENT and self.length is not None:  # which it must not have (RFC 9110 section 8.6)
             self._set_length(None)
             self.length = None
         self.status = status
         self.head_complete = True
         self.reusable = self._parser.should_keep_alive()
-        self.complete = self._is_head_request or status in WITHOUT_BODY
 
     def _end_interim(self, status: int) -> None:
         """Pass an interim response on, but not 100 (Continue), which the gateway sends itself.

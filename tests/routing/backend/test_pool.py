@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from routing.backend.call import HOLD_SECONDS
 from routing.backend.client import Backend
 from routing.errors import BadGateway
 from routing.http import Body
@@ -120,6 +121,43 @@ async def test_a_body_after_a_bodiless_response_is_not_the_next_response(backend
     async with ScriptedOrigin(wrong, OK) as origin:
         await fetch(backend, origin, call(method))
         assert await fetch(backend, origin) == (200, b"ok")
+    assert origin.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "framing"),
+    [
+        ("HEAD", b"200 OK", b"Content-Length: 43"),
+        ("HEAD", b"404 Not Found", b"Transfer-Encoding: chunked"),
+        ("GET", b"304 Not Modified", b"Content-Length: 43"),
+        ("GET", b"204 No Content", b"Content-Length: 43"),
+    ],
+)
+async def test_a_late_body_after_a_bodiless_response_is_not_the_next_response(
+    method: str, status: bytes, framing: bytes
+) -> None:
+    """The connection is not used for a moment, in which such a body arrives; then it is used again."""
+
+    async def send_body_late(peer: Peer) -> None:
+        await peer.send(b"HTTP/1.1 " + status + b"\r\n" + framing + b"\r\n\r\n")
+        await next_sent.wait()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        await peer.wait_closed()
+
+    next_sent, clock = asyncio.Event(), Clock()
+    backend = Backend(clock=clock)
+    async with ScriptedOrigin(
+        b"HTTP/1.1 " + status + b"\r\n" + framing + b"\r\n\r\n", OK, send_body_late, OK
+    ) as origin:
+        await fetch(backend, origin, call(method))
+        clock.now += HOLD_SECONDS
+        assert await fetch(backend, origin) == (200, b"ok")
+        assert origin.connections == 1
+        await fetch(backend, origin, call(method))
+        second = asyncio.create_task(fetch(backend, origin))
+        next_sent.set()
+        assert await second == (200, b"ok")
+        await backend.close()
     assert origin.connections == 2
 
 
