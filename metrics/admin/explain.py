@@ -40,7 +40,7 @@ class ExplainForm(forms.Form):
         required=False,
         label=_("Client address"),
         widget=UnfoldAdminTextInputWidget({"placeholder": "192.0.2.1"}),
-        help_text=_("for lists of addresses; empty: they are not heeded"),
+        help_text=_("for lists of addresses; empty: these are not applied"),
     )
     headers = forms.CharField(
         label=_("Header fields"),

@@ -54,7 +54,7 @@ INPUT: Final[dict[str, Any]] = {
         "ip": {
             "type": "string",
             "nullable": True,
-            "description": "the client's address; without one, lists of addresses are not heeded",
+            "description": "the client's address; without one, lists of addresses are not applied",
         },
     },
     "required": ["path"],

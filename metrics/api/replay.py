@@ -115,9 +115,9 @@ class ReplayedServiceOutput(CountOutput):
 
 class ReplayOutput(serializers.Serializer[Any]):
     replayed = CountOutput()
-    changed = CountOutput(help_text="requests that would end otherwise for their callers")
+    changed = CountOutput(help_text="requests that would end differently for their callers")
     cacheChanged = CountOutput(  # noqa: N815 - a key of the API
-        help_text="responses that would be stored otherwise, or under another key"
+        help_text="responses that would be stored differently, or under another key"
     )
     now = serializers.DictField(child=CountOutput(), help_text="by verdict, under the present configuration")
     draft = serializers.DictField(child=CountOutput(), help_text="by verdict, under the draft")

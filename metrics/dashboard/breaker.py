@@ -92,10 +92,10 @@ def _context(found: Comparison, draft: Draft | None) -> dict[str, Any]:
             "lost": None,
             "failed": recorded.failed,
         },
-        _row(_("Present settings, played"), found.present),
+        _row(_("Present settings, simulated"), found.present),
     ]
     if draft is not None:
-        rows.append(_row(_("Other settings, played"), found.other))
+        rows.append(_row(_("Other settings, simulated"), found.other))
     return {
         "rows": rows,
         "calls": recorded.calls,

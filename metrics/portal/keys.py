@@ -137,7 +137,7 @@ def _create(request: MemberRequest, allowed: Allowed, form: KeyForm) -> HttpResp
         form.add_error(None, error.messages)
         return None
     if secret is None:
-        form.add_error(None, _("Your keys have reached their number. Revoke one that is not used any more."))
+        form.add_error(None, _("You have as many active keys as you may. Revoke one that is no longer used."))
         return None
     return _secret_page(request, key, secret, {})
 

@@ -50,7 +50,7 @@ class Example(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """`changed` end otherwise for their callers; of `cache_changed`, the response would be stored otherwise, or under
+    """`changed` end otherwise for their callers; of `cache_changed`, the response would be stored differently, or under
     another key, so that what is stored now is not found. `differences` counts by the field that differs.
     """
 

@@ -145,7 +145,7 @@ def test_the_status_page_renews_itself(browser: Browser, site: Site) -> None:
     page.goto(f"{site.url}/status/")
     page.route("**/status/", lambda route: route.abort())
     page.clock.fast_forward(61_000)
-    expect(page.get_by_text("This page cannot be renewed now.")).to_be_visible()
+    expect(page.get_by_text("This page cannot be updated now.")).to_be_visible()
     page.unroute("**/status/")
     body = "<title>Later</title><main><h1>Later</h1></main>"
     page.route("**/status/", lambda route: route.fulfill(body=body, content_type="text/html"))

@@ -31,7 +31,7 @@ def test_a_draft_is_replayed_before_it_is_applied(
     assert list(faults(page, "replay-draft", screenshot, width)) == []
     draft.fill(draft.input_value().replace("  crm:\n", "  crm:\n    enabled: false\n"))
     page.get_by_role("button", name="Replay").click()
-    expect(page.get_by_role("heading", level=2).first).to_contain_text("requests would end otherwise")
+    expect(page.get_by_role("heading", level=2).first).to_contain_text("requests would end differently")
     row = page.locator("tr").filter(has_text="/api/v1/crm/status/404").first
     expect(row).to_contain_text("503 refused")
     assert list(faults(page, "replay", screenshot, width)) == []

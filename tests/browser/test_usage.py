@@ -100,7 +100,7 @@ def test_advice_and_a_draft_on_any_screen(
     page.get_by_role("link", name="What would other settings have done?").click()
     page.get_by_label("Failures that open it").fill("2")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("row", name="Other settings, played").or_(page.get_by_text("No calls"))).to_be_visible()
+    expect(page.get_by_role("row", name="Other settings, simulated").or_(page.get_by_text("No calls"))).to_be_visible()
     assert violations(page) == []
     assert not overflows(page)
     screenshot(page, f"what-if-{width}-{scheme}")

@@ -94,9 +94,9 @@ def _change(options: dict[str, Any]) -> Change:
 def _lines(document: dict[str, Any]) -> Iterator[str]:
     yield from text_lines(document["configuration"])
     yield from (f"warning: {warning}" for warning in document["warnings"])
-    yield f"{_requests(document['changed'])} of {_requests(document['replayed'])} requests would end otherwise"
+    yield f"{_requests(document['changed'])} of {_requests(document['replayed'])} requests would end differently"
     if document["cacheChanged"]["records"]:
-        yield f"{_requests(document['cacheChanged'])} responses would be stored otherwise"
+        yield f"{_requests(document['cacheChanged'])} responses would be stored differently"
     yield f"{'':<10}{'now':>12}{'draft':>12}"
     for verdict, count in document["now"].items():
         yield f"{verdict:<10}{_requests(count):>12}{_requests(document['draft'][verdict]):>12}"

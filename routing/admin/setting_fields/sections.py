@@ -22,7 +22,7 @@ from routing.router.policy import Spelling, TrailingSlash
 _OFF: Final = ("off",)
 _ON_OFF: Final = ("on", "off")
 _METHODS_OR_ANY: Final = ("*", *SUPPORTED_METHODS)
-_PARTS: Final = _("what is told apart")
+_PARTS: Final = _("what distinguishes calls")
 
 PATHS: Final = Section(
     _("Paths"),
@@ -133,7 +133,7 @@ _BREAKER: Final = Section(
         key("failure_rate", Share, _("of the calls, instead of a number"), null=OFF),
         key("minimum_calls", Whole, _("for a rate"), unit=_("calls")),
         key("slow_call", Duration, _("is a failure"), null=OFF),
-        key("half_open_permits", Whole, _("at once, while it is tried whether the backend works"), unit=_("calls")),
+        key("half_open_permits", Whole, _("at once, while probing whether the backend works"), unit=_("calls")),
     ),
 )
 _HEALTH: Final = Section(
@@ -234,7 +234,7 @@ _CREDENTIAL: Final = Section(
     ),
 )
 _IDENTITY: Final = Section(
-    _("What the backend is told of the caller"),
+    _("What the backend is sent about the caller"),
     "",
     _ON_OFF,
     (

@@ -153,6 +153,6 @@ ALERT: Final[Plain] = {
     ),
     "repeat": lambda: Duration(label=_("Repeat"), help_text=_("while it lasts; default: 4 hours")),
     "resolve_after": lambda: Duration(
-        label=_("Resolve after"), help_text=_("it has not been so for this long; default: 1 minute")
+        label=_("Resolve after"), help_text=_("it has not held for this long; default: 1 minute")
     ),
 }

@@ -142,7 +142,7 @@ def test_the_page_compares_other_settings_and_leads_to_a_draft(
     assert "Draft this change" not in page
     query = "service=crm&failure_threshold=3&window=60s&open_for=90s"
     page = unescape(staff_client.get(f"/dashboard/advice/breaker/?{query}").content.decode())
-    assert "Other settings, played" in page
+    assert "Other settings, simulated" in page
     link = "/dashboard/advice/draft/?change=breaker&service=crm&failure_threshold=3&open_for=90s"
     assert f'href="{link}"' in page
     shown = staff_client.get(link).content.decode()
@@ -166,7 +166,7 @@ def test_a_wrong_setting_is_explained(
 ) -> None:
     page = unescape(staff_client.get(f"/dashboard/advice/breaker/?{query}").content.decode())
     assert message in page
-    assert "Present settings, played" in page
+    assert "Present settings, simulated" in page
 
 
 @pytest.mark.django_db

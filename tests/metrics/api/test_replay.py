@@ -142,7 +142,7 @@ def test_a_command_replays_a_file(recorded: RecordedGateway, tmp_path: Path) -> 
         return out.getvalue()
 
     lines = run(str(draft))
-    assert "3 of 4 requests would end otherwise" in lines
+    assert "3 of 4 requests would end differently" in lines
     assert "3 requests: routed -> limited" in lines
     assert requests(json.loads(run(str(draft), "--json", "--limit", "2"))["draft"]["limited"]) == 1
     draft.write_text("version: 1\nservices: {crm: {targets: 7}}\n")

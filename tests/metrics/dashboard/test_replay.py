@@ -26,7 +26,7 @@ def test_a_draft_is_replayed_and_its_result_links_requests(recorded: RecordedGat
     recorded.send(3, "/api/v1/crm/<script>alert(1)</script>")
     draft = json.dumps(recorded.document(rate_limit="1/h", cache={"ttl": 9}))
     raw = owner.post(ADDRESS, {"draft": draft, "limit": "50"}).content.decode()
-    assert "2 of 3 requests would end otherwise" in raw
+    assert "2 of 3 requests would end differently" in raw
     assert "<script>alert" not in raw
     assert "/dashboard/requests/" in raw
     page = unescape(raw)
