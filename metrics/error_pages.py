@@ -33,7 +33,10 @@ POLICY: Final = (
 )
 """The Content-Security-Policy of the pages."""
 _TEXTS: Final[Mapping[int, tuple[str | Promise, str | Promise]]] = {
-    400: (gettext_lazy("The request cannot be read"), gettext_lazy("Its address, its syntax or its host is not valid.")),
+    400: (
+        gettext_lazy("The request cannot be read"),
+        gettext_lazy("Its address, its syntax or its host is not valid."),
+    ),
     403: (gettext_lazy("Not allowed"), gettext_lazy("You may not open this page.")),
     404: (
         gettext_lazy("There is no such page"),

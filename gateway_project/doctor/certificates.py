@@ -17,7 +17,7 @@ def check_revocations(config: Config) -> Iterator[Finding]:
     path = config.client_crl
     if path is None:
         return
-    advice = "fetch it anew before it ends: certificates of its authority are refused afterwards"
+    advice = "fetch the next list before this one expires: after that, all certificates of its authority are refused"
     try:
         ends = RevocationLists(path.read_bytes()).ends
     except (OSError, ValueError) as fault:

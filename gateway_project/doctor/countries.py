@@ -27,7 +27,7 @@ def check_countries(config: Config) -> Iterator[Finding]:
         return
     built = datetime.fromtimestamp(found.built, UTC).date()
     if time.time() - found.built > OLD_DAYS * 86_400:
-        advice = "download it anew each week, and rename it into place: it is read again without a restart"
+        advice = "download it every week, and rename it into place: it is read again without a restart"
         yield warning(CHECK, f"{found.kind} of {built}: older than {OLD_DAYS} days", advice)
     else:
         yield ok(CHECK, f"{found.kind} of {built}, {path}")

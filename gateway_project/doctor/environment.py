@@ -111,7 +111,7 @@ def check_proxies(config: Config) -> Iterator[Finding]:
         advice = "list the addresses of your proxies only"
         yield error("trusted proxies", "every client is trusted to name its own address", advice)
     elif wide:
-        advice = "list the addresses of your proxies only: whoever is trusted names the client's address"
+        advice = "list the addresses of your proxies only: a trusted peer decides the client's address"
         yield warning("trusted proxies", f"{', '.join(wide)} is very wide", advice)
     elif config.trusted_proxies:
         yield ok("trusted proxies", ", ".join(map(str, config.trusted_proxies)))

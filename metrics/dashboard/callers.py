@@ -19,6 +19,7 @@ from metrics.callers.detail import CallerDetail
 from metrics.callers.kinds import CallerName, Kind
 from metrics.callers.profile import Profile, profile
 from metrics.callers.ranking import By, CallersQuery, Ranked, RankedCaller, Ranking, Sort
+from metrics.dashboard.range_forms import DaysForm
 from metrics.dashboard.usage_figures import figures, share
 from metrics.dashboard.views import services_page, shown
 from metrics.quotas import QuotaStatus
@@ -57,16 +58,7 @@ LOG: Final = {Kind.CONSUMER: "consumer", Kind.CALLER: "caller", Kind.KEY: "key",
 """The field of the request log in which a caller of this kind is found."""
 
 
-class RangeForm(forms.Form):
-    start = forms.DateField(required=False)
-    end = forms.DateField(required=False)
-
-    def clean(self) -> dict[str, Any]:
-        data: dict[str, Any] = super().clean() or {}
-        if data.get("start") and data.get("end") and data["start"] > data["end"]:
-            self.add_error("start", _("The first day must not be after the last one."))
-        return data
-
+class CallerForm(DaysForm):
     def days(self) -> tuple[date, date]:
         """The first and the last day: by default 30 until today, and never more than MAX_DAYS."""
         start, end, today = self.cleaned_data.get("start"), self.cleaned_data.get("end"), selectors.today()
@@ -76,7 +68,7 @@ class RangeForm(forms.Form):
         return max(start or earliest, earliest), end
 
 
-class CallersForm(RangeForm):
+class CallersForm(CallerForm):
     by = forms.ChoiceField(choices=BYS, required=False)
     sort = forms.ChoiceField(choices=SORTS, required=False)
     service = forms.CharField(required=False, max_length=63)
@@ -131,7 +123,7 @@ def callers_page(request: HttpRequest) -> HttpResponse:
 def caller_page(request: HttpRequest, kind: str) -> HttpResponse:
     """`?name=&start=&end=`. An empty name is that of callers without a credential."""
     caller = _caller_or_404(kind, request.GET.get("name", ""))
-    form = RangeForm(request.GET)
+    form = CallerForm(request.GET)
     form.is_valid()
     known, found, names = None, None, shown(request)
     try:
@@ -257,7 +249,7 @@ def _download(query: CallersQuery) -> str:
 
 
 def _chart(days: list[UsageRow]) -> dict[str, Any]:
-    """Bars of 8 units in steps of 10, at most 100 high."""
+    """Bars of requests, and in front of them of failed ones, in SVG units: 8 wide, 10 apart, and up to 100 high."""
     most = max((day.requests for day in days), default=0)
     bars = []
     for place, day in enumerate(days):

@@ -10,8 +10,10 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from metrics import selectors
+from metrics.dashboard.range_forms import RangeForm
 from metrics.dashboard.usage_figures import long_duration, share
 from metrics.dashboard.views import services_page, shown
 from metrics.savings import report
@@ -30,15 +32,10 @@ class MonthField(forms.CharField):
             raise forms.ValidationError(_("Enter a month such as 2026-01.")) from None
 
 
-class SavingsForm(forms.Form):
+class SavingsForm(RangeForm):
     start = MonthField(required=False, max_length=20)
     end = MonthField(required=False, max_length=20)
-
-    def clean(self) -> dict[str, Any]:
-        data: dict[str, Any] = super().clean() or {}
-        if data.get("start") and data.get("end") and data["start"] > data["end"]:
-            self.add_error("start", _("The first month must not be after the last one."))
-        return data
+    out_of_order = gettext_lazy("The first month must not be after the last one.")
 
     def months(self) -> tuple[Month, Month]:
         """The first and the last month: by default twelve until now, and never more than MAX_MONTHS."""

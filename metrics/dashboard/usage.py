@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from metrics.dashboard.range_forms import DaysForm
 from metrics.dashboard.usage_figures import figures
 from metrics.dashboard.views import services_page, shown
 from metrics.runtime_access import running
@@ -20,9 +21,9 @@ from routing.pages.rendering import render
 
 DEFAULT_DAYS: Final = 30
 MAX_ROWS: Final = 200
-"""Rows that are shown."""
+"""The most rows that are shown."""
 MAX_GROUPS: Final = 20_000
-"""Groups of which those with the most requests are shown."""
+"""The most groups that are read. Those with the most requests are shown."""
 GROUPS: Final = (
     ("consumer,service", gettext_lazy("Consumer and service")),
     ("consumer", gettext_lazy("Consumer")),
@@ -49,20 +50,10 @@ NONE: Final = {
 """What is shown for an empty value."""
 
 
-class UsageForm(forms.Form):
-    """`from` is a keyword in Python."""
-
-    start = forms.DateField(required=False)
-    end = forms.DateField(required=False)
+class UsageForm(DaysForm):
     by = forms.ChoiceField(choices=GROUPS, required=False)
     consumer = forms.CharField(required=False, max_length=300)
     service = forms.CharField(required=False, max_length=63)
-
-    def clean(self) -> dict[str, Any]:
-        data: dict[str, Any] = super().clean() or {}
-        if data.get("start") and data.get("end") and data["start"] > data["end"]:
-            self.add_error("start", _("The first day must not be after the last one."))
-        return data
 
 
 @services_page

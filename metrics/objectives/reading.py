@@ -86,7 +86,7 @@ class ObjectiveReader:
     def _update(
         self, resolution: TimeResolution, key: int, starts: range, pending: list[CountBatch], now: float
     ) -> None:
-        """Read on where counts were not complete yet. `key` tells the ranges of a resolution apart."""
+        """Read on where counts were not complete yet. `key` identifies a range among those of its resolution."""
         known = self._complete_until.get((resolution, key), starts.start)
         start = starts.start if known > now else max(starts.start, known)  # the clock was wrong
         self._complete_until[resolution, key] = min(starts.stop, int((now - LATE_SECONDS) // starts.step) * starts.step)

@@ -97,7 +97,7 @@ def manager_page(view: View) -> View:
 
 
 def member_of(user: Any) -> Member | None:
-    """The membership of a user; read anew for each request, so that a removed member is out at once."""
+    """The membership of a user; read again for each request, so that a removed member is out at once."""
     if not user.is_authenticated or not user.is_active:
         return None
     return Member.objects.select_related("consumer__plan", "consumer__team__plan").filter(user=user).first()

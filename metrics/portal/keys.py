@@ -109,7 +109,7 @@ def revoke_key(request: MemberRequest, prefix: str) -> HttpResponse:
 
 
 def active_keys(consumer: Consumer) -> QuerySet[ApiKey]:
-    """Those that are accepted now, whoever created them."""
+    """The consumer's keys that are accepted now, created by members or by staff."""
     ends = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
     return consumer.keys.filter(ends, revoked_at=None)
 

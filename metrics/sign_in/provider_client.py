@@ -53,7 +53,7 @@ class ProviderRefused(Exception):
 
 
 class ProviderClient:
-    """One provider. `secret` is the client's, read anew for each use. `clock` is Unix time.
+    """One provider. `secret` is the client's, read again for each use. `clock` is Unix time.
 
     `waiting` is entered while a thread waits for the provider.
     """

@@ -1,4 +1,4 @@
-"""Serves the status page from memory: without a session, and whoever asks, it is made at most every few seconds."""
+"""Serves the status page from memory: it needs no session, and is rendered at most every few seconds."""
 
 import asyncio
 import gzip

@@ -36,7 +36,7 @@ Event = dict[str, Any]
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """What all events of a gateway have in common. `installation` tells gateways apart that have the same source."""
+    """What all events of a gateway have in common. `installation` distinguishes gateways that have the same source."""
 
     type: str
     source: str

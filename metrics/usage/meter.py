@@ -24,7 +24,7 @@ SERVICES: Final = PREFIX.decode()
 MAX_CALLERS: Final = 10_000
 """Callers without a consumer that a worker tells apart in one day."""
 MAX_ROWS: Final = 20_000
-"""Rows between two calls of `take`, beyond which callers without a consumer, and consumers' keys, are not told apart.
+"""Rows between two calls of `take`, beyond which callers without a consumer, and consumers' keys, are counted together.
 """
 TOO_MANY_REQUESTS: Final = 429
 API_KEY: Final = "key:"

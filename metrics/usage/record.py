@@ -35,7 +35,7 @@ class UsageKey(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """An id of the key: the same in every worker, and in versions that did not tell API keys apart."""
+        """An id of the key: the same in every worker, and in versions that did not count by API key."""
         parts = self if self.api_key else self[:-1]
         return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 

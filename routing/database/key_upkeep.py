@@ -79,7 +79,7 @@ def _time(use: LastUse) -> datetime:
 @thread_connection()
 def warn_of_expiry(record: Callable[[ApiKey, int], object]) -> list[ExpiringKey]:
     """The keys that have come within 14, 7 or 1 days of their expiry. Each is returned to one caller in the cluster,
-    and once for each threshold; another expiry begins anew. `record` is called in the transaction that claims it.
+    and once for each threshold; a changed expiry starts over. `record` is called in the transaction that claims it.
     """
     now = timezone.now()
     soon = ApiKey.objects.filter(

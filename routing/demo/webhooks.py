@@ -15,7 +15,7 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=3)
 """Slack's; the others wait longer."""
 MAX_PENDING: Final = 1_000
 Fields = Callable[[int], dict[str, str]]
-"""The header fields of a try, which are signed anew: 0 is the first."""
+"""The header fields of an attempt, which are signed for it. Attempt 0 is the first."""
 
 
 class Sender:

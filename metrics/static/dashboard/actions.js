@@ -11,7 +11,7 @@ const DURATIONS = [[60, gettext("1 minute")], [300, gettext("5 minutes")], [900,
 const FORBIDDEN = 403, UNAUTHENTICATED = 401;
 const STALE_TOKEN = "CSRF Failed";
 
-/** Read the page's token anew: another tab may have signed in since, and a sign-in replaces it. */
+/** Read the page's token again: another tab may have signed in since, and a sign-in replaces it. */
 async function renewToken() {
   const response = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
   const page = new DOMParser().parseFromString(await response.text(), "text/html");

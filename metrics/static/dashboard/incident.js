@@ -86,7 +86,7 @@ export class IncidentCard {
     this.keepingFocus(() => this.render(detail, state));
   }
 
-  /** Render anew, with the keyboard's focus and the list of failures as they were. */
+  /** Render again, with the keyboard's focus and the list of failures as they were. */
   keepingFocus(render) {
     const focused = this.body.contains(document.activeElement) ? document.activeElement.textContent : null;
     const isListOpen = find(".failures", this.body)?.open ?? false;

@@ -75,7 +75,7 @@ export class Table {
     this.arrange(true);
   }
 
-  /** Make the head and all rows anew, with the columns that are chosen. */
+  /** Rebuild the head and all rows, with the columns that are chosen. */
   rebuild() {
     this.shown = this.columns.filter((column, index) => index === 0 || this.choice.has(column.name));
     this.nodes.clear();

@@ -48,7 +48,7 @@ def trust_in(roots: bytes) -> Trust:
 
 
 def fault(certificate: Certificate) -> str:
-    """What a client's certificate lacks, whoever has issued it; empty if nothing. Raises one of MALFORMED."""
+    """What a client's certificate lacks, independent of its issuer; empty if nothing. Raises one of MALFORMED."""
     if certificate.version is not Version.v3:
         return "the client certificate is of version 1: issue one of version 3 (openssl x509 -req with -extfile)"
     try:

@@ -28,7 +28,7 @@ _METHOD: Final = cache_status.forward(Forward.METHOD)
 
 
 class CacheLookup:
-    """`clock` is Unix seconds, `timer` monotonic ones."""
+    """Serves stored responses, and joins the fetches of other requests. `timer` is monotonic seconds."""
 
     def __init__(
         self,

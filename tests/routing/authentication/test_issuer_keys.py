@@ -19,7 +19,7 @@ ISSUER = "https://issuer.example/realms/a"
 
 
 class Cluster:
-    """Workers that share a store. `answers` are the responses by URL."""
+    """Workers that share a store. `keys` are the issuer's, and `down` whether it responds."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
