@@ -45,7 +45,7 @@ class OperationAdmin(ServiceReadOnlyAdmin):
 
 
 def _lines(value: object) -> SafeString:
-    """One line per key."""
+    """The value as text, with one line per key."""
     if isinstance(value, dict):
         lines = [f"{key}: {inline(item)}" for key, item in value.items()]
     else:

@@ -93,7 +93,7 @@ class CachedServiceAdmin(ServiceReadOnlyAdmin):
 
     @admin.action(description=_("Flush all entries"), permissions=("invalidate",))
     def flush(self, request: HttpRequest, queryset: "models.QuerySet[CachedService]") -> HttpResponse | None:
-        """Asks first, as the dashboard does."""
+        """Ask for confirmation, as the dashboard does, then flush."""
         if "confirmed" not in request.POST:
             usage = selectors.cache_usage().by_service
             context = {

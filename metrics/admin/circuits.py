@@ -39,7 +39,7 @@ STATE_NAMES: Final = {
     State.FORCED_OPEN: _("Forced open"),
     State.DISABLED: _("Disabled"),
 }
-"""As on the dashboard."""
+"""The names of states, as on the dashboard."""
 STATE_LABELS: Final = {
     "CLOSED": "success",
     "OPEN": "danger",

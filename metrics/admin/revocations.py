@@ -75,7 +75,7 @@ class RevocationAdmin(RightsMixin, ModelAdmin):
         return may(request.user, Right.OPERATE)
 
     def get_queryset(self, request: HttpRequest) -> "models.QuerySet[Revocation]":
-        """Those in force."""
+        """The revocations in force."""
         rows: models.QuerySet[Revocation] = super().get_queryset(request)
         return rows.filter(until__gt=timezone.now())
 

@@ -26,7 +26,7 @@ NOTE: Final = "applied advice"
 
 
 class UnknownDraft(LookupError):
-    """There is nothing that this draft could change."""
+    """The draft names nothing that the configuration has."""
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):

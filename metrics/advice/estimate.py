@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 LARGEST: Final = 700.0
-"""Above it, exp() is of no number."""
+"""Above this, exp() overflows."""
 _LOWEST, _HIGHEST = math.log(1e-9), math.log(10.0)
 """A change in 30 years, and ten in a second."""
 STEPS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)

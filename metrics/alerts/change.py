@@ -53,7 +53,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeKind(StrEnum):
-    """REPEATED: it still holds."""
+    """What a message says about a condition. REPEATED: it still holds."""
 
     FIRING = "firing"
     REPEATED = "repeated"

@@ -16,7 +16,7 @@ from routing.http import Headers
 JSON: Final = b"application/json"
 SOURCE: Final = "Intelligence Gateway"
 MAX_SERVICES: Final = 3
-"""Services that a title names."""
+"""The most services that a title names."""
 _WORDS: Final = {
     ChangeKind.FIRING: "FIRING",
     ChangeKind.REPEATED: "STILL FIRING",

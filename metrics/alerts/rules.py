@@ -87,7 +87,7 @@ def _without_removed(state: State, alert: Alert, now: float) -> tuple[State, lis
 
 
 def _resolved(state: State, alert: Alert | None, reason: Reason, now: float) -> Iterator[Notification]:
-    """Those are told who were told that it began."""
+    """Only the recipients that were notified of the beginning are notified."""
     told = state.told if state.told is not None else _labels(alert)
     if state.notified_at and told:
         yield Notification(_change(ChangeKind.RESOLVED, state, now, reason), told)

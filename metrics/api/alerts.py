@@ -18,7 +18,7 @@ from routing.configuration.alerts import MAX_NAME
 from routing.rights import Right
 
 MESSAGES: Final = 100
-"""Messages that are listed."""
+"""The most messages that are listed."""
 _TIME: Final = "2026-01-31T12:00:00.000Z"
 _SILENCE: Final = {
     "id": 3,

@@ -29,7 +29,7 @@ class UnknownPathView(MetricsView):
     schema = None
 
     def check_throttles(self, request: Request) -> None:
-        """Nothing is written."""
+        """Not throttled: nothing is written."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002 - REST framework's signature
         raise UnknownService("there is nothing at this path")

@@ -17,7 +17,7 @@ FORM: Final = b"application/x-www-form-urlencoded"
 CONTENT_TYPES: Final = frozenset({JSON, FORM})
 
 MAX_DEPTH: Final = 32
-"""Levels of a field's value."""
+"""The deepest nesting of a field's value."""
 MAX_ITEMS: Final = 1_000
 """Parameters of a form, or names and items in JSON, up to which fields are read: this bounds the time it takes."""
 

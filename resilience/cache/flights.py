@@ -18,7 +18,7 @@ from resilience.task_set import TaskSet
 UNCACHEABLE_SECONDS: Final = 5.0
 """How long a response is remembered as uncacheable, so that requests for it do not wait for each other."""
 MAX_UNCACHEABLE: Final = 4_096
-"""Uncacheable responses remembered."""
+"""The most uncacheable responses that are remembered."""
 BODY_SECONDS: Final = 2.0
 """How long others wait once the body has started: it is read at the pace of the leader's client, which may be slow."""
 LEASE_POLL_SECONDS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)

@@ -17,7 +17,7 @@ from resilience.redis import RedisLink, Script
 MAX_COUNTED: Final = 5_000
 """Keys counted per worker. Beyond it all counts are halved, and those that reach zero are dropped."""
 MAX_REQUESTS: Final = 1_000
-"""Requests kept per service in Redis."""
+"""The most requests that are kept per service in Redis."""
 DAY_MS: Final = 86_400_000
 
 

@@ -73,7 +73,7 @@ def combine(stored: Entry | None, new: Entry, extent: ByteRange) -> tuple[Entry,
 
 
 def extent_of(entry: Entry) -> ByteRange | None:
-    """Which part an entry is."""
+    """The part of the representation that an entry has."""
     return byte_range(CacheResponse(entry.status, entry.headers, entry.stored_at))
 
 

@@ -11,7 +11,7 @@ from resilience.ratelimit.window import Decision
 from resilience.task_set import TaskSet
 
 MAX_QUEUED: Final = 1_000
-"""Calls in one queue."""
+"""The most calls in one queue."""
 MIN_PAUSE_SECONDS: Final = 0.01
 """Between two questions for a token, whatever the limiter says of when there is one."""
 

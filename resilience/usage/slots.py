@@ -62,7 +62,7 @@ class Held:
         return True
 
     def release(self) -> None:
-        """Release all slots. May be called again."""
+        """Release all slots. May be called more than once."""
         keys, self._keys = self._keys, []
         for key in keys:
             self._slots.leave(key)

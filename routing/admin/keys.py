@@ -138,7 +138,7 @@ class ApiKeyAdmin(RightsMixin, HelpTextsMixin, ModelAdmin):
 
     @admin.display(description=_("replaced secrets"))
     def old_secrets(self, key: ApiKey) -> str:
-        """Until when each is accepted, and its use since."""
+        """The replaced secrets: until when each is accepted, and how it was used since."""
         return "; ".join(map(_use, key.retired.all())) or "\u2013"
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
@@ -173,7 +173,7 @@ class ApiKeyAdmin(RightsMixin, HelpTextsMixin, ModelAdmin):
 
 
 def _shown_once(what: str, key: str) -> SafeString:
-    """With a button that copies the key."""
+    """The message with a new key, and a button that copies it."""
     return format_html(
         '{} <code class="break-all">{}</code> <button type="button" class="setting-button" data-copy="{}">{}</button>',
         what,

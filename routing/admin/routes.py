@@ -116,7 +116,7 @@ class RouteAdmin(ServiceSettingsAdmin, HelpTextsMixin, ModelAdmin):
         return changelist
 
     def _service(self, request: HttpRequest, name: str | None) -> Service | None:
-        """None for one that the user may not view."""
+        """The service of this name; None if the user may not view it."""
         is_shown = bool(name) and may(request.user, Right.VIEW, name)
         return Service.objects.filter(name=name).first() if is_shown else None
 

@@ -53,7 +53,7 @@ class ServiceAdmin(HiddenColumnsMixin, ServiceSettingsAdmin, HelpTextsMixin, Mod
         return services.prefetch_related("targets").annotate(number_of_routes=models.Count("routes", distinct=True))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Rights for some services are for their names."""
+        """The name cannot be changed by those with rights for some services, since rights are given by name."""
         own = super().get_readonly_fields(request, obj)
         return own if obj is None or may(request.user, Right.CONFIGURE) else (*own, "name")
 

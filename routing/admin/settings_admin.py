@@ -27,7 +27,7 @@ from routing.database.trial import present_document, try_change
 from routing.pages.messages import discard_messages
 
 MAX_BODY: Final = 4 * MAX_TEXT
-"""Bytes of a request that checks a text."""
+"""The longest request that checks a text, in bytes."""
 MAX_COMMENT: Final = 200
 WAITS: Final = _("It waits until somebody else who may configure the gateway approves it.")
 Fieldset = tuple[Label | None, dict[str, Any]]
@@ -57,7 +57,7 @@ class SettingsAdmin(RightsMixin):
         ]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Fieldset]:
-        """Sections without settings are folded."""
+        """The page's fieldsets. Sections without settings are folded."""
         if not self.has_change_permission(request, obj):
             return [(None, {"fields": (*self.identity_fields, "settings_text")})]
         secrets = StoredSecrets(self.form.row_settings(obj)) if obj is not None else None

@@ -13,7 +13,7 @@ from routing.database import masking
 
 
 class StoredSecrets:
-    """Of one row, as it is when this is made."""
+    """The secrets of one row, as they are when this is created."""
 
     def __init__(self, row: RowSettings) -> None:
         self._row = row

@@ -72,7 +72,7 @@ class YamlText:
         return faults
 
     def located(self, fault: Fault) -> Fault:
-        """With the line of the text that it is about."""
+        """The fault with the line of the text that it is about."""
         return fault if fault.line else self._document.located([fault])[0]
 
 

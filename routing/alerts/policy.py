@@ -36,7 +36,7 @@ TRAFFIC: Final = frozenset(
         *(ConditionKind.HIT_RATE, ConditionKind.P50, ConditionKind.P95, ConditionKind.P99),
     }
 )
-"""What counts of minutes show."""
+"""The kinds of conditions that counts by minute show."""
 OBJECTIVES: Final = frozenset({ConditionKind.FAST_BURN, ConditionKind.SLOW_BURN, ConditionKind.BUDGET})
 """What the service level objectives of services show."""
 CRITICAL: Final = frozenset(

@@ -7,7 +7,7 @@ from routing.networks import Addresses, permits
 
 
 class KeyRules(msgspec.Struct, frozen=True):
-    """`methods` None permits all."""
+    """The limits of a key. `methods` None permits all methods."""
 
     addresses: Addresses = ()
     methods: frozenset[str] | None = None

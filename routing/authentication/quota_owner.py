@@ -1,4 +1,4 @@
-"""Whose quota a counter is: its name in words."""
+"""The owner of a quota's counter, in words."""
 
 from typing import NamedTuple
 

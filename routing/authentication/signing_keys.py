@@ -18,7 +18,7 @@ from routing.authentication.key_endpoint import FETCH_SECONDS, Cause, FetchedKey
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 2.0
-"""Between two fetches while they fail."""
+"""The time between two fetches while they fail."""
 UNKNOWN_SECONDS: Final = 30.0
 """Between two fetches that unknown key ids cause, and between two that wrong signatures do: anybody can send either."""
 EARLY_SHARE: Final = 0.9
@@ -28,7 +28,7 @@ STALE_WAIT_SECONDS: Final = 0.5
 OVERDUE_SECONDS: Final = 2 * FETCH_SECONDS
 """After it, a fetch that has not ended is given up and another one may begin."""
 MAX_FETCHES: Final = 2
-"""Fetches that run, those given up included."""
+"""The most fetches in progress, including those that were given up."""
 
 
 class KeySet(msgspec.Struct, frozen=True):

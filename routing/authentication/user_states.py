@@ -18,7 +18,7 @@ STALE_SECONDS: Final = 600.0
 verification is unavailable: it fails closed.
 """
 RETRY_SECONDS: Final = 2.0
-"""Between two lookups while they fail."""
+"""The time between two lookups while they fail."""
 TIMEOUT_SECONDS: Final = 5.0
 """The time limit of one lookup, its time in the queue included."""
 THREADS: Final = 8

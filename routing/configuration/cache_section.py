@@ -29,7 +29,7 @@ from routing.messages.forwarding import is_set_by_gateway
 MAX_NAMES: Final = 32
 """Fields of a body, parameters or header fields that a key may list."""
 MAX_STEPS: Final = 8
-"""Names in the path to a field."""
+"""The most names in the path to a field."""
 _NAME: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7a\x7c\x7e]{1,128}")
 """Visible ASCII without quotes, backslashes and braces."""
 

@@ -12,7 +12,7 @@ from routing.router.policy import NAME
 MAX_TRACED: Final = 100
 """Faults of cycles that show the cycle: to find it takes as long as it is."""
 MAX_SHOWN: Final = 12
-"""Services of a cycle that are shown."""
+"""The most services of a cycle that a fault names."""
 Graph = Mapping[str, tuple[str, ...]]
 _CYCLE: Final = "the fallbacks form a cycle"
 

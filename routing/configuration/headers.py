@@ -39,7 +39,7 @@ class Reference(NamedTuple):
 
     @property
     def source(self) -> str:
-        """What it is, for error messages."""
+        """The kind of reference, for error messages."""
         is_file = self.name.startswith(FILE)
         return f"the file {self.name.removeprefix(FILE)}" if is_file else f"the environment variable {self.name}"
 

@@ -11,7 +11,7 @@ from routing.configuration.values import ValueParser, list_of, mapping, mapping_
 from routing.consumers.policy import CERTIFICATE, CERTIFICATE_SUBJECT, Identity
 
 MAX_IDENTITY: Final = 255
-"""Characters of an issuer, a subject or a tenant."""
+"""The most characters of an issuer, a subject or a tenant."""
 
 
 def _text(value: object) -> str:

@@ -8,7 +8,7 @@ from routing.configuration.values import display, mapping, string
 
 MAX_LABELS: Final = 16
 MAX_VALUE: Final = 63
-"""Characters of a value."""
+"""The most characters of a value."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,31}")
 
 Labels = tuple[tuple[str, str], ...]

@@ -200,7 +200,7 @@ def mask(structure: Any, key: bytes) -> Masked:
 
 
 def _mask_of(service: str, name: str, value: object, key: bytes) -> str:
-    """What stands for a field's value."""
+    """The mask of a field's value."""
     parts = [service, name.lower(), _text(value)]
     digest = blake2b(json.dumps(parts).encode(), digest_size=_DIGEST_BYTES, key=key)
     return f"{MASK}{digest.hexdigest()}"

@@ -78,7 +78,7 @@ class ConsumerTable:
         return self.data.consumers.get(consumer)
 
     def by_name(self, name: str) -> ConsumerRecord | None:
-        """In a search of all: for operators."""
+        """The consumer of this name. Searches all of them, so it is for operators only."""
         consumers = self.data.consumers
         records = consumers.containing(name) if isinstance(consumers, PackedRows) else consumers.values()
         return next((record for record in records if record.name == name), None)

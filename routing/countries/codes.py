@@ -13,7 +13,7 @@ PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY
 TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW
 """
 CODES: Final = frozenset(_ASSIGNED.split())
-"""With XK for Kosovo, which databases use."""
+"""The codes of ISO 3166-1, and XK for Kosovo, which databases use."""
 _USUAL_MISTAKES: Final = {"UK": "GB", "EL": "GR", "EN": "GB"}
 
 

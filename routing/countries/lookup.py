@@ -25,11 +25,11 @@ class CountryLookup:
         return self._load is not None
 
     def configure(self, load: Callable[[], None] | None) -> None:
-        """None: there is no database."""
+        """Set what loads the database; None if there is none."""
         self._load, self._find = load, None
 
     def use(self, find: Find) -> None:
-        """Look addresses up so from now on."""
+        """Use this lookup of addresses from now on."""
 
         @lru_cache(maxsize=REMEMBERED)
         def found(address: Address) -> str:

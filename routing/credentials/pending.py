@@ -44,7 +44,7 @@ def begin(owner: Owner, browser: str, verifier: str) -> str:
 
 
 def link_owner(service: str, token: str) -> Owner | None:
-    """Whose link it is. It is not used up."""
+    """The owner that the link is for. Does not use the link up."""
     row = _rows(service, token).filter(verifier="").first()
     return None if row is None else _owner(row)
 

@@ -53,7 +53,7 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.refused_at) and abs(now - self.refused_at) < REFUSED_SECONDS
 
     def keeps_for(self, now: float) -> float:
-        """Seconds for which the record is of use."""
+        """The seconds for which the record is useful."""
         return max(self.expires_at, self.retry_at + KEEP_SECONDS if self.failure else 0.0, now + 1.0) - now
 
 

@@ -70,7 +70,7 @@ class SharedRecords:
             await self._store.release(holder.lease_name, self._owner_of(holder))
 
     async def write(self, holder: Holder) -> None:
-        """Let the others have what this worker knows."""
+        """Share what this worker holds with the others."""
         record = holder.record
         with contextlib.suppress(StoreUnavailable):
             value = self._cipher.encrypt(holder.name, _encode(record))

@@ -36,7 +36,7 @@ PERMANENT: Final = frozenset(
         "account_inactive",
     }
 )
-"""Errors that no repetition mends."""
+"""Errors that a retry cannot fix."""
 ENDED: Final = frozenset({"invalid_grant", "invalid_refresh_token", "token_revoked", "token_expired"})
 """Errors that end a grant: the account has to be connected again, or the refresh token replaced."""
 

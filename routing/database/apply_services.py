@@ -77,7 +77,7 @@ def _route(route: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own_settings(item: dict[str, Any]) -> dict[str, Any]:
-    """What only services have."""
+    """The settings that only services have."""
     sections = {name: item.get(name) for name in ("paths", "thresholds", "slo", "status_page", "labels")}
     return {"preset": item.get("preset") or "", "hosts": item.get("hosts", []), **sections}
 

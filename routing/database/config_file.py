@@ -59,7 +59,7 @@ def stored_document(names: Names = None) -> dict[str, Any]:
 
 
 def digest(value: Any) -> str:
-    """What an entity tag is made of."""
+    """The digest that an entity tag is made of."""
     return blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

@@ -60,7 +60,7 @@ def read_identities(selection: Selection) -> dict[int, IdentityRecord]:
 
 
 def _scopes(value: object) -> tuple[str, ...] | None:
-    """What is no list of scopes permits nothing."""
+    """The scopes; none if the value is not a list of scopes."""
     if value is None:
         return None
     return tuple(map(str, value)) if isinstance(value, list) else ()

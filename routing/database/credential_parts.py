@@ -22,7 +22,7 @@ _KEY_FIELDS: Final = ("name", "scopes", "tenant", "limits", "environment", "meth
 _KEY_TIMES: Final = ("expires_at", "revoked_at")
 _KEY_IDENTITY: Final = ("prefix", "digest", "created_by")
 _EMPTY: Final = {"tenant": "", "environment": "", "owner": ""}
-"""What is not null where there is nothing."""
+"""Columns that are empty, and not null, without a value."""
 _SIGNING_FIELDS: Final = ("algorithm", "scopes")
 _SIGNING_TIMES: Final = ("expires_at",)
 _SIGNING_IDENTITY: Final = ("keyid", "public_key", "secret", "created_by")
@@ -46,7 +46,7 @@ def read(section: str, name: str) -> Document | None:
 
 
 def identity(section: str, name: str) -> Document:
-    """What else a key's row has."""
+    """The columns of a key's row that are not part of its settings."""
     names = _KEY_IDENTITY if section == KEYS else _SIGNING_IDENTITY
     return {name: getattr(row, name) for name in names} if (row := _row(section, name)) is not None else {}
 

@@ -86,7 +86,7 @@ class CredentialRows:
         apply_changes(self.data, changes.consumers)
 
     def differing(self, changes: CredentialChanges) -> CredentialChanges:
-        """Those of the changes that make a difference."""
+        """The changes that differ from what is known."""
         return CredentialChanges(
             _differing(changes.keys, self.keys.get),
             ConsumerChanges(

@@ -29,7 +29,7 @@ class Span(NamedTuple):
 
 
 class Ids(NamedTuple):
-    """These rows."""
+    """A page of rows by their ids."""
 
     ids: list[int]
 

@@ -148,7 +148,7 @@ def is_own(proposal: ConfigurationProposal, user: Any, actor: str) -> bool:
 
 
 def identities(actor: str, user: Any = None) -> list[str]:
-    """Who may not approve what this actor proposes."""
+    """The identities that may not approve what this actor proposes."""
     found = {actor, actor.removeprefix("command:")}
     if user is not None and getattr(user, "pk", None) is not None:
         found.add(f"user:{user.pk}")
@@ -203,7 +203,7 @@ class _Changed:
         } | self._keys
 
     def to_parts(self) -> dict[str, Any]:
-        """See ConfigurationProposal."""
+        """The parts of the proposal, as ConfigurationProposal stores them."""
         return {
             name: {
                 "path": list(path),

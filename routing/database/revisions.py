@@ -22,7 +22,7 @@ from routing.rights import Names
 MAX_BYTES: Final = 64 * 1024 * 1024
 """About how much the documents of all revisions may take: those of many services are long."""
 FEW_REVISIONS: Final = 20
-"""Kept however long they are."""
+"""How many revisions are kept, however long they are."""
 EMPTY: Final = dump({"version": 1})
 
 

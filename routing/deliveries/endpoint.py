@@ -36,7 +36,7 @@ from routing.webhooks.verification import Refused, SignedRequest, prepare
 
 PREFIX: Final = b"/hooks/"
 MAX_BLOCKED: Final = 10_000
-"""Addresses whose refusals are remembered."""
+"""The most addresses whose refusals are remembered."""
 RETRY_SECONDS: Final = 5.0
 """When a provider may send again what could not be queued."""
 

@@ -23,7 +23,7 @@ UNUSED_SECONDS: Final = 0.25
 """How often a gateway without webhooks looks whether there are any."""
 OUTAGE_SECONDS: Final = 0.5
 CLOSE_SECONDS: Final = 5.0
-"""How long work in progress may take at the end."""
+"""How long work in progress may take when the worker stops."""
 STORE_RETRY_SECONDS: Final = 30.0
 """When a delivery that could not be kept for staff is tried again."""
 STOPPED: Final = "the gateway stopped before the work was done"

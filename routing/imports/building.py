@@ -43,7 +43,7 @@ class Services:
 
 
 def compact(settings: dict[str, Any]) -> dict[str, Any]:
-    """Without what is empty. None is a value: `off`."""
+    """The settings without empty ones. None is a value: it stands for `off`."""
     return {key: value for key, value in settings.items() if value not in ({}, [], ())}
 
 

@@ -17,7 +17,7 @@ TIMEOUT_MS: Final = 60_000
 RETRIES: Final = 5
 WEIGHT: Final = 100
 TARGET_PORT: Final = 8_000
-"""Of an upstream's target that has none."""
+"""The port of an upstream's target that names none."""
 _URL: Final = re.compile(r"https?://[A-Za-z0-9._-]+(?::[0-9]{1,5})?(?:/[^?#]*)?")
 _PORT: Final = re.compile(r":[0-9]{1,5}$")
 _NAMES: Final = ("id", "name", "tags", "created_at", "updated_at")

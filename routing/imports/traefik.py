@@ -74,7 +74,7 @@ class _Backends:
         self._items = http.named("services")
         self._read: dict[str, dict[str, Any] | None] = {}
         self.inner: set[str] = set()
-        """Those that are parts of others."""
+        """The names of services that are parts of others."""
 
     @property
     def names(self) -> list[str]:
@@ -266,7 +266,7 @@ class _Conversion:
 def _groups(routers: list[_Router]) -> list[list[_Router]]:
     """Routers of one service that become one: those for other hosts, if their middlewares differ, become others.
 
-    Routes do not match by host, and a backend that is told the host may answer each with something else.
+    Routes do not match by host, and a backend that gets the host may respond differently to each.
     """
     if all(each.settings == routers[0].settings for each in routers):
         return [routers]

@@ -11,7 +11,7 @@ from routing.imports.report import Item
 
 Settings = dict[str, Any]
 PROTECTING: Final = ("basicAuth", "digestAuth", "forwardAuth")
-"""What refuses callers is never imported as open."""
+"""Middlewares that refuse callers: a route that has one is never imported as open."""
 _REWRITES: Final = "paths are not rewritten: what it applies to is disabled"
 ELSEWHERE: Final = {
     "buffering": "set MAX_BODY_BYTES",

@@ -25,5 +25,5 @@ class ServiceDocument(models.Model):
         return f"{self.title} {self.version}".strip() or "OpenAPI document"
 
     def to_document(self) -> dict[str, Any]:
-        """What the audit log says of it."""
+        """The document as the audit log keeps it."""
         return {"title": self.title, "version": self.version, "bytes": len(self.document), "routes": len(self.routes)}

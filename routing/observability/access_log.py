@@ -83,7 +83,7 @@ def joined(lines: list[str], longest: int) -> Iterator[str]:
 
 
 def _is_pipe(stream: TextIO) -> bool:
-    """Also a socket, as to the journal."""
+    """Whether the stream is a pipe, or a socket as to the journal."""
     try:
         mode = os.fstat(stream.fileno()).st_mode
     except (OSError, ValueError, AttributeError):

@@ -74,7 +74,7 @@ class HealthPages:
         self._draining = False
 
     def begin_drain(self) -> None:
-        """From now on not ready: the server stops soon."""
+        """Report from now on that the process is not ready: the server stops soon."""
         self._draining = True
 
     async def response(self, path: str) -> Response | None:

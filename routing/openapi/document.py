@@ -14,7 +14,7 @@ from routing.configuration.json_text import parse_json
 MAX_BYTES: Final = 16_000_000
 """Largest document in JSON. One in YAML is limited as the configuration file is."""
 MAX_DEPTH: Final = 100
-"""Of one in JSON: schemas within schemas."""
+"""The deepest nesting of a document in JSON: schemas within schemas."""
 MAX_REFERENCES: Final = 32
 """Longest chain of references to a path item."""
 _VERSION: Final = re.compile(r"3\.[012](?:\.\d+)?(?:-\S+)?")

@@ -12,7 +12,7 @@ from routing.openapi.document import path_items
 
 _TEMPLATE: Final = re.compile(r"\{([^{}]*)\}")
 _LONGEST: Final = 500
-"""Of a route's path, in characters."""
+"""The longest path of a route, in characters."""
 
 
 class Operation(NamedTuple):

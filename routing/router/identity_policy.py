@@ -14,7 +14,7 @@ _TAKEN: Final = frozenset({"caller", "tenant", "scopes", "email", "debug", "time
 
 
 class IdentityField(StrEnum):
-    """Each is sent as X-Gateway-<name>."""
+    """A field about the caller, sent as X-Gateway-<name>."""
 
     TENANT = "tenant"
     SCOPES = "scopes"

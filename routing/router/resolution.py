@@ -270,7 +270,7 @@ def _state_for(policy: RoutePolicy, state: CredentialState, request: Request) ->
 
 
 UNRESOLVED: Final = Resolution(CredentialState([]))
-"""Until a request has been resolved."""
+"""The resolution of a request that has not been resolved yet."""
 
 
 def host(request: Request) -> str:

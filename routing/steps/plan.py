@@ -70,7 +70,7 @@ class PlanLimits:
         return self._quotas.peek(limit.meter)
 
     def _remaining(self, exchange: Exchange, subscription: Subscription) -> Sequence[Limit]:
-        """Without the rate that step 2 has counted."""
+        """The limits without the rate, which step 2 has counted."""
         if exchange.quota.name == "default":
             return subscription.counted
         return [limit for limit in subscription.counted if limit.name != exchange.quota.name]

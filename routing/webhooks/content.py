@@ -32,7 +32,7 @@ _ID_PATHS: Final[dict[Verify, tuple[str, ...]]] = {
     Verify.GOOGLE_CHANNEL: ("header.x-goog-channel-id", "header.x-goog-message-number"),
     Verify.GOOGLE_PUBSUB: ("subscription", "message.messageId"),
 }
-"""Where a provider's own id of a delivery is."""
+"""Where a provider puts its own id of a delivery."""
 _HUBSPOT_ID: Final = ("portalId", "subscriptionId", "eventId", "objectId", "occurredAt")
 
 

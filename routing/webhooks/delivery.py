@@ -84,7 +84,7 @@ def plan(webhook: Webhook, content: Content, identifier: str) -> Plan:
 
 
 def retry_delay(tries: int) -> float:
-    """Seconds until the next try, after this many."""
+    """Seconds until the next attempt, after this many."""
     delay: float = FIRST_DELAY_SECONDS * DELAY_FACTOR ** min(tries - 1, 16)
     return min(delay, MAX_DELAY_SECONDS)
 

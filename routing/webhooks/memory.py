@@ -12,7 +12,7 @@ from routing.webhooks.queue import MAX_BYTES, MAX_DELIVERIES, Added, Entry
 
 WAIT_SECONDS: Final = 0.25
 MAX_REMEMBERED: Final = 100_000
-"""Identities; the oldest are forgotten first."""
+"""The most identities that are remembered; the oldest are forgotten first."""
 
 
 class MemoryQueue:

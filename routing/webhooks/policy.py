@@ -130,5 +130,5 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """Without the secrets."""
+        """The settings without secrets."""
         return f"Webhook({self.name!r}, {self.verify.value})"

@@ -22,7 +22,7 @@ from routing.webhooks.verification import Refused, SignedRequest
 
 ISSUERS: Final = ("https://accounts.google.com", "accounts.google.com")
 MAX_WAITING: Final = 256
-"""Deliveries that wait for keys, of one worker."""
+"""The most deliveries that wait for keys in one worker."""
 _SCHEME: Final = b"bearer "
 _INVALID: Final = Refused("bad_signature", "the token is not valid")
 

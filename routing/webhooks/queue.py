@@ -14,7 +14,7 @@ TAKEN_AT_ONCE: Final = 64
 
 
 class Added(Enum):
-    """What became of a delivery."""
+    """The result of adding a delivery."""
 
     QUEUED = "queued"
     DUPLICATE = "duplicate"

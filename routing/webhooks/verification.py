@@ -23,7 +23,7 @@ from routing.webhooks.policy import Encoding, HmacForm, TokenForm, Verify, Webho
 TOLERANCE_SECONDS: Final = 300.0
 """How far a delivery's time may be from now, before or after."""
 MAX_SIGNATURES: Final = 16
-"""Signatures of one field that are compared."""
+"""The most signatures of one field that are compared."""
 
 _DIGITS: Final = re.compile(rb"[0-9]{1,15}")
 _MILLISECONDS_FROM: Final = 10**11

@@ -19,7 +19,7 @@ def _choices(kind: Any, unset: Any) -> list[tuple[str, Any]]:
 
 
 class Quotas(RowsField):
-    """Each is an amount of requests in a period."""
+    """A list of quotas, each an amount of requests in a period."""
 
     parts = (
         Part("amount", _("requests"), lambda: text_input("setting-number", inputmode="numeric"), "10000"),

@@ -105,7 +105,7 @@ class Boxes(forms.CheckboxSelectMultiple):
 
 
 class Choices(SettingField):
-    """Some of a few words. `empty`: as for Words."""
+    """A choice of several among a few words. `empty`: as for Words."""
 
     NONE: ClassVar[str] = "[]"
 

@@ -61,7 +61,7 @@ class Duration(SettingField):
 
 
 class Rate(SettingField):
-    """So many in a time, such as 100 in 1 minute."""
+    """A number in a time, such as 100 in 1 minute."""
 
     def __init__(self, *, label: Label, help_text: Label = "") -> None:
         units = [(unit, name) for unit, name in _UNITS.items() if unit != "ms"]

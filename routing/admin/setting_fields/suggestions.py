@@ -11,7 +11,7 @@ from routing.models import Route, Service
 from routing.rights import Names
 
 _MAX: Final = 500
-"""More would not help who picks one."""
+"""The most suggestions: a longer list does not help to choose."""
 
 
 _names: Final[ContextVar[Names]] = ContextVar("suggested", default=None)

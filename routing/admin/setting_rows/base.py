@@ -38,7 +38,7 @@ class RowSettings:
         return getattr(self.row, name)
 
     def store(self, name: str, value: Any) -> None:
-        """None: not set."""
+        """Set the setting, or unset it with None."""
         setattr(self.row, name, copy(self.empty_values.get(name)) if value is None else value)
 
     def replace(self, settings: Mapping[str, Any]) -> None:
@@ -47,7 +47,7 @@ class RowSettings:
             self.store(name, settings.get(name))
 
     def settings(self) -> dict[str, Any]:
-        """As the configuration file has them."""
+        """The row's settings, as the configuration file has them."""
         settings: dict[str, Any] = self.row.to_document()
         return settings
 
@@ -60,7 +60,7 @@ class RowSettings:
         raise NotImplementedError
 
     def faults(self, settings: dict[str, Any]) -> list[Fault]:
-        """Of these settings, with paths relative to them."""
+        """The faults of these settings, with paths relative to them."""
         raise NotImplementedError
 
     def canonical(self, settings: dict[str, Any]) -> dict[str, Any]:

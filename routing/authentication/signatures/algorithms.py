@@ -22,7 +22,7 @@ MAX_RSA_BITS: Final = 8_192
 MIN_SECRET_BYTES: Final = 32
 MAX_SECRET_BYTES: Final = 1_024
 MAX_PEM: Final = 8_192
-"""Characters of a public key."""
+"""The most characters of a public key."""
 BASE64: Final = "base64:"
 """Begins a secret that is given in base64, since it is not text."""
 _P256_BYTES: Final = 32

@@ -13,7 +13,7 @@ from routing.consumers.table import ConsumerRecord, ConsumerTable
 KIND: Final = "signature"
 """Begins the id of a caller that signs its requests."""
 MAX_LOADED: Final = 4_096
-"""Keys that are kept parsed."""
+"""The most keys that are kept parsed."""
 
 
 class SigningKey(msgspec.Struct, frozen=True, kw_only=True):

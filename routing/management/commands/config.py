@@ -27,7 +27,7 @@ from routing.presets import shipped
 from routing.presets.expand import expand_all
 
 HISTORY_LENGTH: Final = 20
-"""Revisions that `history` shows."""
+"""How many revisions `history` shows."""
 OUT_OF_SERVICE: Final = 3
 """Exit status of `apply`: applied, with services out of service because a secret is missing here."""
 WOULD_DELETE: Final = 4
