@@ -108,5 +108,9 @@ def issued_by(certificate: ClientCertificate, authorities: Sequence[Certificate]
     """The certificate with the key of the first of these, if there is one: a root may be a client itself."""
     if not authorities:
         return certificate
-    key = authorities[0].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return msgspec.structs.replace(certificate, issuer_key=key)
+    return msgspec.structs.replace(certificate, issuer_key=public_key(authorities[0]))
+
+
+def public_key(certificate: Certificate) -> bytes:
+    """In DER."""
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -15,9 +15,39 @@ from cryptography.x509 import (
     load_pem_x509_crl,
 )
 
-from routing.authentication.certificates.certificate import MALFORMED, ClientCertificate
+from routing.authentication.certificates.certificate import MALFORMED, ClientCertificate, public_key
 
 _PEM: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
+
+
+MAX_KEYS: Final = 64
+"""Of authorities, for which it is remembered whether a list is theirs."""
+
+
+class RevocationList:
+    """One list. It is asked for each certificate, and each second for each open connection: it is not searched then,
+    nor is its signature verified again. `ends` is None if it does not.
+    """
+
+    def __init__(self, content: CertificateRevocationList) -> None:
+        self.ends = content.next_update_utc
+        self._content = content
+        self._serials = frozenset(entry.serial_number for entry in content)
+        self._signed_by: dict[bytes, bool] = {}
+
+    def contains(self, serial: int) -> bool:
+        return serial in self._serials
+
+    def is_signed_by(self, key: bytes) -> bool:
+        """`key` is a public key in DER."""
+        found = self._signed_by.get(key)
+        if found is None:
+            loaded: Any = load_der_public_key(key)
+            found = self._content.is_signature_valid(loaded)
+            if len(self._signed_by) >= MAX_KEYS:
+                self._signed_by.clear()
+            self._signed_by[key] = found
+        return found
 
 
 class RevocationLists:
@@ -29,15 +59,15 @@ class RevocationLists:
         """
         blocks = _PEM.findall(content)
         found = [load_pem_x509_crl(block) for block in blocks] if blocks else [load_der_x509_crl(content)]
-        self._lists: dict[bytes, list[CertificateRevocationList]] = {}
+        self._lists: dict[bytes, list[RevocationList]] = {}
         for each in found:
             _check(each)
-            self._lists.setdefault(each.issuer.public_bytes(), []).append(each)
+            self._lists.setdefault(each.issuer.public_bytes(), []).append(RevocationList(each))
 
     @property
     def ends(self) -> datetime | None:
-        """When the first of the lists expires, in Unix time."""
-        found = [each.next_update_utc for lists in self._lists.values() for each in lists if each.next_update_utc]
+        """When the first of the lists expires."""
+        found = [each.ends for lists in self._lists.values() for each in lists if each.ends]
         return min(found, default=None)
 
     def refusal(self, path: Sequence[Certificate], now: float) -> str:
@@ -49,22 +79,21 @@ class RevocationLists:
 
     def names(self, certificate: ClientCertificate) -> bool:
         """Whether a certificate that was accepted before is in a list of its issuer, told from others of its name."""
-        lists = self._lists.get(certificate.issuer, ())
-        found = [each for each in lists if each.get_revoked_certificate_by_serial_number(certificate.serial)]
-        key: Any = load_der_public_key(certificate.issuer_key) if found and certificate.issuer_key else None
-        return any(key is None or each.is_signature_valid(key) for each in found)
+        key = certificate.issuer_key
+        return any(
+            each.contains(certificate.serial) and (not key or each.is_signed_by(key))
+            for each in self._lists.get(certificate.issuer, ())
+        )
 
     def _refusal(self, certificate: Certificate, issuer: Certificate, now: float) -> str:
-        key: Any = issuer.public_key()
-        lists = [
-            each for each in self._lists.get(certificate.issuer.public_bytes(), ()) if each.is_signature_valid(key)
-        ]
+        key = public_key(issuer)
+        lists = [each for each in self._lists.get(certificate.issuer.public_bytes(), ()) if each.is_signed_by(key)]
         if not lists:
             return "there is no revocation list of the client certificate's authority"
-        if any(each.get_revoked_certificate_by_serial_number(certificate.serial_number) for each in lists):
+        if any(each.contains(certificate.serial_number) for each in lists):
             return "the client certificate was revoked"
         moment = datetime.fromtimestamp(now, UTC)
-        if not any(each.next_update_utc is None or each.next_update_utc > moment for each in lists):
+        if not any(each.ends is None or each.ends > moment for each in lists):
             return "the revocation list of the client certificate's authority has expired"
         return ""
 

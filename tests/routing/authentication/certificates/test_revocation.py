@@ -1,15 +1,17 @@
 """Lists of revoked certificates: which are refused, and which files are none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from routing.authentication.certificates.certificate import public_key
 from routing.authentication.certificates.client_certificates import ClientCertificates
 from routing.authentication.certificates.errors import InvalidCertificate
-from routing.authentication.certificates.revocation import CertificateRevocations
+from routing.authentication.certificates.revocation import CertificateRevocations, RevocationList
 from routing.authentication.certificates.source import parse_source
 from routing.http import Request
 from tests import certificates
@@ -94,6 +96,34 @@ def test_a_list_that_ends_is_noticed() -> None:
     assert world.refusal(LEAF) == ""
     world.clock.now = (NOW + 2 * DAY).timestamp()
     assert world.refusal(LEAF) == ENDED
+
+
+class Counted:
+    """A list that counts how often it is searched and its signature is verified."""
+
+    next_update_utc = None
+
+    def __init__(self, content: x509.CertificateRevocationList) -> None:
+        self._content = content
+        self.searched = self.verified = 0
+
+    def __iter__(self) -> Iterator[x509.RevokedCertificate]:
+        self.searched += 1
+        return iter(self._content)
+
+    def is_signature_valid(self, key: Any) -> bool:
+        self.verified += 1
+        return self._content.is_signature_valid(key)
+
+
+def test_long_lists_are_neither_searched_nor_verified_for_each_request() -> None:
+    """Each open WebSocket asks once a second: a search of 100,000 entries takes some milliseconds."""
+    counted: Any = Counted(x509.load_pem_x509_crl(revocations(CA, REVOKED)))
+    found = RevocationList(counted)
+    for _ in range(10):
+        assert [found.contains(each.certificate.serial_number) for each in (LEAF, REVOKED)] == [False, True]
+        assert [found.is_signed_by(public_key(each.certificate)) for each in (CA, OTHER_CA)] == [True, False]
+    assert (counted.searched, counted.verified) == (1, 2)
 
 
 def test_open_connections_are_told_from_those_of_another_authority_of_the_same_name() -> None:
