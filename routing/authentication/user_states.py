@@ -1,9 +1,11 @@
 """Whether the users of tokens are disabled, deleted, or had their tokens revoked, as their provider says."""
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -91,9 +93,14 @@ class UserStates:
                 raise unavailable()
             lookup = self._pending[user] = self._threads.submit(self._look_up, user)
             loop = asyncio.get_running_loop()
-            lookup.add_done_callback(lambda done: loop.call_soon_threadsafe(self._end, user, done))
+            lookup.add_done_callback(partial(self._end_on, loop, user))
         # Shielded, since other tokens may be waiting for the same user.
         return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(lookup)), TIMEOUT_SECONDS)
+
+    def _end_on(self, loop: asyncio.AbstractEventLoop, user: User, lookup: Future[UserState]) -> None:
+        """Called in the lookup's thread, perhaps once the process ends and the loop is closed."""
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._end, user, lookup)
 
     def _end(self, user: User, lookup: Future[UserState]) -> None:
         self._pending.pop(user, None)

@@ -453,6 +453,25 @@ async def test_what_must_be_covered_is_configured(one: World) -> None:
     assert "expired" in await refused(one, signed, method="POST", body=[b"x"])
 
 
+async def test_fields_of_content_are_required_where_there_is_any(one: World) -> None:
+    """A client cannot sign a field that it does not send, so that no GET could be right."""
+    names = ("@method", "@target-uri", "content-digest", "content-type")
+    own = msgspec.structs.replace(POLICY, auth=Auth.SIGNATURE, signature=SignaturePolicy(components=names))
+    await one.serve(ok(), policy=own)
+    accept(one)
+    kind = [("Content-Type", "text/plain")]
+    assert (await send(one, fields(one))).status == 200
+    assert await refused(one, [*fields(one), *kind]) == "the signature must cover content-type"
+    sent = [*fields(one, "POST", body=b"x"), *kind]
+    assert await refused(one, sent, method="POST", body=[b"x"]) == "the signature must cover content-type"
+    covered = [('"@method"', "POST"), ('"@target-uri"', URI), ('"content-type"', "text/plain")]
+    sent = [*fields(one, "POST", body=b"x", components=covered), *kind]
+    assert (await send(one, sent, method="POST", body=[b"x"])).status == 200
+    assert (await send(one, [])).get("accept-signature") == 'sig=("@method" "@target-uri");created;nonce;keyid'
+    asked = (await send(one, kind, method="POST", body=[b"x"])).get("accept-signature") or ""
+    assert '"content-digest" "content-type"' in asked
+
+
 async def test_signed_requests_share_what_is_stored_for_their_caller(one: World) -> None:
     origin = await one.serve(ok(), policy=RoutePolicy(timeout=QUICK))
     accept(one)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from routing.authentication.signatures.policy import CONTENT_DIGEST, SignaturePolicy
+from routing.authentication.signatures.policy import OF_CONTENT, SignaturePolicy
 from routing.errors import Unauthenticated
 from routing.http import Headers
 
@@ -34,7 +34,7 @@ class MissingSignature(Unauthenticated):
     def __init__(self, policy: SignaturePolicy, *, has_content: bool) -> None:
         super().__init__("sign the request (RFC 9421)")
         self._policy = policy
-        self._names = [name for name in policy.components if has_content or name != CONTENT_DIGEST]
+        self._names = [name for name in policy.components if has_content or not name.startswith(OF_CONTENT)]
 
     def headers(self) -> Headers:
         names = " ".join(f'"{name}"' for name in self._names)

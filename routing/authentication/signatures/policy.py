@@ -10,6 +10,8 @@ DERIVED: Final = frozenset(
 )
 """Components of a request that are not fields (RFC 9421 section 2.2)."""
 CONTENT_DIGEST: Final = "content-digest"
+OF_CONTENT: Final = "content-"
+"""Begins the fields that describe content, which requests without any do not have."""
 MAX_AGE: Final = 86_400.0
 MAX_LEEWAY: Final = 600.0
 
@@ -22,9 +24,9 @@ class NonceRule(StrEnum):
 
 
 class SignaturePolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """`components` must be covered; `content-digest` only if the request has content. Times are seconds: a signature is
-    valid for `max_age` from its `created`, or until its `expires` if that is earlier; `leeway` is for clocks that
-    differ. With a `tag`, signatures that have another one or none are not considered.
+    """`components` must be covered; fields of content only if the request has any, or has the field. Times are seconds:
+    a signature is valid for `max_age` from its `created`, or until its `expires` if that is earlier; `leeway` is for
+    clocks that differ. With a `tag`, signatures that have another one or none are not considered.
     """
 
     components: tuple[str, ...] = ("@method", "@target-uri", CONTENT_DIGEST)

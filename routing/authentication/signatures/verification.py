@@ -1,13 +1,13 @@
 """Verifies the signature of a request, and names the key that has made it. Pure rules, without I/O."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from routing.authentication.signatures.components import ComponentError, SignedRequest, signature_base
 from routing.authentication.signatures.errors import InvalidSignature, UnknownSigner
 from routing.authentication.signatures.keys import SigningKey, SigningKeys
-from routing.authentication.signatures.policy import CONTENT_DIGEST, NonceRule, SignaturePolicy
+from routing.authentication.signatures.policy import CONTENT_DIGEST, OF_CONTENT, NonceRule, SignaturePolicy
 from routing.authentication.signatures.signature_fields import SignatureInput, read_signatures
 
 _COVERED_BY: Final[dict[str, tuple[frozenset[str], ...]]] = {
@@ -97,17 +97,24 @@ def _check_components(
     names = found.names
     if not request.query:
         names |= {"@query"}  # there is none that could be left out
-    missing = list(_missing(names, policy, has_content=has_content))
+    present = None if has_content else {key.decode("latin-1") for key, _ in request.headers}
+    missing = list(_missing(names, policy, present))
     if missing:
         raise InvalidSignature(f"the signature must cover {', '.join(missing)}")
 
 
-def _missing(names: frozenset[str], policy: SignaturePolicy, *, has_content: bool) -> Iterator[str]:
+def _missing(names: frozenset[str], policy: SignaturePolicy, present: Container[str] | None) -> Iterator[str]:
+    """`present` are the fields of a request without content, None for one with content."""
     for required in policy.components:
-        if required in names or (required == CONTENT_DIGEST and not has_content):
+        if required in names or (present is not None and _is_without(required, present)):
             continue
         if not any(others <= names for others in _COVERED_BY.get(required, ())):
             yield required
+
+
+def _is_without(required: str, present: Container[str]) -> bool:
+    """Whether this component of a request without content can be left out: nobody signs a field that is not sent."""
+    return required == CONTENT_DIGEST or (required.startswith(OF_CONTENT) and required not in present)
 
 
 def _replay_id(found: SignatureInput) -> str:

@@ -18,6 +18,7 @@ from routing.authentication.user_states import CHECK_SECONDS, RETRY_SECONDS, STA
 from routing.errors import AuthenticationUnavailable, InvalidToken
 from tests.clock import FakeClock
 from tests.firebase import PROJECT, FirebaseIssuer, encoded
+from tests.resilience.cache.entries import until
 
 ADA = User("ada", None)
 
@@ -150,6 +151,25 @@ async def test_a_provider_that_hangs_delays_a_request_for_a_bounded_time(
         with pytest.raises(AuthenticationUnavailable):
             await users.check(User(f"u{number}", None), 0.0)
     assert provider.lookups <= 3
+
+
+def test_a_lookup_that_outlives_its_loop_is_no_error(
+    users: UserStates, provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As at the end of a process."""
+
+    async def leave() -> None:
+        waiting = asyncio.create_task(users.check(ADA, 0.0))
+        await until(lambda: provider.lookups > 0)
+        waiting.cancel()
+
+    provider.gate.clear()
+    asyncio.run(leave())
+    (lookup,) = users._pending.values()
+    provider.gate.set()
+    lookup.result(10)
+    users._threads.shutdown()
+    assert not caplog.records
 
 
 async def test_users_of_tenants_are_other_users(users: UserStates, provider: Provider) -> None:
