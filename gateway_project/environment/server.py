@@ -16,6 +16,8 @@ class ServerSettings(msgspec.Struct, frozen=True):
     proxy_protocol: bool
     max_connections_per_client: int
     access_log: bool
+    interim_responses: bool
+    """Whether interim responses of backends are passed on."""
     start_timeout: int = 60
     """How long a start waits for the database."""
 
@@ -36,5 +38,6 @@ def read(get: Get, *, debug: bool) -> ServerSettings:
         proxy_protocol=get("PROXY_PROTOCOL", False, boolean),
         max_connections_per_client=get("MAX_CONNECTIONS_PER_CLIENT", 1_000, limit),
         access_log=get("ACCESS_LOG", True, boolean),
+        interim_responses=get("INTERIM_RESPONSES", True, boolean),
         start_timeout=get("START_TIMEOUT", 60, integer(0, 3_600)),
     )

@@ -14,7 +14,10 @@ NAME: Final = "GATEWAY"
 OWN: Final = ("SECRET_KEY", "DEBUG", "ALLOWED_HOSTS", "DATABASE_URL")
 """Variables whose values are those of Django's settings."""
 ELSEWHERE: Final = (
-    (("HOST", "PORT", "WORKERS", "DRAIN_", "GRACE_", "PROXY_PROTOCOL", "MAX_CONNECTIONS_"), "that is the server's"),
+    (
+        ("HOST", "PORT", "WORKERS", "DRAIN_", "GRACE_", "PROXY_PROTOCOL", "MAX_CONNECTIONS_", "INTERIM_"),
+        "that is the server's",
+    ),
     (("STAFF_", "PORTAL_", "COOKIE_PREFIX"), "that is of the gateway's own project: this one signs its users in"),
     (("GATEWAY_CONFIG", "ISSUERS"), "apply the file with `config apply`"),
     (("LOG_FORMAT",), "that is the setting LOGGING"),

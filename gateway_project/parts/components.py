@@ -118,6 +118,7 @@ class Resilience:
             balancers=self.targets,
             limits=self.limits,
             signer=infra.signer,
+            passes_interim=config.server.interim_responses,
             emit=observers.backend_event,
         )
 

@@ -52,6 +52,7 @@ class Calls:
         balancers: Balancers | None = None,
         limits: BackendLimits | None = None,
         signer: IdentitySigner | None = None,
+        passes_interim: bool = True,
         emit: EventSink = lambda _event: None,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -61,6 +62,7 @@ class Calls:
         self._upstreams = Upstreams(breakers, balancers or Balancers(emit=emit), self._limits.hold_offs)
         self._header_fields = ForwardedHeaderFields(own_cookies, signer)
         self._own_cookies = own_cookies
+        self._passes_interim = passes_interim
         self._emit = emit
         self._max_body_bytes = max_body_bytes
         self._timer = timer
@@ -237,7 +239,7 @@ class Calls:
         length = request.fields.get(b"content-length")
         call = _call(exchange, [], self._header_fields.encoded(exchange))
         call.length = int(length) if length else None
-        if request.send_interim is not None:
+        if request.send_interim is not None and self._passes_interim:
             call.on_interim = partial(self._pass_interim, exchange, request.send_interim)
         if request.body is None:
             return call, None

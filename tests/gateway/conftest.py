@@ -188,6 +188,7 @@ def make_world(
     circuits: BreakerStore | None = None,
     clock: FakeClock | None = None,
     kind: Callable[..., Gateway] = Gateway,
+    passes_interim: bool = True,
 ) -> World:
     """With `link`, which the caller starts and closes, the cache and its leases are in Redis."""
     live, backend, observer = LiveConfiguration(), Backend(), RecordingObserver()
@@ -221,7 +222,14 @@ def make_world(
         hit_counter=hit_counter,
         credentials=credentials,
         own_cookies=OWN_COOKIES,
-        calls=Calls(backend, breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000, emit=observers.backend_event),
+        calls=Calls(
+            backend,
+            breakers,
+            own_cookies=OWN_COOKIES,
+            max_body_bytes=1_000,
+            passes_interim=passes_interim,
+            emit=observers.backend_event,
+        ),
         observers=observers,
         clock=clock,
     )

@@ -57,6 +57,15 @@ async def test_they_reach_the_client_before_the_final_response(http1: World) -> 
     assert b"100 Continue" not in data
 
 
+async def test_they_are_dropped_for_proxies_that_take_them_for_final_ones() -> None:
+    world = make_world("http1", passes_interim=False)
+    await world.serve(HINTS + FINAL, policy=OPEN)
+    data = await received(world)
+    await world.close()
+    assert data.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert data.count(b"HTTP/1.1 ") == 1
+
+
 async def test_they_are_sent_as_they_come(http1: World) -> None:
     more = asyncio.Event()
 
