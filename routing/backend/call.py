@@ -139,6 +139,8 @@ class CallStream:
 
     def ended(self) -> None:
         try:
+            if self.parser.started and self._connection.is_cut:
+                raise BadGateway(CLOSED_DURING_RESPONSE)
             self.parser.end()
         except BadGateway as error:
             error.unsent = not self.parser.started and self._connection.was_closed_before_call

@@ -3,6 +3,7 @@
 import asyncio
 import select
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
 from math import inf
@@ -121,6 +122,23 @@ class BackendConnection(asyncio.Protocol):
     def paused_seconds(self) -> float:
         """How long reading has been paused during the call."""
         return self._paused_seconds + max(0.0, self.loop.time() - self._paused_at)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it ended without TLS's close_notify, as one does that somebody else has ended (RFC 9112 section 9.8).
+
+        To be asked at its end. uvloop takes such an end for a loss of the connection.
+        """
+        secured: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+        if secured is None:
+            return False
+        try:
+            secured.read(1)
+        except ssl.SSLWantReadError:
+            return True
+        except ssl.SSLError:
+            return False
+        return False
 
     def write(self, data: bytes) -> None:
         """Send, or drop the data if the connection is closed, of which the listener is notified."""

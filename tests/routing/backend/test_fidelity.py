@@ -1,4 +1,6 @@
 import asyncio
+import os
+import socket
 import ssl
 import subprocess
 from pathlib import Path
@@ -187,6 +189,33 @@ async def test_a_tls_target_is_called_and_its_connection_reused(certificate: Pat
             assert await fetch(backend, origin) == (200, b"ok")
         await backend.close()
     assert origin.connections < 3
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+async def test_a_body_that_ends_with_its_connection_is_complete_only_if_tls_says_so(
+    certificate: Path, *, is_cut: bool
+) -> None:
+    """Anybody between can end a TCP connection (RFC 9112 section 9.8). What is cut would be stored as a whole."""
+
+    async def respond(peer: Peer) -> None:
+        await peer.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\npart")
+        if is_cut:
+            with socket.socket(fileno=os.dup(peer.writer.get_extra_info("socket").fileno())) as end:
+                end.shutdown(socket.SHUT_WR)
+            await peer.wait_closed()
+        else:
+            peer.close()
+
+    backend = Backend(tls=ssl.create_default_context(cafile=str(certificate)))
+    async with ScriptedOrigin(respond, tls=serving(certificate)) as origin:
+        response = await send(backend, origin)
+        if is_cut:
+            with pytest.raises(BadGateway) as caught:
+                await read(response)
+            assert caught.value.reason == "connection closed during the response"
+        else:
+            assert await read(response) == b"part"
+        await backend.close()
 
 
 @pytest.mark.parametrize("host", ["crm.example.com", "crm.example.com."])
