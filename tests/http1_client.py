@@ -68,6 +68,7 @@ class Worker:
         self.application = application or self._unexpected
         self.head_cache = HeadCache()
         self.draining = self.stopping = False
+        self.keep_alive = 75.0
         self.connections: set[Any] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.ticker = Ticker(lambda: self.connections)

@@ -14,6 +14,8 @@ class ServerSettings(msgspec.Struct, frozen=True):
     drain: int
     grace: int
     proxy_protocol: bool
+    keep_alive: int
+    """How long a connection may be idle between requests."""
     max_connections_per_client: int
     access_log: bool
     interim_responses: bool
@@ -36,6 +38,7 @@ def read(get: Get, *, debug: bool) -> ServerSettings:
         drain=get("DRAIN_SECONDS", 0 if debug else 5, integer(0, 3_600)),
         grace=get("GRACE_SECONDS", 30, integer(1, 86_400)),
         proxy_protocol=get("PROXY_PROTOCOL", False, boolean),
+        keep_alive=get("KEEP_ALIVE_SECONDS", 75, integer(1, 3_600)),
         max_connections_per_client=get("MAX_CONNECTIONS_PER_CLIENT", 1_000, limit),
         access_log=get("ACCESS_LOG", True, boolean),
         interim_responses=get("INTERIM_RESPONSES", True, boolean),

@@ -15,7 +15,17 @@ OWN: Final = ("SECRET_KEY", "DEBUG", "ALLOWED_HOSTS", "DATABASE_URL")
 """Variables whose values are those of Django's settings."""
 ELSEWHERE: Final = (
     (
-        ("HOST", "PORT", "WORKERS", "DRAIN_", "GRACE_", "PROXY_PROTOCOL", "MAX_CONNECTIONS_", "INTERIM_"),
+        (
+            "HOST",
+            "PORT",
+            "WORKERS",
+            "DRAIN_",
+            "GRACE_",
+            "PROXY_PROTOCOL",
+            "MAX_CONNECTIONS_",
+            "INTERIM_",
+            "KEEP_ALIVE_",
+        ),
         "that is the server's",
     ),
     (("STAFF_", "PORTAL_", "COOKIE_PREFIX"), "that is of the gateway's own project: this one signs its users in"),

@@ -92,6 +92,7 @@ def _run_gateway(
         asgi.handle_request,
         proxies=proxies if config.server.proxy_protocol else None,
         connection_limit=ConnectionLimit(config.server.max_connections_per_client, proxies),
+        keep_alive=config.server.keep_alive,
         drain=config.server.drain,
         grace=config.server.grace,
         on_ready=on_ready,

@@ -41,6 +41,7 @@ class Worker(uvicorn.Server):
     On SIGTERM it drains: for `drain` seconds it goes on accepting connections, but closes each after its response and
     reports by `on_draining` that it is not ready, so that a load balancer sends it no more. Then, or at once on FINISH,
     it accepts no more and `on_stopping` is called; requests in flight have `grace` seconds to end. SIGQUIT aborts them.
+    A connection may be idle between requests for `keep_alive` seconds.
     `on_ready` is called once it accepts connections. Connections of `proxies` begin with the PROXY protocol.
     """
 
@@ -51,6 +52,7 @@ class Worker(uvicorn.Server):
         *,
         proxies: TrustedProxies | None = None,
         connection_limit: ConnectionLimit | None = None,
+        keep_alive: float = 75.0,
         drain: float = 0.0,
         grace: float = 10.0,
         on_ready: Callable[[], None] = _nothing,
@@ -66,6 +68,7 @@ class Worker(uvicorn.Server):
         self.draining = self.stopping = False
         self._proxies = proxies
         self._connection_limit = connection_limit or ConnectionLimit()
+        self.keep_alive = keep_alive
         self._drain_seconds = drain
         self._on_ready, self._on_draining, self._on_stopping = on_ready, on_draining, on_stopping
         self._staff: tuple[socket.socket, RequestHandler] | None = None
@@ -190,6 +193,7 @@ class StaffListener:
         self.ticker = worker.ticker
         self.connections = worker.connections
         self.tasks = worker.tasks
+        self.keep_alive = worker.keep_alive
         self.upgrade_to_websocket = worker.upgrade_to_websocket
         self._worker = worker
 

@@ -16,8 +16,6 @@ from routing.http1.worker import Worker
 from routing.messages.identifiers import new_id
 from routing.problems import problem
 
-KEEP_ALIVE_SECONDS: Final = 75.0
-"""How long a connection may be idle between requests, as nginx's keepalive_timeout."""
 HEAD_SECONDS: Final = 30.0
 """How long the head of a request may take to arrive, from its first byte, as nginx's client_header_timeout."""
 LINGER_SECONDS: Final = 5.0
@@ -91,7 +89,7 @@ class ConnectionLifecycle(FlowControl):
         """How long the head of the next request may take to arrive."""
         if self.worker.stopping:
             return SHUTDOWN_SECONDS
-        return KEEP_ALIVE_SECONDS if self._parser.idle else HEAD_SECONDS
+        return self.worker.keep_alive if self._parser.idle else HEAD_SECONDS
 
     @property
     def _ignores_input(self) -> bool:

@@ -11,7 +11,8 @@ from routing.http1.ticker import Ticker
 class Worker(Protocol):
     """`handler` handles requests; those it returns None for go to `application`.
 
-    While `draining`, connections are closed after their response; once `stopping`, also if no request comes soon.
+    Connections may be idle between requests for `keep_alive` seconds. While `draining`, they are closed after their
+    response; once `stopping`, also if no request comes soon.
     `upgrade_to_websocket` takes over a transport, with the bytes of the handshake and what follows,
     from `client` over the scheme `http` or `https`.
     """
@@ -22,6 +23,7 @@ class Worker(Protocol):
     ticker: Ticker
     connections: set[Any]
     tasks: set[asyncio.Task[None]]
+    keep_alive: float
 
     @property
     def draining(self) -> bool: ...

@@ -113,6 +113,8 @@ def test_a_slash_in_a_password_of_redis_is_a_fault_that_prints_nothing_of_it() -
         ("CORS_ORIGINS", "app.example.com"),
         ("LOG_FORMAT", "xml"),
         ("ACCESS_LOG", "maybe"),
+        ("INTERIM_RESPONSES", "maybe"),
+        *[("KEEP_ALIVE_SECONDS", text) for text in ("0", "3601", "75s", "7.5")],
         *[("MAX_CONNECTIONS_PER_CLIENT", text) for text in ("-1", "many", "1.5", "10000000", "٣")],
         *[("RATE_LIMIT", text) for text in ("100", "0/m", "-1/m", "100/y", "m/100")],
         *[("COOKIE_PREFIX", text) for text in ("a b", "a;", "__Host-", "é", "=", "x" * 40)],

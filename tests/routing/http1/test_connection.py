@@ -17,6 +17,9 @@ from routing.http1.chunk_scanner import MAX_CHUNKS
 from routing.http1.request_parser import MAX_REQUESTS
 from tests.http1_client import Client, RequestHandler, Worker
 
+KEEP_ALIVE = 75.0
+"""Of a Worker in these tests."""
+
 
 def response(body: bytes, *fields: tuple[bytes, bytes], status: int = 200) -> Response:
     return Response(status, [(b"content-length", b"%d" % len(body)), *fields], body)
@@ -625,12 +628,14 @@ class TestDisconnectsAndTimeouts:
         assert [each.exc_text for each in caplog.records if "handler is closed" in (each.exc_text or "")] == []
         assert len(caplog.records) == (handled == "raises")
 
-    async def test_an_idle_connection_is_closed(self) -> None:
+    @pytest.mark.parametrize("seconds", [KEEP_ALIVE, 620.0])
+    async def test_an_idle_connection_is_closed(self, seconds: float) -> None:
         client = Client(Worker(echo_path))
+        client.worker.keep_alive = seconds
         client.send(get(b"/1"))
-        client.idle_for(lifecycle.KEEP_ALIVE_SECONDS - 1)
+        client.idle_for(seconds - 1)
         assert not client.transport.closed
-        client.idle_for(lifecycle.KEEP_ALIVE_SECONDS + 1)
+        client.idle_for(seconds + 1)
         assert client.transport.closed
 
     async def test_a_slow_head_times_out(self) -> None:
@@ -661,7 +666,7 @@ class TestDisconnectsAndTimeouts:
         client = Client(Worker(deferred))
         client.send(get(b"/1"))
         await client.settle()
-        client.idle_for(10 * lifecycle.KEEP_ALIVE_SECONDS)
+        client.idle_for(10 * KEEP_ALIVE)
         deferred.respond(b"/1")
         await client.settle()
         assert bodies(client.received) == [b"/1"]
@@ -740,14 +745,14 @@ class TestDisconnectsAndTimeouts:
             client.transport._extra["socket"] = ours  # type: ignore[attr-defined]
             theirs.send(get(b"/2"))
             worker.draining = worker.stopping = is_stopping
-            worker.ticker.now += 10 * lifecycle.KEEP_ALIVE_SECONDS
+            worker.ticker.now += 10 * KEEP_ALIVE
             if is_stopping:
                 client.connection.shutdown()
             client.idle_for(0)
             assert not client.transport.closed
             client.send(ours.recv(1_000))
             assert bodies(client.received) == [b"/1", b"/2"]
-            client.idle_for(10 * lifecycle.KEEP_ALIVE_SECONDS)
+            client.idle_for(10 * KEEP_ALIVE)
             assert client.transport.closed
 
     async def test_a_connection_to_a_stopping_worker_serves_one_request(self) -> None:
