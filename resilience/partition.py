@@ -14,21 +14,31 @@ class Part(StrEnum):
     METHOD = "method"
     PATH = "path"
     CREDENTIAL = "credential"
+    MODEL = "model"
 
 
 class Partition(NamedTuple):
-    """The calls that have these values in common; an empty value is any. `credential` is a digest."""
+    """The calls that have these values in common; an empty value is any. `credential` is a digest, and `model` the
+    language model that the request names.
+    """
 
     service: str
     route: str = ""
     method: str = ""
     path: str = ""
     credential: str = ""
+    model: str = ""
 
     def __str__(self) -> str:
         """What calls it covers, for operators: without the credential, of which only a digest is known."""
-        call = " ".join(value for value in (self.method, self.path or self.route) if value)
-        return f"{call or 'all calls'}{' with one credential' if self.credential else ''}"
+        call = " ".join(value for value in (self.method, self.path or self.route) if value) or "all calls"
+        model = f" of the model {self.model}" if self.model else ""
+        return f"{call}{model}{' with one credential' if self.credential else ''}"
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """As it is kept in the shared store: without a model where there is none, as earlier versions write it."""
+        return self if self.model else self[:-1]
 
     def by(self, parts: Iterable[Part]) -> "Partition":
         """The partition that a call with these values is in, where `parts` distinguish calls."""
@@ -39,6 +49,7 @@ class Partition(NamedTuple):
             self.method if Part.METHOD in kept else "",
             self.path if Part.PATH in kept else "",
             self.credential if Part.CREDENTIAL in kept else "",
+            self.model if Part.MODEL in kept else "",
         )
 
     def containing(self) -> Iterator["Partition"]:

@@ -55,9 +55,7 @@ class CacheSlot(msgspec.Struct):
 
 
 class RequestContent(msgspec.Struct, frozen=True):
-    """Step 5: a request's content, where it is part of the cache key. `key` is its part of the key; `values` are those
-    of the fields that tags name.
-    """
+    """Step 5: content that is part of the cache key, its part `key`, and the `values` of the fields that tags name."""
 
     body: bytes
     key: bytes
@@ -175,6 +173,7 @@ class Exchange:
     cache = CacheOutcome()  # 5 cache check, 8 store
     cache_slot: CacheSlot | None = None
     content: RequestContent | None = None
+    model = ""  # before 6, where limits of the backend are each model's own
     circuit = Circuit()  # 6 circuit breaker
     used_credential: UsedCredential | None = None  # before 7, where the route has a credential
     call: CallRecord  # 7 backend call

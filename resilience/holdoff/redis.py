@@ -56,12 +56,12 @@ class RedisStore:
         return {partition: item for partition, item in found.items() if partition is not None and item is not None}
 
     async def swap(self, partition: Partition, before: HoldOff | None, after: HoldOff | None) -> Swap:
-        field, value = _encode(partition), b"" if after is None else _encode(after)
+        field, value = _encode(partition.stored), b"" if after is None else _encode(after)
         expected = b"" if before is None else _encode(before)
         while True:
             args = (
                 *(field, expected, value, MAX_STORED, TTL_SECONDS),
-                *(self._link.key(CHANNEL), _encode((partition, after))),
+                *(self._link.key(CHANNEL), _encode((partition.stored, after))),
             )
             stored: bytes | None = await self._link.run(_SWAP, [self._link.key(KEY)], args)
             if stored is None:

@@ -1,8 +1,8 @@
 """How long a backend demands to wait, by the header fields in use for it. No clock, no I/O.
 
-`Retry-After` (RFC 9110 section 10.2.3), `retry-after-ms`, `RateLimit` (draft-ietf-httpapi-ratelimit-headers), the
-`x-ratelimit-reset` of many APIs, OpenAI's `x-ratelimit-reset-requests` and `-tokens`, Anthropic's
-`anthropic-ratelimit-*-reset`, and HubSpot's interval.
+`Retry-After` (RFC 9110 section 10.2.3), `retry-after-ms`, Azure's `x-ms-retry-after-ms`, `RateLimit`
+(draft-ietf-httpapi-ratelimit-headers), the `x-ratelimit-reset` of many APIs, OpenAI's `x-ratelimit-reset-requests` and
+`-tokens`, Anthropic's `anthropic-ratelimit-*-reset`, and HubSpot's interval.
 """
 
 import re
@@ -37,8 +37,9 @@ def announced_wait(headers: Sequence[tuple[bytes, bytes]], now: float) -> float 
 
 def _waits(fields: Fields, now: float) -> Iterator[float | None]:
     yield _retry_after(fields, now)
-    if (milliseconds := _number(fields.get(b"retry-after-ms"))) is not None:
-        yield milliseconds / 1000
+    for name in (b"retry-after-ms", b"x-ms-retry-after-ms"):
+        if (milliseconds := _number(fields.get(name))) is not None:
+            yield milliseconds / 1000
     for name, value in fields.items():
         if (name in _RESETS or _RESET.fullmatch(name)) and not _remains(fields, name.replace(b"reset", b"remaining")):
             yield _until(value, now)

@@ -19,6 +19,8 @@ CREDENTIAL_HEADERS: Final = frozenset({b"authorization", b"x-api-key"})
 MAX_CREDENTIAL_BYTES: Final = 16_384
 """A longer credential is rejected without parsing."""
 _BEARER: Final = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)[ \t]*")
+_TOKEN: Final = re.compile(rb"(?i:token) +([A-Za-z0-9._~+/-]+=*)[ \t]*")
+"""The scheme in which clients of GitHub send what they are given as its token: here an API key."""
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -160,9 +162,12 @@ def _single(earlier: bytes | None, name: bytes, value: bytes) -> bytes:
 
 def _from_authorization(value: bytes) -> Credential:
     match = _BEARER.fullmatch(value)
-    if match is None:
+    if match is not None:
+        return parse_credential(match[1].decode())
+    match = _TOKEN.fullmatch(value)
+    if match is None or not looks_like_key(match[1].decode()):
         raise Unauthenticated("Authorization must be 'Bearer' followed by one token")
-    return parse_credential(match[1].decode())
+    return Credential(match[1].decode(), is_key=True)
 
 
 def _from_api_key(value: bytes) -> Credential:

@@ -138,9 +138,7 @@ def _exchange(
     except (VaultUnavailable, StoreUnavailable):
         return _message(request, name, "The account was not connected: the gateway cannot store it now.", 503)
     text = f"The account {account} is connected." if account else "The account is connected."
-    response = _message(request, name, text, 200)
-    response.delete_cookie(settings.CONFIG.connect_cookie, path=reverse("connect-index"), samesite="Lax")
-    return response
+    return _message(request, name, text, 200)  # the cookie stays: another tab may be connecting another account
 
 
 def _disconnect(request: HttpRequest, service: Service, subject: Subject, *, by_link: bool) -> HttpResponse:

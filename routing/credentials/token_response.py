@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from routing.http import Headers, first
+from routing.messages.json_decoding import decode_json
 
 DEFAULT_SECONDS: Final = 3_600.0
 """The lifetime of a token whose response does not say one that can be believed."""
@@ -34,10 +35,37 @@ PERMANENT: Final = frozenset(
         "invalid_client_id",
         "bad_client_secret",
         "account_inactive",
+        # GitHub
+        "bad_refresh_token",
+        "incorrect_client_credentials",
+        # HubSpot, as `status`
+        "BAD_REFRESH_TOKEN",
+        "BAD_CLIENT_ID",
+        "BAD_CLIENT_SECRET",
+        # Salesforce
+        "inactive_user",
+        "inactive_org",
+        "invalid_client_credentials",
+        # OpenID Connect Core 1.0, section 3.1.2.6: only a person can go on
+        "interaction_required",
+        "login_required",
+        "consent_required",
     }
 )
 """Errors that a retry cannot fix."""
-ENDED: Final = frozenset({"invalid_grant", "invalid_refresh_token", "token_revoked", "token_expired"})
+ENDED: Final = frozenset(
+    {
+        "invalid_grant",
+        "invalid_refresh_token",
+        "token_revoked",
+        "token_expired",
+        "bad_refresh_token",
+        "BAD_REFRESH_TOKEN",
+        "interaction_required",
+        "login_required",
+        "consent_required",
+    }
+)
 """Errors that end a grant: the account has to be connected again, or the refresh token replaced."""
 
 
@@ -128,17 +156,19 @@ def lifetime(value: object) -> float:
 
 def _object(body: bytes) -> dict[str, Any] | None:
     try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        document = decode_json(body)
+    except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
 
 
 def _error_code(document: dict[str, Any] | None) -> str:
-    """The `error` of RFC 6749 section 5.2, which Slack sends with 200 and `ok: false`; "" without one."""
+    """The `error` of RFC 6749 section 5.2, which Slack sends with 200, or HubSpot's `status`; empty without one."""
     if document is None:
         return ""
-    code = document.get("error")
+    code, status = document.get("error"), document.get("status")
+    if not code and isinstance(status, str) and status in PERMANENT:
+        return status
     if isinstance(code, str) and code:
         return code if _ERROR_CODE.fullmatch(code) else "malformed_error"
     return "refused" if code or document.get("ok") is False else ""

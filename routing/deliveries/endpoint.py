@@ -36,7 +36,7 @@ from routing.webhooks.verification import Refused, SignedRequest, prepare
 
 PREFIX: Final = b"/hooks/"
 MAX_BLOCKED: Final = 10_000
-"""The most addresses whose refusals are remembered."""
+"""The most pairs of a webhook and an address whose refusals are remembered."""
 RETRY_SECONDS: Final = 5.0
 """When a provider may send again what could not be queued."""
 
@@ -67,20 +67,20 @@ class WebhookEndpoint:
         self._clock = clock
         self._is_enabled = is_enabled
         self._tokens = tokens or PushTokens(clock)
-        self._blocked: OrderedDict[str, float] = OrderedDict()
+        self._blocked: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     async def answer(self, request: Request) -> Response:
         """The response. Deliveries have no credential of the gateway, and browsers do not send them."""
         return await self._gateway.serve_anonymous(request, self._handle)
 
     async def _handle(self, exchange: Exchange) -> Response:
-        self._check_address(exchange)
         webhook = self._find(exchange.request)
+        self._check_address(exchange, webhook)
         try:
             return await self._receive(exchange.request, webhook)
         except Refused as refused:
             self._count(webhook.name, f"refused_{refused.reason}")
-            await self._charge(exchange)
+            await self._charge(exchange, webhook)
             raise Unauthenticated(refused.detail) from None
 
     def _find(self, request: Request) -> Webhook:
@@ -146,19 +146,22 @@ class WebhookEndpoint:
             check(body)
         return body
 
-    def _check_address(self, exchange: Exchange) -> None:
-        """Raise RateLimited for an address that has sent too many deliveries that were refused."""
-        blocked_until = self._blocked.get(client_prefix(exchange.request.client))
+    def _check_address(self, exchange: Exchange, webhook: Webhook) -> None:
+        """Raise RateLimited for an address that has sent too many deliveries to this webhook that were refused.
+
+        Those to others do not count: a provider sends for all its customers from the same addresses.
+        """
+        blocked_until = self._blocked.get((webhook.name, client_prefix(exchange.request.client)))
         if blocked_until is not None and self._clock() < blocked_until:
             raise RateLimited("too many deliveries were refused", retry_after=blocked_until - self._clock())
 
-    async def _charge(self, exchange: Exchange) -> None:
+    async def _charge(self, exchange: Exchange, webhook: Webhook) -> None:
         """Count a refused delivery towards its address's limit. Those that are accepted cost nothing of it."""
-        address = client_prefix(exchange.request.client)
-        decision = await self._limiter.take(f"hooks|{self._refusals}|{address}", self._refusals)
+        sender = webhook.name, client_prefix(exchange.request.client)
+        decision = await self._limiter.take(f"hooks|{self._refusals}|{'|'.join(sender)}", self._refusals)
         if not decision.granted:
-            self._blocked[address] = self._clock() + decision.reset
-            self._blocked.move_to_end(address)
+            self._blocked[sender] = self._clock() + decision.reset
+            self._blocked.move_to_end(sender)
             if len(self._blocked) > MAX_BLOCKED:
                 self._blocked.popitem(last=False)
             raise RateLimited("too many deliveries were refused", retry_after=decision.reset)

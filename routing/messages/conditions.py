@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from routing.http import Headers, first
+from routing.messages.json_decoding import decode_json
 from routing.messages.media_type import is_json
 
 MAX_BODY: Final = 256 * 1024
@@ -24,7 +25,6 @@ FieldPath = tuple[str, ...]
 
 NO_DOCUMENT: Final = object()
 """The document of a body that cannot be judged."""
-_BOM: Final = b"\xef\xbb\xbf"
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 
 
@@ -138,7 +138,7 @@ def json_document(headers: Headers, body: bytes | None) -> object:
     if content is None:
         return NO_DOCUMENT
     try:
-        return msgspec.json.decode(content.removeprefix(_BOM))
+        return decode_json(content)
     except (ValueError, RecursionError):  # of msgspec and of UTF-8; too deeply nested
         return NO_DOCUMENT
 

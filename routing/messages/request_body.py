@@ -7,8 +7,8 @@ from math import inf
 from typing import Final
 
 from routing.errors import BodyTooLarge, RequestTimeout
-from routing.http import Body
-from routing.messages.bodies import read_up_to
+from routing.http import Body, Request
+from routing.messages.bodies import read_up_to, resumed
 
 REPLAY_BUFFER_BYTES: Final = 64 * 1024
 """A larger body is sent once only, which bounds the memory of each call."""
@@ -137,3 +137,21 @@ async def read_in_time(body: Body | None, limit: int) -> bytes | None:
         return b""
     chunks, is_complete = await read_up_to(timed(body, idle=ENDPOINT_BODY_SECONDS, total=ENDPOINT_BODY_SECONDS), limit)
     return b"".join(chunks) if is_complete else None
+
+
+async def read_ahead(request: Request, limit: int, *, idle: float, seconds: float) -> tuple[bytes, bool]:
+    """The beginning of a body, and whether that is all of it. The request can be forwarded as if it were unread.
+
+    The chunk that makes it more than `limit` bytes, or that arrives after `seconds`, is the last. Raises RequestTimeout
+    if a piece takes longer than `idle` seconds, and what the client's body raises.
+    """
+    rest = request.body
+    if rest is None:
+        return b"", True
+    if request.set_body_timeout is not None:
+        request.set_body_timeout(idle)
+    deadline = asyncio.get_running_loop().time() + seconds
+    chunks, is_whole = await read_up_to(timed(rest, idle=idle, total=inf), limit, deadline)
+    body = b"".join(chunks)
+    request.body = resumed([body] if body else [], None if is_whole else rest)
+    return body, is_whole

@@ -12,6 +12,7 @@ from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy
 from resilience.holdoff.policy import HoldOffPolicy
 from resilience.outbound.policy import OutboundPolicy
+from resilience.partition import Part
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.signatures.policy import SignaturePolicy
 from routing.consumers.price import Price
@@ -211,6 +212,12 @@ class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):
         own = None if cache is None or cache.invalidate_own is None else cache.invalidate_own.when
         found = (self.outcome, None if cache is None else cache.only_if, own)
         return any(conditions.needs_body for conditions in found if conditions is not None)
+
+    @property
+    def has_models(self) -> bool:
+        """Whether limits of the backend are told apart by the language model that a request names."""
+        limits = (self.hold_off, self.outbound)
+        return any(Part.MODEL in limit.per for limit in limits if limit is not None)
 
     @property
     def head_seconds(self) -> float:

@@ -116,7 +116,7 @@ class BackendLimits:
         if policy is None:
             return None
         caller = exchange.caller.id if exchange.caller else exchange.request.client
-        key = "\n".join(self._partition(exchange).by(policy.per))
+        key = "\n".join(self._partition(exchange).by(policy.per).stored)
         try:
             return await self._outbound.enter(key, policy, caller)
         except OutboundLimited as limited:
@@ -130,7 +130,8 @@ class BackendLimits:
     def _partition(self, exchange: Exchange) -> Partition:
         used = exchange.used_credential
         subject = used.holder.subject if used is not None else None
-        return self._partition_of(exchange.request, exchange.match, exchange.caller, subject)
+        call = self._partition_of(exchange.request, exchange.match, exchange.caller, subject)
+        return call._replace(model=exchange.model) if exchange.model else call
 
     def _partition_of(
         self, request: Request, match: Match, caller: Caller | None, subject: Subject | None

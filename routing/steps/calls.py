@@ -27,6 +27,7 @@ from routing.messages.request_body import Upload
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.steps.backend_limits import BackendLimits, local_limits
 from routing.steps.forwarded_headers import ForwardedHeaderFields
+from routing.steps.model import named_model
 from routing.steps.reporting import circuit_outcome, report_failure, wait_until_reported
 from routing.steps.retries import Attempts
 from routing.upstream.bulkhead import Bulkhead
@@ -76,9 +77,11 @@ class Calls:
         """Step 6: a permit for the call. Waits only where the cluster has to grant a half-open probe, or that after a
         hold-off.
 
-        Raises CircuitOpen or BackendLimited.
+        Raises CircuitOpen or BackendLimited, and where the model is read, what the client's body raises.
         """
         upstream = self._upstreams.of(exchange.match.service)
+        if upstream.has_models and not exchange.model and exchange.match.policy.has_models:
+            return self._admit_by_model(exchange)
         if upstream.hold_offs and self._limits.check(exchange, upstream.hold_offs):
             return self._probe_limit(exchange, upstream)
         verdict = upstream.breaker.try_admit()
@@ -124,6 +127,13 @@ class Calls:
             yield
         finally:
             upstream.websockets.leave()
+
+    async def _admit_by_model(self, exchange: Exchange) -> None:
+        """The same where limits of the backend are each model's own, so that the request's has to be known."""
+        exchange.model = await named_model(exchange)
+        admission = self.admit(exchange)
+        if admission is not None:
+            await admission
 
     async def _probe(self, exchange: Exchange, upstream: Upstream) -> None:
         self._admitted(exchange, upstream, await upstream.breaker.admit())

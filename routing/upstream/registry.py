@@ -40,10 +40,10 @@ class RetryBudget:
 class Upstream:
     """One service's state. Made by `Upstreams.of`. `bulkhead` limits its calls, `websockets` its open WebSockets.
 
-    `hold_offs` is empty while the backend limits no calls.
+    `hold_offs` is empty while the backend limits no calls. `has_models`: whether limits of it are each model's own.
     """
 
-    __slots__ = ("balancer", "breaker", "budget", "bulkhead", "hold_offs", "service", "websockets")
+    __slots__ = ("balancer", "breaker", "budget", "bulkhead", "has_models", "hold_offs", "service", "websockets")
 
     def __init__(
         self, service: Service, breakers: Breakers, balancers: Balancers, hold_offs: Mapping[Partition, HoldOff]
@@ -59,6 +59,7 @@ class Upstream:
         self.service = service
         self.breaker = breakers.of(service.name, service.policy.breaker)
         self.balancer = balancers.of(service)
+        self.has_models = any(policy.has_models for policy in (service.policy, *(r.policy for r in service.routes)))
         self.bulkhead.limit = self.websockets.limit = service.policy.max_concurrency
 
 

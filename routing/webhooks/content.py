@@ -12,6 +12,7 @@ import msgspec
 
 from routing.errors import BadRequest
 from routing.http import Headers, first
+from routing.messages.json_decoding import decode_json
 from routing.messages.media_type import may_be_json
 from routing.webhooks.policy import MAX_TAGS, Verify, Webhook
 from routing.webhooks.verification import standard_prefix
@@ -25,6 +26,7 @@ REMEMBERED_BODY_SECONDS: Final = 600.0
 """The same for a digest of the body, where a later delivery may have the same content and be another one."""
 _FORM: Final = b"application/x-www-form-urlencoded"
 _MAX_FORM_FIELDS: Final = 1_000
+_STANDARD_ALPHABET: Final = str.maketrans("-_", "+/")
 _ID_PATHS: Final[dict[Verify, tuple[str, ...]]] = {
     Verify.SLACK: ("event_id",),
     Verify.GITHUB: ("header.x-github-delivery",),
@@ -155,8 +157,8 @@ def _digest(*parts: str | bytes) -> str:
 
 def _json(raw: bytes, *, is_required: bool) -> Any:
     try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return decode_json(raw)
+    except (ValueError, RecursionError) as error:
         if is_required:
             reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
             raise BadRequest(f"the body is not valid JSON: {reason}") from None
@@ -177,13 +179,13 @@ def _form(raw: bytes) -> dict[str, Any]:
 
 
 def _pushed(body: Mapping[str, Any]) -> Any:
-    """The data of a Pub/Sub message; None if it is not JSON."""
+    """The data of a Pub/Sub message, in either alphabet of base64; None if it is not JSON."""
     message = body.get("message")
     data = message.get("data") if isinstance(message, dict) else None
     if not isinstance(data, str):
         return None
     try:
-        return msgspec.json.decode(b64decode(data))
+        return decode_json(b64decode(data.translate(_STANDARD_ALPHABET) + "=="))
     except (ValueError, RecursionError):
         return None
 

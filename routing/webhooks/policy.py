@@ -39,8 +39,8 @@ class Encoding(StrEnum):
 class HmacForm(msgspec.Struct, frozen=True, kw_only=True):
     """The form of a generic HMAC: the field `header` has `prefix` and the encoded digest of `template`.
 
-    `{timestamp}` in the template is the value of the field `timestamp_header` (Unix seconds or milliseconds), `{body}`
-    the raw body.
+    `{timestamp}` in the template is the value of the field `timestamp_header` (Unix seconds or milliseconds, or RFC
+    3339), `{body}` the raw body.
     """
 
     header: str

@@ -9,10 +9,12 @@ fields and the clock, and returns the check of the body, if there is one.
 """
 
 import binascii
+import contextlib
 import hmac
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -136,8 +138,7 @@ def _generic(webhook: Webhook, request: SignedRequest, now: float) -> BodyCheck:
     time = b""
     if form.timestamp_header:
         time = request.field(form.timestamp_header)
-        is_milliseconds = _DIGITS.fullmatch(time) is not None and int(time) >= _MILLISECONDS_FROM
-        _recent(time, now, per_second=1_000 if is_milliseconds else 1)
+        _require_recent(_unix_time(time), now)
     if form.encoding is Encoding.HEX:
         sent = sent.lower()
     encode = _hex if form.encoding is Encoding.HEX else _base64
@@ -207,9 +208,25 @@ def _recent(value: bytes, now: float, per_second: int = 1) -> bytes:
     """The time as it was sent. Raises Refused if it is not a number, or too far from `now`."""
     if _DIGITS.fullmatch(value) is None:
         raise Refused("malformed_field", "the time of the delivery is not a number")
-    if abs(now - int(value) / per_second) > TOLERANCE_SECONDS:
-        raise Refused("bad_time", f"the time of the delivery is not within {TOLERANCE_SECONDS:g} s of now")
+    _require_recent(int(value) / per_second, now)
     return value
+
+
+def _require_recent(sent_at: float, now: float) -> None:
+    if abs(now - sent_at) > TOLERANCE_SECONDS:
+        raise Refused("bad_time", f"the time of the delivery is not within {TOLERANCE_SECONDS:g} s of now")
+
+
+def _unix_time(value: bytes) -> float:
+    """Of a generic HMAC: seconds, milliseconds, or a time as in RFC 3339, such as Zendesk sends. Raises Refused."""
+    if _DIGITS.fullmatch(value) is not None:
+        return int(value) / (1_000 if int(value) >= _MILLISECONDS_FROM else 1)
+    moment = None
+    with contextlib.suppress(ValueError):
+        moment = datetime.fromisoformat(value.decode("ascii"))
+    if moment is None or moment.tzinfo is None:
+        raise Refused("malformed_field", "the time of the delivery is neither a number nor a time with its zone")
+    return moment.timestamp()
 
 
 def _without_prefix(value: bytes, prefix: str) -> bytes:

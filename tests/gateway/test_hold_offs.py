@@ -1,12 +1,14 @@
 """After the backend has limited calls, the gateway answers for it until it accepts calls again."""
 
 import asyncio
+import json
 from email.utils import formatdate
 from typing import Any
 
 import pytest
 
 from resilience.breaker.machine import State
+from routing.steps import model
 from tests.gateway.backend_limits import OK, SLACK, answer, serve
 from tests.gateway.conftest import World
 from tests.origin import Peer
@@ -241,3 +243,104 @@ async def test_a_client_that_leaves_ends_no_hold_off(world: World) -> None:
     await asyncio.gather(leaving, return_exceptions=True)
     assert await statuses(world, 1) == [429]
     assert len(origin.requests) == 1
+
+
+BY_MODEL: dict[str, Any] = {
+    "hold_off": {"per": ["path", "model", "credential"]},
+    "outcome": LIMITED,
+    "headers": {"Authorization": "Bearer env:GATEWAY_SECRET_SLACK"},
+    **OFF,
+}
+JSON = [("Content-Type", "application/json")]
+
+
+def asking(model: str, words: int = 1) -> bytes:
+    """As the SDKs send it: the messages come first."""
+    return json.dumps({"messages": [{"content": "model " * words}], "model": model}).encode()
+
+
+async def ask(world: World, body: bytes, headers: Any = JSON, path: str = PATH, **more: Any) -> int:
+    return (await world.request("POST", path, headers, body=[body], **more)).status
+
+
+async def test_each_models_limit_is_its_own(world: World) -> None:
+    origin = await serve(world, limited(retry_after="30"), answer(OK), **BY_MODEL)
+    assert [await ask(world, asking("large")) for _ in range(2)] == [429, 429]
+    assert await ask(world, asking("large"), key=world.other_key) == 429
+    assert await ask(world, asking("small")) == 200
+    assert await ask(world, asking("large"), path="/api/v1/slack/other") == 200
+    assert len(origin.requests) == 3
+    world.clock.advance(31)
+    assert await ask(world, asking("large")) == 200
+
+
+async def read_all(peer: Peer) -> None:
+    await peer.read_body()
+    await peer.send(answer(OK))
+
+
+async def limit_after_reading(peer: Peer) -> None:
+    await peer.read_body()
+    await peer.send(limited(retry_after="30"))
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"[1]", JSON),
+        (b"{", JSON),
+        (b'{"model": 5}', JSON),
+        (b'{"model": ""}', JSON),
+        (b'{"model": "a\\u0000"}', JSON),
+        (b'{"model": "a", "x": ' + b"[" * 900, JSON),
+        (b'{"model": "\xff"}', JSON),
+        (asking("m" * 200), JSON),
+        (asking("a"), [*JSON, ("Content-Encoding", "gzip")]),
+        (b"model=a", [("Content-Type", "application/x-www-form-urlencoded")]),
+        (b"", []),
+    ],
+)
+async def test_requests_whose_model_is_not_known_have_one_limit(world: World, body: bytes, headers: Any) -> None:
+    origin = await serve(world, limit_after_reading, limit_after_reading, read_all, **BY_MODEL)
+    assert await ask(world, asking("a"), headers=JSON) == 429
+    assert await ask(world, body, headers) == 429
+    assert len(origin.requests) == 2
+    assert origin.requests[-1].body == body
+    assert await ask(world, b"[]") == 429
+    assert await ask(world, asking("b")) == 200
+    assert len(origin.requests) == 3
+
+
+async def test_of_a_large_body_the_model_is_not_known(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "MAX_BODY", 100)
+    origin = await serve(world, limit_after_reading, read_all, **BY_MODEL)
+    large = asking("a", 20)
+    assert await ask(world, large) == 429
+    assert (await world.request("POST", PATH, JSON, body=[large[:90], large[90:]])).status == 429
+    assert await ask(world, asking("a")) == 200
+    assert origin.requests[0].body == large
+
+
+async def test_a_body_that_is_sent_in_pieces_and_without_a_length_names_its_model(world: World) -> None:
+    origin = await serve(world, limit_after_reading, read_all, **BY_MODEL)
+    content = asking("large")
+    pieces = [content[:7], content[7:40], content[40:]]
+    for expected in (429, 429):
+        assert (await world.request("POST", PATH, JSON, body=pieces)).status == expected
+    assert origin.requests[0].body == content
+    assert await ask(world, asking("small")) == 200
+
+
+async def test_a_fallback_is_sent_the_whole_request_of_a_model_that_is_held(world: World) -> None:
+    other = await serve(world, read_all, name="other", auth="none", **OFF)
+    await serve(world, limited(retry_after="30"), fallback={"service": "other"}, **BY_MODEL)
+    assert [await ask(world, asking("large")) for _ in range(2)] == [200, 200]
+    assert [request.body for request in other.requests] == [asking("large")] * 2
+
+
+async def test_content_that_is_part_of_a_cache_key_names_its_model(world: World) -> None:
+    settings = {**BY_MODEL, "cache": {"ttl": 60, "methods": ["POST"]}}
+    origin = await serve(world, limited(retry_after="30"), answer(OK), **settings)
+    assert [await ask(world, asking("large")) for _ in range(2)] == [429, 429]
+    assert await ask(world, asking("small")) == 200
+    assert len(origin.requests) == 2

@@ -49,6 +49,17 @@ async def test_each_part_has_a_limit_of_its_own(world: World) -> None:
     assert await statuses(world, 3, "/api/v1/slack/a", key=world.other_key) == [200, 200, 429]
 
 
+async def test_each_model_may_have_a_limit_of_its_own(world: World) -> None:
+    outbound = {"rate": "2/m", "per": ["model", "credential"], "queue": "0s"}
+    await serve(world, answer(OK), outbound=outbound, cache=False)
+    for model in (b"large", b"small"):
+        request: dict[str, Any] = {
+            "headers": [("Content-Type", "application/json")],
+            "body": [b'{"model": "%b"}' % model],
+        }
+        assert [(await world.request("POST", PATH, **request)).status for _ in range(3)] == [200, 200, 429]
+
+
 async def test_a_retry_counts(world: World) -> None:
     failing = answer({"error": "fatal"}, 200)
     outcome = {"failed": {"body": {"error": "fatal"}}}

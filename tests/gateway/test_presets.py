@@ -18,6 +18,11 @@ SLACK: dict[str, Any] = {
     "set_cookie": "b=2k0mvk; path=/; domain=.slack.com",
 }
 GMAIL: dict[str, Any] = {"cache_control": "private", "vary": "Origin, X-Origin, Referer"}
+GOOGLE: dict[str, Any] = {
+    "cache_control": "private, max-age=0, must-revalidate, no-transform",
+    "expires": "Tue, 14 Nov 2023 22:13:20 GMT",
+    "vary": "Origin, X-Origin, Referer",
+}
 CALENDAR: dict[str, Any] = {
     "cache_control": "no-cache, no-store, max-age=0, must-revalidate",
     "expires": "Mon, 01 Jan 1990 00:00:00 GMT",
@@ -27,11 +32,16 @@ CALENDAR: dict[str, Any] = {
 }
 HUBSPOT = {"set_cookie": "__cfduid=d1; path=/; HttpOnly", "x_hubspot_ratelimit_daily_remaining": "249999"}
 SALESFORCE = {
-    "cache_control": "no-store,private",
+    "cache_control": "no-cache,must-revalidate,max-age=0,no-store,private",
+    "expires": "Thu, 01 Jan 1970 00:00:00 GMT",
     "set_cookie": "BrowserId=a; path=/",
     "sforce_limit_info": "api-usage=18/5000",
 }
-GITHUB = {"cache_control": "private, max-age=60, s-maxage=60", "etag": 'W/"a"', "vary": "Accept, Authorization, Cookie"}
+GITHUB: dict[str, Any] = {
+    "cache_control": "private, max-age=60, s-maxage=60",
+    "etag": 'W/"a"',
+    "vary": "Accept, Authorization, Cookie",
+}
 FORM = [("Content-Type", "application/x-www-form-urlencoded")]
 JSON = [("Content-Type", "application/json")]
 
@@ -62,11 +72,16 @@ def answer(content: Any, status: int = 200, **fields: str) -> bytes:
         ("slack", SLACK, "POST /users.info", b'{"user": "U1"}'),
         ("gmail", GMAIL, "GET /gmail/v1/users/me/messages?q=is:unread", b""),
         ("gmail", GMAIL, "GET /gmail/v1/users/me/messages/18c?format=full", b""),
+        ("gmail", GOOGLE, "GET /gmail/v1/users/me/labels", b""),
+        ("google-calendar", GOOGLE, "GET /calendar/v3/users/me/calendarList", b""),
         ("google-calendar", CALENDAR, "GET /calendar/v3/calendars/ann%40example.com/events", b""),
         ("google-calendar", CALENDAR, "POST /calendar/v3/freeBusy", b'{"items": []}'),
         ("hubspot", HUBSPOT, "GET /crm/v3/objects/contacts?limit=10", b""),
         ("hubspot", HUBSPOT, "POST /crm/v3/objects/contacts/search", b'{"query": "ann"}'),
         ("salesforce", SALESFORCE, "GET /services/data/v60.0/query?q=SELECT+Id", b""),
+        ("salesforce", SALESFORCE, "GET /services/data/v60.0/query/?q=SELECT+Id", b""),
+        ("salesforce", SALESFORCE, "GET /services/data/v60.0/sobjects/Contact/003", b""),
+        ("salesforce", SALESFORCE, "GET /services/data/v60.0/sobjects/Contact/describe/", b""),
         ("github", GITHUB, "GET /repos/acme/site/issues", b""),
         ("openai", {}, "POST /v1/embeddings", b'{"input": "a", "model": "m"}'),
         ("openai", {}, "GET /v1/models", b""),
@@ -93,6 +108,9 @@ async def test_what_the_api_sends_is_stored(
         ("google-calendar", "POST", "/calendar/v3/calendars/primary/events/watch"),
         ("hubspot", "POST", "/crm/v3/objects/contacts"),
         ("salesforce", "GET", "/services/data/v60.0/limits"),
+        ("salesforce", "GET", "/services/data/v60.0/sobjects/Contact"),
+        ("salesforce", "POST", "/services/data/v60.0/query"),
+        ("salesforce", "POST", "/services/data/v60.0/jobs/ingest/"),
         ("github", "GET", "/rate_limit"),
         ("openai", "POST", "/v1/chat/completions"),
         ("anthropic", "POST", "/v1/messages"),
@@ -178,6 +196,66 @@ async def test_a_limit_that_was_reached_holds_calls_off(world: World, preset: st
     assert (await send(world, "GET", path))[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("preset", "path", "error"),
+    [
+        ("openai", "/v1/chat/completions", {"code": "rate_limit_exceeded"}),
+        ("openai", "/v1/embeddings", {"code": "rate_limit_exceeded"}),
+        ("anthropic", "/v1/messages", {"type": "rate_limit_error"}),
+    ],
+)
+async def test_a_limit_of_one_model_holds_no_other_off(
+    world: World, preset: str, path: str, error: dict[str, str]
+) -> None:
+    origin = await connect(world, preset, answer({"error": error}, 429, retry_after="30"), answer({"ok": True}))
+    for model, status in (("large", 429), ("large", 429), ("small", 200)):
+        assert (await send(world, "POST", path, json.dumps({"model": model}).encode(), JSON))[0] == status
+    assert len(origin.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("preset", "limited", "held", "free"),
+    [
+        ("github", "GET /search/code?q=a", ["GET /search/code?q=b"], ["GET /search/issues?q=a", "GET /user"]),
+        ("github", "POST /graphql", ["POST /graphql"], ["GET /repos/acme/site", "GET /user"]),
+        (
+            "github",
+            "GET /repos/acme/site",
+            ["GET /repos/acme/site/issues"],
+            ["GET /search/issues?q=a", "POST /graphql"],
+        ),
+        ("github", "GET /user", ["GET /orgs/acme"], ["GET /search/code?q=a", "POST /graphql"]),
+        (
+            "hubspot",
+            "POST /crm/v3/objects/contacts/search",
+            ["POST /crm/v3/objects/deals/search"],
+            ["GET /crm/v3/objects/contacts/1"],
+        ),
+        ("hubspot", "GET /crm/v3/objects/contacts/1", ["POST /crm/v3/objects/contacts/search"], []),
+    ],
+)
+async def test_a_limit_holds_off_what_it_is_for(
+    world: World, preset: str, limited: str, held: list[str], free: list[str]
+) -> None:
+    await connect(world, preset, answer({}, 429, retry_after="30"), answer({}))
+    found = []
+    for line in (limited, *held, *free):
+        method, path = line.split(" ")
+        body = b"{}" if method == "POST" else b""
+        found.append((await send(world, method, path, body, JSON if body else []))[0])
+    assert found == [429] * (1 + len(held)) + [200] * len(free)
+
+
+async def test_each_version_of_githubs_api_is_an_answer_of_its_own(world: World) -> None:
+    origin = await connect(world, "github", answer({}, **GITHUB))
+    for version in ("2022-11-28", "2026-03-10"):
+        headers = [("X-GitHub-Api-Version", version)]
+        for cached in ("MISS", "HIT"):
+            assert await send(world, "GET", "/repos/acme/site", headers=headers) == (200, cached)
+        assert (b"x-github-api-version", version.encode()) in origin.requests[-1].fields
+    assert len(origin.requests) == 2
+
+
 async def test_a_mailboxs_history_is_not_stored(world: World) -> None:
     origin = await connect(world, "gmail", answer({"historyId": "2"}, **GMAIL))
     for _ in range(2):
@@ -234,6 +312,10 @@ GOOGLES = {"gmail": GMAIL, "google-calendar": CALENDAR}
         ("slack", "POST /chat.delete", ["POST /conversations.history"]),
         ("slack", "POST /reactions.add", ["POST /conversations.history"]),
         ("slack", "POST /files.completeUploadExternal", ["POST /conversations.history"]),
+        ("slack", "POST /chat.stopStream", ["POST /conversations.history", "POST /conversations.replies"]),
+        ("slack", "POST /files.delete", ["POST /conversations.history"]),
+        ("slack", "POST /conversations.open", ["GET /conversations.list"]),
+        ("slack", "POST /users.setPhoto", ["POST /users.info"]),
         ("slack", "POST /conversations.create", ["GET /conversations.list"]),
         ("slack", "POST /conversations.invite", ["POST /conversations.members", "POST /conversations.info"]),
         ("slack", "POST /users.profile.set", ["POST /users.info", "GET /users.list"]),
@@ -281,6 +363,11 @@ GOOGLES = {"gmail": GMAIL, "google-calendar": CALENDAR}
             ["GET /services/data/v60.0/query?q=SELECT"],
         ),
         ("salesforce", "POST /services/data/v60.0/composite/sobjects", ["GET /services/data/v60.0/sobjects/Contact/3"]),
+        (
+            "salesforce",
+            "POST /services/data/v60.0/sobjects/Contact/",
+            ["GET /services/data/v60.0/query/?q=SELECT", "GET /services/data/v60.0/query?q=SELECT"],
+        ),
         ("github", "POST /repos/acme/site/issues", ["GET /repos/acme/site/issues?state=open"]),
         ("openai", "DELETE /v1/models/ft:1", ["GET /v1/models"]),
     ],

@@ -223,6 +223,17 @@ async def test_a_flood_of_forgeries_is_cut_off_and_delays_no_one_else(hooks: Hoo
     assert (await hooks.deliver(Verify.SLACK, event(event_id="later"), client="203.0.113.9")).status == 200
 
 
+async def test_what_one_webhook_refuses_does_not_count_for_another_of_the_same_provider(hooks: Hooks) -> None:
+    """Providers send for all their customers from the same addresses."""
+    hooks.add(Verify.SLACK)
+    hooks.add(Verify.GITHUB)
+    shared = "203.0.113.9"
+    for _ in range(10):
+        await hooks.send("/hooks/slack", event(), [], client=shared)
+    assert (await hooks.send("/hooks/slack", event(), [], client=shared)).status == 429
+    assert (await hooks.deliver(Verify.GITHUB, event(), client=shared)).status == 200
+
+
 async def test_while_the_queue_is_full_or_away_the_provider_repeats(hooks: Hooks) -> None:
     hooks.add(Verify.SLACK)
 

@@ -29,6 +29,7 @@ WRITERS = {
     "cache_slot": {"routing/steps/cache/lookup.py", "routing/steps/cache/coalescing.py"},
     "content": {"routing/steps/cache/content.py"},
     "circuit": {"routing/steps/calls.py"},
+    "model": {"routing/steps/calls.py"},
     "used_credential": {"routing/steps/credential.py"},
     "call": {"routing/steps/calls.py"},
     "error_code": {"routing/pipeline.py", "routing/steps/respond.py"},
@@ -77,7 +78,7 @@ def test_each_record_is_written_by_its_own_step() -> None:
 
 
 def test_every_attribute_of_an_exchange_has_a_writer() -> None:
-    assert set(Exchange.__annotations__) | {"cache", "circuit", "error_code"} == set(WRITERS)
+    assert set(Exchange.__annotations__) | {"cache", "circuit", "error_code", "model"} == set(WRITERS)
 
 
 def test_the_records_of_the_call_and_of_the_cache_are_written_by_their_steps() -> None:

@@ -196,6 +196,16 @@ def test_a_state_is_for_one_browser_and_one_use(server: Server, seed: Seed, prov
     assert server.get("/api/v1/mail/me", seed.theirs).status_code == 403
 
 
+def test_two_accounts_are_connected_in_two_tabs_of_one_browser(server: Server, seed: Seed) -> None:
+    with requests.Session() as browser:
+        first, second = [
+            submit(browser, browser.get(link(server, key), timeout=30)) for key in (seed.ours, seed.theirs)
+        ]
+        assert [grant(browser, redirect).status_code for redirect in (second, first)] == [200, 200]
+        page = browser.get(link(server, seed.theirs), timeout=30)
+        assert "disconnected" in submit(browser, page, "disconnect").text
+
+
 def test_forms_are_protected_and_links_need_a_key(server: Server, seed: Seed) -> None:
     url = link(server, seed.ours)
     token = parse_qs(urlsplit(url).query)["link"][0]

@@ -1,14 +1,11 @@
 """Step 5 for requests whose content is part of their cache key: a POST that reads, or a GET with content."""
 
-import asyncio
 from collections.abc import Awaitable
-from math import inf
 
 from resilience.cache.content_key import MAX_CONTENT_BYTES, content_key
 from routing.exchange import Exchange, RequestContent
 from routing.http import Response
-from routing.messages.bodies import read_up_to, resumed
-from routing.messages.request_body import timed
+from routing.messages.request_body import read_ahead
 from routing.steps.cache.bypass import CONTENT_SECONDS, content_detail, has_content
 from routing.steps.cache.lookup import CacheLookup
 
@@ -44,18 +41,10 @@ class ContentLookup:
         """Read the content and derive its key. Returns why the request bypasses the cache, if it does."""
         request, policy = exchange.request, exchange.match.policy.cache
         assert policy is not None  # noqa: S101 - else there is no such step
-        body = b""
-        if request.body is not None:
-            rest, idle = request.body, exchange.match.policy.timeout.idle
-            if request.set_body_timeout is not None:
-                request.set_body_timeout(idle)
-            deadline = asyncio.get_running_loop().time() + CONTENT_SECONDS
-            chunks, is_complete = await read_up_to(timed(rest, idle=idle, total=inf), MAX_CONTENT_BYTES, deadline)
-            if not is_complete:
-                request.body = resumed(chunks, rest)
-                return "content-length" if sum(map(len, chunks)) > MAX_CONTENT_BYTES else "slow-content"
-            body = b"".join(chunks)
-            request.body = resumed([body] if body else [])
+        idle = exchange.match.policy.timeout.idle
+        body, is_whole = await read_ahead(request, MAX_CONTENT_BYTES, idle=idle, seconds=CONTENT_SECONDS)
+        if not is_whole:
+            return "content-length" if len(body) > MAX_CONTENT_BYTES else "slow-content"
         content_type = request.fields.get(b"content-type", b"")
         method = "POST" if request.method == "POST" else "GET"
         key, values = content_key(method, content_type, body, policy.key.body, policy.body_tags)

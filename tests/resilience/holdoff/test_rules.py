@@ -87,3 +87,12 @@ def test_a_call_is_in_each_partition_that_has_its_values() -> None:
     assert len(containing) == 16
     assert all(call.by(parts) in containing for parts in ([], [Part.PATH], list(Part)))
     assert Partition("crm", "/a/{x}", "POST") not in containing
+
+
+def test_a_partition_without_a_model_is_stored_as_before_there_were_any() -> None:
+    call = Partition("ai", "", "POST", "/chat", "c", "gpt")
+    assert call.by([Part.MODEL]) == Partition("ai", model="gpt")
+    assert call.stored == ("ai", "", "POST", "/chat", "c", "gpt")
+    assert call.by([Part.PATH]).stored == ("ai", "", "", "/chat", "")
+    assert set(Part) <= {name.lower() for name in Partition._fields}
+    assert str(call) == "POST /chat of the model gpt with one credential"

@@ -75,6 +75,17 @@ async def test_both_heed_the_longer_one_and_one_of_them_probes(workers: list[Wor
     assert sorted(item is None for _, item in changes) == [False, True], "each is announced once"
 
 
+async def test_a_models_limit_is_shared_and_others_are_stored_as_before(workers: list[Worker]) -> None:
+    large, small = CALL._replace(model="large"), CALL._replace(model="small")
+    await workers[0].hold_offs.limited(large, POLICY, 30)
+    await until(lambda: agree(workers, lambda each: each.retry_after(large) == 30))
+    assert await agree(workers, lambda each: each.retry_after(small) is None)
+    await workers[1].limit(60)
+    await until(lambda: agree(workers, lambda each: each.retry_after(small) == 60))
+    stored = await workers[0].link.call(lambda client: client.hkeys(workers[0].link.key(KEY)))
+    assert {b'["crm","","GET","/x","c"]', b'["crm","","GET","/x","c","large"]'} <= set(stored)
+
+
 class SlowReplies(MemoryStore):
     """Changes by others are announced before its own replies, as over two connections. Each reply waits for `go`."""
 

@@ -22,6 +22,7 @@ def wait(**fields: str) -> float | None:
         ({"retry_after": formatdate(NOW + 45, usegmt=True)}, 45),
         ({"retry_after": "Fri, 15 Jan 2027 08:00:45 GMT", "date": "Fri, 15 Jan 2027 08:00:00 GMT"}, 45),
         ({"retry_after_ms": "1500"}, 1.5),
+        ({"x_ms_retry_after_ms": "2500", "retry_after_ms": "1500"}, 2.5),
         ({"retry_after": "2", "retry_after_ms": "1500"}, 2),
         ({"x_ratelimit_reset": "1800000060"}, 60),
         ({"x_ratelimit_reset": "1800000060000"}, 60),

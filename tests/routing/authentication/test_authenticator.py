@@ -57,6 +57,14 @@ def test_a_key_is_read_from_authorization_or_its_own_field() -> None:
     assert read_credential(bearer(f"Bearer {KEY.key}") + api_key_field(KEY.key)) == key
 
 
+def test_a_key_may_have_the_scheme_of_githubs_clients() -> None:
+    for scheme in ("token", "Token"):
+        assert read_credential(bearer(f"{scheme} {KEY.key}")) == Credential(KEY.key, is_key=True)
+    for other in (f"token {TOKEN}", "token ghp_1", "token", f"token {KEY.key} x"):
+        with pytest.raises(Unauthenticated, match="must be 'Bearer'"):
+            read_credential(bearer(other))
+
+
 @pytest.mark.parametrize(
     ("headers", "detail"),
     [

@@ -96,6 +96,11 @@ def refused(status: int, document: Any, headers: Any = ()) -> TokenRequestFailed
 
 def test_failures_that_no_repetition_mends_are_told_from_others() -> None:
     assert refused(400, {"error": "invalid_grant"}).permanent
+    for status, body in ((400, {"status": "BAD_REFRESH_TOKEN", "message": "m"}), (200, {"error": "bad_refresh_token"})):
+        assert refused(status, body).permanent
+        assert refused(status, body).ends_grant
+    assert refused(400, {"status": "error", "message": "m"}).code == "status_400"
+    assert refused(400, {"error": "inactive_user"}).permanent
     assert refused(401, {"error": "invalid_client"}).permanent
     assert refused(200, {"ok": False, "error": "invalid_refresh_token"}).ends_grant
     assert not refused(503, {"error": "temporarily_unavailable"}).permanent

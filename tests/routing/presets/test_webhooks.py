@@ -60,6 +60,10 @@ def tags(name: str, body: Any, **fields: str) -> set[str]:
     ("event", "ended"),
     [
         ({"type": "message", "channel": "C1", "user": "U1"}, {"message", "message:C1"}),
+        (
+            {"type": "message", "subtype": "channel_topic", "channel": "C1"},
+            {"message", "message:C1", "channel_topic"},
+        ),
         ({"type": "channel_rename", "channel": {"id": "C1"}}, {"channel_rename", "channel_rename:C1"}),
         ({"type": "channel_archive", "channel": "C1", "user": "U1"}, {"channel_archive", "channel_archive:C1"}),
         ({"type": "reaction_added", "item": {"channel": "C1"}, "user": "U1"}, {"reaction_added", "reaction_added:C1"}),

@@ -1,9 +1,11 @@
 """What is read from a delivery: fields for templates, ids, handshakes; and what becomes of bad input."""
 
 import json
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,6 +117,21 @@ def test_bad_json_is_refused_if_the_body_claims_to_be_json(raw: bytes) -> None:
         with pytest.raises(BadRequest):
             read(raw, headers=headers)
     assert read(raw, headers=[(b"content-type", b"text/xml")]).body is None
+
+
+def test_a_text_that_was_cut_within_a_character_does_not_lose_the_delivery() -> None:
+    for raw in (rb'{"channel": "C1", "text": "cut \ud83d"}', b'\xef\xbb\xbf{"channel": "C1"}'):
+        found = planned(raw, "channel:{channel}")
+        assert found.tags == ("channel:C1",)
+        assert msgspec.json.encode(read(raw).body)
+
+
+@pytest.mark.parametrize("alphabet", [b64encode, urlsafe_b64encode])
+@pytest.mark.parametrize("padding", [b"=", b""])
+def test_data_of_a_push_in_either_alphabet(alphabet: Callable[[bytes], bytes], padding: bytes) -> None:
+    data = alphabet(b'{"emailAddress": "a?\xc3\xbf>~@example.com", "h": 1}').rstrip(b"=") + padding
+    content = read({"message": {"data": data.decode()}}, Verify.GOOGLE_PUBSUB)
+    assert content.values("data.emailAddress") == ["a?\u00ff>~@example.com"]
 
 
 def test_json_of_a_hundred_levels_and_repeated_keys_are_read() -> None:

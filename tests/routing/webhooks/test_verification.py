@@ -193,6 +193,31 @@ def test_a_generic_hmac_in_every_form(algorithm: Algorithm, encoding: Encoding) 
         assert reason(hook, [(b"x-shop-hmac", text), headers[1]]) == "malformed_field"
 
 
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        (b"2025-12-29T09:20:00Z", ""),
+        (b"2025-12-29T10:20:00.250+01:00", ""),
+        (b"2025-12-29T09:20:00", "malformed_field"),
+        (b"2025-12-29", "malformed_field"),
+        (b"Mon, 29 Dec 2025 09:20:00 GMT", "malformed_field"),
+        (b"2025-12-29T09:20:00\xff", "malformed_field"),
+        (b"2025-12-29T09:10:00Z", "bad_time"),
+        (b"0001-01-01T00:00:00+23:59", "bad_time"),
+        (b"9999-12-31T23:59:59-23:59", "bad_time"),
+    ],
+)
+def test_a_generic_hmac_may_sign_a_written_time(time: bytes, expected: str) -> None:
+    form = HmacForm(header="x-sig", encoding=Encoding.BASE64, timestamp_header="x-at", template="{timestamp}{body}")
+    hook = webhook(Verify.HMAC, hmac=form)
+    digest = b64encode(hmac.new(SECRET.encode(), time + BODY, "sha256").digest())
+    headers = [(b"x-sig", digest), (b"x-at", time)]
+    if expected:
+        assert reason(hook, headers) == expected
+    else:
+        verify(hook, headers)
+
+
 def test_a_shared_token_may_be_a_bearer() -> None:
     hook = webhook(Verify.SHARED_TOKEN, token=TokenForm(header="authorization", prefix="Bearer "))
     verify(hook, [(b"authorization", b"Bearer " + SECRET.encode())])
