@@ -51,9 +51,14 @@ def reset_cache_statistics(actor: str) -> None:
     record_operation(actor, "cache.reset", before=before, after={"hits": 0, "misses": 0})
 
 
-def flush(actor: str) -> int:
-    """Remove all cache entries, of services and of Django code, and return their number. Raises StoreUnavailable."""
+def flush(actor: str, *, dry_run: bool = False) -> int:
+    """Remove all cache entries, of services and of Django code, and return their number.
+
+    With `dry_run` they are only counted. Raises StoreUnavailable.
+    """
     names = sorted({*running().gateway.live.table.services, SERVICE})
+    if dry_run:
+        return sum(run_on_loop(running().cache.usage(name)).entries for name in names)
     before = _usage(names)
     deleted = run_on_loop(running().cache.invalidate_all(names))
     record_performed(actor, "cache.flush", before=before, after={"keysDeleted": deleted})

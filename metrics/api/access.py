@@ -225,7 +225,7 @@ def _translate_api_exception(error: exceptions.APIException) -> GatewayError:
         case exceptions.PermissionDenied():
             return Forbidden(detail)
         case exceptions.MethodNotAllowed():
-            return MethodNotAllowed(detail, service="", allow=())
+            return MethodNotAllowed(detail, allow=())
         case exceptions.UnsupportedMediaType():
             return UnsupportedMediaType("the body must be application/json")
     return BadRequest(detail)

@@ -1,15 +1,15 @@
 """What all endpoints of the metrics API share: authentication, JSON, problem documents and their documentation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from io import BytesIO
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from django.http import HttpRequest, HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import status
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.parsers import JSONParser
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,6 +19,8 @@ from rest_framework.views import APIView
 from metrics.api import access
 from routing.errors import BadRequest
 
+Parameters = Mapping[str, type[Serializer[Any]]]
+"""Those of queries, by method."""
 T = TypeVar("T", bound=Callable[..., HttpResponseBase])
 MAX_UNKNOWN: Final = 5
 MAX_SHOWN: Final = 60
@@ -84,6 +86,9 @@ class MetricsView(ProblemsView):
     permission_classes: tuple[type[BasePermission], ...] = (access.ReadOrWritePermission,)
     limited: tuple[str, ...] = ()
     """Methods for staff with rights for some services: see `access.permits`. The others refuse them."""
+    parameters: ClassVar[Parameters] = {}
+    """What may be in the query of a write. Other parameters are refused: with a misspelt `dry_run` or `tag`, more would
+    be written than is meant."""
     parser_classes = (JSONParser,)
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = access.JsonNegotiation
@@ -96,6 +101,13 @@ class MetricsView(ProblemsView):
             negotiator=self.get_content_negotiator(),
             parser_context=self.get_parser_context(request),
         )
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        method = str(request.method)
+        if method not in SAFE_METHODS and method in self.allowed_methods:
+            serializer = self.parameters.get(method)
+            check_parameters(request, serializer().get_fields() if serializer else ())
 
     def check_throttles(self, request: Request) -> None:
         access.check_write_limit(request)
@@ -129,3 +141,19 @@ def validate_body(serializer: type[Serializer[Any]], data: Any) -> dict[str, Any
         shown = ", ".join(str(name)[:MAX_SHOWN] for name in unknown[:MAX_UNKNOWN])
         raise BadRequest(f"unknown: {shown}; known are {', '.join(known)}")
     return found
+
+
+def validate_query(serializer: type[Serializer[Any]], request: Request) -> dict[str, Any]:
+    """Raises ValidationError, and BadRequest for a parameter that is unknown or given more than once."""
+    check_parameters(request, serializer().get_fields())
+    return validate(serializer, request.query_params.dict())
+
+
+def check_parameters(request: Request, known: Collection[str]) -> None:
+    """Raises BadRequest."""
+    for name, values in request.query_params.lists():
+        if name not in known:
+            listed = f"there are {', '.join(sorted(known))}" if known else "there are none here"
+            raise BadRequest(f"unknown parameter {name[:MAX_SHOWN]!r}: {listed}")
+        if len(values) > 1:
+            raise BadRequest(f"the parameter {name!r} is given more than once")

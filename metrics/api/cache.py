@@ -1,6 +1,6 @@
 """`/metrics/cache`: usage, invalidation and warming of the cache."""
 
-from typing import Final
+from typing import ClassVar, Final
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import status
@@ -9,13 +9,23 @@ from rest_framework.response import Response
 
 from metrics import selectors, services
 from metrics.api import access, examples, serializers
-from metrics.api.base import LimitedReadView, MetricsView, documented, response_example, validate, validate_body
+from metrics.api.base import (
+    LimitedReadView,
+    MetricsView,
+    Parameters,
+    documented,
+    response_example,
+    validate_body,
+    validate_query,
+)
 from routing.rights import Right
 
 RESET_MESSAGE: Final = "cache statistics reset"
 
 
 class CacheView(LimitedReadView):
+    parameters: ClassVar[Parameters] = {"DELETE": serializers.DryRunQuery}
+
     @documented(
         "cache",
         serializers.CacheOutput,
@@ -31,10 +41,12 @@ class CacheView(LimitedReadView):
         """Get the size of the cache, and its hits and misses since the statistics were reset."""
         return Response(serializers.CacheOutput(selectors.cache_usage(access.visible(request))).data)
 
+    @extend_schema(parameters=[serializers.DryRunQuery])
     @documented("emptyCache", serializers.KeysDeletedOutput, {"keysDeleted": 21})
     def delete(self, request: Request) -> Response:
-        """Flush the cache of all services."""
-        return Response({"keysDeleted": services.flush(access.request_actor(request))})
+        """Flush the cache of all services. With `dry_run`, only count its entries."""
+        dry_run = validate_query(serializers.DryRunQuery, request)["dry_run"]
+        return Response({"keysDeleted": services.flush(access.request_actor(request), dry_run=dry_run)})
 
 
 class CacheResetView(MetricsView):
@@ -47,6 +59,7 @@ class CacheResetView(MetricsView):
 
 class CacheWarmView(MetricsView):
     limited = ("POST",)
+    parameters: ClassVar[Parameters] = {"POST": serializers.DryRunQuery}
 
     @extend_schema(parameters=[serializers.DryRunQuery])
     @documented(
@@ -70,7 +83,7 @@ class CacheWarmView(MetricsView):
         would be.
         """
         data = validate_body(serializers.WarmInput, request.data)
-        dry_run = data["dry_run"] or validate(serializers.DryRunQuery, request.query_params.dict())["dry_run"]
+        dry_run = data["dry_run"] or validate_query(serializers.DryRunQuery, request)["dry_run"]
         address = f"{request.scheme}://{request.get_host()}"
         names = access.visible(request, Right.OPERATE)
         result = services.warm(
@@ -81,6 +94,7 @@ class CacheWarmView(MetricsView):
 
 class CacheServiceView(MetricsView):
     limited = ("DELETE",)
+    parameters: ClassVar[Parameters] = {"DELETE": serializers.InvalidateQuery}
 
     @extend_schema(parameters=[serializers.InvalidateQuery])
     @documented(
@@ -90,6 +104,6 @@ class CacheServiceView(MetricsView):
     )
     def delete(self, request: Request, service: str) -> Response:
         """Invalidate a service's cache entries: all, or those with a tag. With `dry_run`, only count them."""
-        data = validate(serializers.InvalidateQuery, request.query_params.dict())
+        data = validate_query(serializers.InvalidateQuery, request)
         deleted = services.invalidate(access.request_actor(request), service, data["tag"], dry_run=data["dry_run"])
         return Response({"service": service, "keysDeleted": deleted})

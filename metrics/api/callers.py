@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from metrics.api import access
-from metrics.api.base import LimitedReadView, documented, validate
+from metrics.api.base import LimitedReadView, documented, validate_query
 from metrics.api.quotas import EXAMPLE as QUOTA
 from metrics.api.quotas import QuotaOutput
 from metrics.api.serializers import QueryInteger, Text
@@ -238,13 +238,7 @@ class CallerView(LimitedReadView):
 
 def _read(request: Request, serializer: type[RangeInput]) -> dict[str, Any]:
     """The query, with both days. Raises BadRequest and ValidationError."""
-    known = serializer().get_fields()
-    for name, values in request.query_params.lists():
-        if name not in known:
-            raise BadRequest(f"unknown parameter {name[:60]!r}: there are {', '.join(sorted(known))}")
-        if len(values) > 1:
-            raise BadRequest(f"the parameter {name!r} is given more than once")
-    data = validate(serializer, request.query_params.dict())
+    data = validate_query(serializer, request)
     start, end = data["from"], data["to"]
     end = end or max(selectors.today(), start or date.min)
     start = start or end - timedelta(days=min(DEFAULT_DAYS - 1, (end - date.min).days))

@@ -1,15 +1,17 @@
 """`/api/config`: the configuration file, as a whole and service by service."""
 
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.db import transaction
 from django.http import HttpResponse
 from rest_framework.request import Request
 
 from metrics.api import access, preconditions, representations
+from metrics.api.base import Parameters
 from metrics.api.configuration_access import (
     ConfigurationPermission,
+    WriteQuery,
     changed_services,
     is_limited_staff,
     may_read,
@@ -54,6 +56,7 @@ class ConfigurationBase(ProposingView):
 
 class ConfigurationView(ConfigurationBase):
     limited = ("GET", "HEAD", "PUT")
+    parameters: ClassVar[Parameters] = {"PUT": WriteQuery}
 
     @configuration_operation("configuration", "the configuration file")
     def get(self, request: Request) -> HttpResponse:
@@ -79,6 +82,7 @@ class ConfigurationView(ConfigurationBase):
 
 class ServiceConfigurationView(ConfigurationBase):
     limited = ("GET", "HEAD", "PUT", "PATCH")
+    parameters: ClassVar[Parameters] = {"PUT": WriteQuery, "PATCH": WriteQuery, "DELETE": WriteQuery}
 
     @configuration_operation("serviceConfiguration", "the service's settings")
     def get(self, request: Request, service: str) -> HttpResponse:

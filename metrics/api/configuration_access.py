@@ -1,6 +1,6 @@
 """Who may read and change which part of the configuration through the API."""
 
-from typing import Any
+from typing import Any, Final
 
 from rest_framework import serializers
 from rest_framework.permissions import SAFE_METHODS, BasePermission
@@ -8,13 +8,15 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from metrics.api import access
-from metrics.api.base import validate
+from metrics.api.base import validate, validate_query
 from metrics.api.serializers import QueryFlag
 from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES, Caller
 from routing.database.config_file import WriteOptions
 from routing.errors import Forbidden
 from routing.keys.scopes import CONFIG_READ, CONFIG_WRITE
 from routing.rights import Names, Right, is_any, services, within
+
+DRY_RUN: Final = "dry_run"
 
 
 class DryRunQuery(serializers.Serializer[Any]):
@@ -38,15 +40,22 @@ class ConfigurationPermission(BasePermission):
     )
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        reads = request.method in SAFE_METHODS or is_dry_run(request)
+        reads = request.method in SAFE_METHODS or (_has_dry_run(request, view) and is_dry_run(request))
         if isinstance(request.auth, Caller):
             return request.auth.has_scope(CONFIG_READ if reads else CONFIG_WRITE)
         return access.permits(request, view, Right.VIEW if reads else Right.CONFIGURE)
 
 
+def _has_dry_run(request: Request, view: APIView) -> bool:
+    """Whether this operation can be tried: in others, the parameter has no effect."""
+    serializer = getattr(view, "parameters", {}).get(request.method)
+    return serializer is not None and DRY_RUN in serializer().get_fields()
+
+
 def is_dry_run(request: Request) -> bool:
     """Raises ValidationError."""
-    return bool(validate(DryRunQuery, request.query_params.dict())["dry_run"])
+    given = {name: value for name, value in request.query_params.items() if name == DRY_RUN}
+    return bool(validate(DryRunQuery, given)[DRY_RUN])
 
 
 def may_read(request: Request) -> bool:
@@ -57,7 +66,7 @@ def may_read(request: Request) -> bool:
 
 def options(request: Request) -> WriteOptions:
     """The options in the query. Raises ValidationError and Forbidden."""
-    found = WriteOptions(**validate(WriteQuery, request.query_params.dict()))
+    found = WriteOptions(**validate_query(WriteQuery, request))
     if found.allow_literal_secrets and found.dry_run and not _may_write(request):
         # The differences tell whether a guess at a stored secret is right.
         raise Forbidden(f"allow_literal_secrets requires the scope {CONFIG_WRITE}, or the right to configure")

@@ -19,7 +19,7 @@ from rest_framework.serializers import (
 
 from metrics import prometheus, selectors
 from metrics.api import access, examples, serializers
-from metrics.api.base import LimitedReadView, documented, validate
+from metrics.api.base import LimitedReadView, documented, validate_query
 from metrics.api.circuits import circuits_document
 from metrics.api.problems import SERVICE_NAME
 from metrics.charts.points import history
@@ -141,7 +141,7 @@ class HistoryView(LimitedReadView):
         A step is extended to the resolution that is still stored for that time: a minute for 48 hours, an hour for 60
         days, a day for two years.
         """
-        data = validate(serializers.HistoryInput, request.query_params.dict())
+        data = validate_query(serializers.HistoryInput, request)
         if data["service"]:
             access.require_service(request, data["service"])
         end = data["to"].timestamp() if data["to"] else selectors.now() + 60

@@ -1,6 +1,6 @@
 """`POST /metrics/replay`: what a draft of the configuration would change for recorded requests."""
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from metrics.api import access, representations
-from metrics.api.base import MetricsView, documented, validate
+from metrics.api.base import MetricsView, Parameters, documented, validate_query
 from metrics.api.configuration_access import visible_services
 from metrics.api.configuration_schema import DOCUMENT
 from metrics.api.serializers import MAX_TIMESTAMP, QueryFlag, QueryInteger, Text, Timestamp
@@ -21,7 +21,7 @@ from routing.caller import Caller
 from routing.configuration.faults import ConfigurationError
 from routing.configuration_errors import UnknownDocument
 from routing.database.draft import Change, apply_file, approve_proposal, restore_revision
-from routing.errors import BadRequest, Forbidden
+from routing.errors import Forbidden
 from routing.keys.scopes import CONFIG_WRITE
 from routing.models import ConfigurationProposal, ConfigurationRevision
 from routing.rights import Right, may
@@ -133,6 +133,7 @@ class ReplayOutput(serializers.Serializer[Any]):
 
 
 class ReplayView(MetricsView):
+    parameters: ClassVar[Parameters] = {"POST": ReplayQuery}
     permission_classes = (ReplayPermission,)
 
     @extend_schema(
@@ -180,11 +181,7 @@ class ReplayView(MetricsView):
 
 def _query(request: Request) -> dict[str, Any]:
     """Raises BadRequest and ValidationError."""
-    known = ReplayQuery().get_fields()
-    unknown = next((name for name in request.query_params if name not in known), None)
-    if unknown is not None:
-        raise BadRequest(f"unknown parameter {unknown[:60]!r}: there are {', '.join(sorted(known))}")
-    found = validate(ReplayQuery, request.query_params.dict())
+    found = validate_query(ReplayQuery, request)
     return found | {name: found[name].timestamp() if found[name] else None for name in ("from", "to")}
 
 

@@ -10,13 +10,13 @@ from rest_framework.response import Response
 
 from metrics import requests
 from metrics.api import access
-from metrics.api.base import LimitedReadView, documented, validate
+from metrics.api.base import LimitedReadView, documented, validate_query
 from metrics.api.serializers import MAX_TIMESTAMP, QueryInteger, Text, Timestamp
 from metrics.request_log.record import Kind
 from metrics.request_log.search import RequestQuery
 from metrics.request_log.store import Position
 from metrics.requests import UnknownRequest
-from routing.errors import BadRequest, Unavailable
+from routing.errors import Unavailable
 
 KINDS: Final = [kind.value for kind in Kind]
 DEFAULT_LIMIT: Final = 100
@@ -183,13 +183,7 @@ class RequestView(LimitedReadView):
 
 def _input(request: Request) -> dict[str, Any]:
     """Raises BadRequest and ValidationError."""
-    known = RequestsInput().get_fields()
-    for name, values in request.query_params.lists():
-        if name not in known:
-            raise BadRequest(f"unknown parameter {name[:60]!r}: there are {', '.join(sorted(known))}")
-        if len(values) > 1:
-            raise BadRequest(f"the parameter {name!r} is given more than once")
-    return validate(RequestsInput, request.query_params.dict())
+    return validate_query(RequestsInput, request)
 
 
 def _query(data: dict[str, Any]) -> RequestQuery:

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from metrics import selectors
 from metrics.api import access
-from metrics.api.base import LimitedReadView, documented, validate
+from metrics.api.base import LimitedReadView, documented, validate_query
 from metrics.api.usage import RETRY_SECONDS
 from metrics.savings import report
 from metrics.savings.report import MAX_MONTHS, Month, Report
@@ -100,13 +100,7 @@ class SavingsView(LimitedReadView):
 
 def _input(request: Request) -> dict[str, Any]:
     """Raises BadRequest and ValidationError."""
-    known = SavingsInput().get_fields()
-    for name, values in request.query_params.lists():
-        if name not in known:
-            raise BadRequest(f"unknown parameter {name[:60]!r}: there are {', '.join(sorted(known))}")
-        if len(values) > 1:
-            raise BadRequest(f"the parameter {name!r} is given more than once")
-    return validate(SavingsInput, request.query_params.dict())
+    return validate_query(SavingsInput, request)
 
 
 def _document(found: Report) -> dict[str, Any]:

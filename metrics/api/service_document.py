@@ -1,13 +1,13 @@
 """`/api/config/services/<name>/openapi`: the OpenAPI document of a service."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.http import HttpResponse
 from rest_framework import serializers
 from rest_framework.request import Request
 
 from metrics.api import access, preconditions, representations
-from metrics.api.base import validate
+from metrics.api.base import Parameters, validate_query
 from metrics.api.configuration import ConfigurationBase
 from metrics.api.configuration_access import require_service
 from metrics.api.configuration_schema import configuration_operation
@@ -34,6 +34,7 @@ class ImportQuery(serializers.Serializer[Any]):
 
 class ServiceDocumentView(ConfigurationBase):
     limited = ("GET", "HEAD", "PUT")
+    parameters: ClassVar[Parameters] = {"PUT": ImportQuery}
 
     @configuration_operation("serviceDocument", "the OpenAPI document of the service")
     def get(self, request: Request, service: str) -> HttpResponse:
@@ -48,7 +49,7 @@ class ServiceDocumentView(ConfigurationBase):
         """
         require_service(request, service)
         media = representations.accepted(request)
-        options = ImportOptions(**validate(ImportQuery, request.query_params.dict()))
+        options = ImportOptions(**validate_query(ImportQuery, request))
         content = representations.content_of(request, representations.MAX_DOCUMENT_BYTES)
         if raw_service(service) is None:
             raise UnknownService(f"there is no service {service!r}")

@@ -13,13 +13,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from metrics.api import access
-from metrics.api.base import LimitedReadView, documented, validate
+from metrics.api.base import LimitedReadView, documented, validate_query
 from metrics.api.serializers import MAX_TIMESTAMP, QueryInteger, Text, Timestamp
 from metrics.runtime_access import running
 from metrics.usage import selectors
 from metrics.usage.selectors import FILTERS, GROUPS, ReportQuery, UsageRow
 from metrics.usage.table import to_csv
-from routing.errors import BadRequest, Unavailable
+from routing.errors import Unavailable
 
 DEFAULT_DAYS: Final = 30
 DEFAULT_GROUPS: Final = "consumer,service,day"
@@ -188,13 +188,7 @@ class UsageView(LimitedReadView):
 
 def _input(request: Request) -> dict[str, Any]:
     """Raises BadRequest and ValidationError."""
-    known = UsageInput().get_fields()
-    for name, values in request.query_params.lists():
-        if name not in known:
-            raise BadRequest(f"unknown parameter {name[:60]!r}: there are {', '.join(sorted(known))}")
-        if len(values) > 1:
-            raise BadRequest(f"the parameter {name!r} is given more than once")
-    data = validate(UsageInput, request.query_params.dict())
+    data = validate_query(UsageInput, request)
     data["limit"] = data["limit"] or (MAX_LIMIT if data["format"] == "csv" else DEFAULT_LIMIT)
     return data
 

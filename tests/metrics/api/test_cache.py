@@ -43,4 +43,22 @@ def test_a_flush_empties_all_caches(harness: Harness, api_client: Client) -> Non
         harness.serve(ok(), name=name)
     for name in ("crm", "mail"):
         harness.request(f"/api/v1/{name}/contacts/1")
+    assert send(api_client, "delete", "/metrics/cache?dry_run=1").json() == {"keysDeleted": 2}
+    assert not Operation.objects.exists()
     assert send(api_client, "delete", "/metrics/cache").json() == {"keysDeleted": 2}
+
+
+@pytest.mark.parametrize("query", ["?tag=contacts", "?dryrun=1", "?dry_run=1&dry_run=0"])
+def test_a_flush_takes_no_other_parameter(harness: Harness, api_client: Client, query: str) -> None:
+    harness.serve(ok())
+    harness.request("/api/v1/crm/contacts/1")
+    assert send(api_client, "delete", f"/metrics/cache{query}").status_code == 400
+    assert api_client.get("/metrics/cache").json()["entries"] == 1
+
+
+def test_an_invalidation_takes_one_tag(harness: Harness, api_client: Client) -> None:
+    harness.serve(ok())
+    harness.request("/api/v1/crm/contacts/1")
+    for query in ("?tags=other", "?tag=other&tag=contacts"):
+        assert send(api_client, "delete", f"/metrics/cache/crm{query}").status_code == 400
+    assert api_client.get("/metrics/cache").json()["entries"] == 1

@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from rest_framework.permissions import SAFE_METHODS
 
+from metrics.models import Operation
 from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db
@@ -18,6 +19,8 @@ PUBLIC = {"schema", "docs", "home", "jwks", "javascript_catalog", "set_language"
 """Public by design: the schema, the redirect to the dashboard, and the language of pages."""
 READ_ONLY_POSTS = {"api-explain"}
 """A POST that changes nothing and requires permission to read."""
+DRY_RUNS = {"api-config", "api-config-service", "api-config-service-openapi"}
+"""Changes that a key which may only read may try."""
 LOGIN_PAGES = {"admin:login", "admin:logout", "admin:jsi18n", "account_login", "account_logout"}
 """Pages for logging in and out."""
 CONNECT = {"connect-index", "connect-service", "connect-callback", "connect-links"}
@@ -117,6 +120,26 @@ def test_an_operation_without_the_scope_is_403(harness: Harness, address: Addres
     customer = Client()
     customer.force_login(User.objects.create_user("eve"))
     assert call(customer, address, method).status_code == 403
+
+
+@pytest.mark.parametrize(("address", "method"), [each for each in CHANGES if each[0].name not in DRY_RUNS])
+def test_what_has_no_dry_run_is_not_read_with_one(harness: Harness, address: Address, method: str) -> None:
+    tried = address._replace(path=f"{address.path}?dry_run=1")
+    for key in ("read", "config-read"):
+        if (key, address.name) not in {("read", name) for name in READ_ONLY_POSTS}:
+            assert call(Client(), tried, method, **{"X-API-Key": harness.keys[key]}).status_code == 403
+
+
+@pytest.mark.parametrize(("address", "method"), CHANGES)
+def test_a_write_with_an_unknown_parameter_changes_nothing(harness: Harness, address: Address, method: str) -> None:
+    harness.serve(ok())
+    owner = Client()
+    owner.force_login(User.objects.create_superuser("olga"))
+    misspelt = address._replace(path=f"{address.path}?dry-run=1")
+    response = call(owner, misspelt, method)
+    assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+    assert "unknown parameter 'dry-run'" in response.json()["detail"]
+    assert not Operation.objects.exists()
 
 
 @pytest.mark.parametrize(("address", "method"), CHANGES)

@@ -158,6 +158,19 @@ def test_an_operator_may_not_roll_back(harness: Harness, staff_client: Client) -
     assert Service.objects.get().targets.get().url == "http://127.0.0.1:9"
 
 
+def test_whoever_may_only_read_may_not_roll_back_as_a_dry_run(harness: Harness, staff_client: Client) -> None:
+    before, last = change("staff:ada", 9101), change("staff:bob", 9)
+    body, address = {"latest": last.pk, "reason": "it fails"}, f"/api/config/history/{before.pk}/restore?dry_run=1"
+    staff_client.cookies["csrftoken"] = "a" * 32
+    for client, headers in (
+        (Client(), {"X-API-Key": harness.keys["config-read"]}),
+        (staff_client, {"X-CSRFToken": "a" * 32}),
+    ):
+        assert send(client, "post", address, body, **headers).status_code == 403
+    assert send(owner(), "post", address, body).status_code == 400
+    assert Service.objects.get().targets.get().url == "http://127.0.0.1:9"
+
+
 def test_a_deployment_is_shown_beside_the_incident(harness: Harness, api_client: Client, staff_client: Client) -> None:
     harness.serve(FAILING, policy=POLICY)
     body = {"version": "<b>1.4.2</b>", "service": "crm"}
