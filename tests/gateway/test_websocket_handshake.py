@@ -153,8 +153,23 @@ async def test_a_resource_without_an_owner_in_its_path_is_for_callers_with_a_cac
         await each.disconnect()
 
 
-def events_socket(key: str) -> Socket:
-    fields = [(b"host", b"gateway.test"), (b"x-api-key", key.encode())]
+@pytest.mark.parametrize("host", ["shop.test", "shop.test:81"])
+async def test_a_response_that_was_requested_at_the_services_own_host_counts_too(world: World, host: str) -> None:
+    await world.serve(reply(200, cache_control="max-age=60"), name="shop", hosts=("shop.test",), routes=(ORDERS,))
+    assert (await world.request("GET", "/orders/7", host=host)).get("x-cache") == "MISS"
+    wanted = [f"resource:/api/v1/shop/orders/{number}" for number in (7, 8)]
+    granted = []
+    for key in (world.key, world.other_key):
+        socket = events_socket(key, "gateway.test:81")
+        assert await socket.connect() is None
+        await socket.send(json.dumps({"type": "subscribe", "topics": wanted}))
+        granted.append((await socket.receive_json())["topics"])
+        await socket.disconnect()
+    assert granted == [wanted[:1], []]
+
+
+def events_socket(key: str, host: str = "gateway.test") -> Socket:
+    fields = [(b"host", host.encode()), (b"x-api-key", key.encode())]
     return Socket(EventsConsumer.as_asgi(), "/ws/events/", fields, **SCOPE)
 
 

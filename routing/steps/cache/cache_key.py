@@ -1,6 +1,7 @@
 """The cache key and tags of a request, and how a request is recorded to be repeated for warming."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -38,6 +39,8 @@ LONGEST_RECORDED: Final = 1_024
 """Bytes of the longest path and query that are recorded for warming."""
 _CLAIMS: Final = {IdentityField.TENANT: "tenant", IdentityField.SCOPES: "scope", IdentityField.EMAIL: "email"}
 _BYTE_BY_BYTE: Final = QueryPolicy()
+MAX_HOSTS: Final = 8
+"""Hosts of a service at which a stored response is looked for."""
 MAX_BACKENDS: Final = 4_096
 """The most digests of configurations that are remembered, one for each route."""
 
@@ -194,9 +197,26 @@ def _named_fields(policy: CachePolicy | None) -> frozenset[bytes]:
 
 
 async def holds_response(store: Store, keys: CacheKeys, match: Match, caller: Caller, request: Request) -> bool:
-    """Whether a response to this caller's GET of a service's path is stored."""
+    """Whether a response to this caller's GET of a service's path is stored, under the gateway's host or one of the
+    service's own.
+    """
     name = match.service.name
-    return await holds(store, name, keys.key(match, caller, paths.PREFIX + name.encode(), request))
+    if await holds(store, name, keys.key(match, caller, paths.PREFIX + name.encode(), request)):
+        return True
+    for moved in _at_hosts(request, match.service.hosts[:MAX_HOSTS]):
+        if await holds(store, name, keys.key(match, caller, b"", moved)):
+            return True
+    return False
+
+
+def _at_hosts(request: Request, hosts: Iterable[str]) -> Iterator[Request]:
+    """The request to each host, at the default port and at that of the request."""
+    port = request.fields.get(b"host", b"").rpartition(b":")[2]
+    others = [field for field in request.headers if field[0] != b"host"]
+    for host in hosts:
+        yield replace(request, headers=[(b"host", host.encode()), *others], shared_head=None)
+        if port.isdigit():
+            yield replace(request, headers=[(b"host", b"%b:%b" % (host.encode(), port)), *others], shared_head=None)
 
 
 def query_spellings(service: Service, query: bytes) -> set[bytes]:
