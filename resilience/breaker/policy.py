@@ -1,6 +1,11 @@
 """When a circuit opens, how long it stays open, and what closes it."""
 
+from typing import Final
+
 import msgspec
+
+_WRITTEN: Final = {"open_factor": "open_for.factor", "open_max": "open_for.max"}
+"""Fields that the configuration calls otherwise."""
 
 
 class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,13 +38,13 @@ class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):
         for field in ("window", "open_for", "permit_lease", "slow_call", "open_max"):
             value = getattr(self, field)
             if value is not None and not 0 < value <= 86_400:
-                raise ValueError(f"{field} must be above 0 and at most 1 day")
+                raise ValueError(f"{_WRITTEN.get(field, field)} must be above 0 and at most 1 day")
         if self.failure_rate is not None and not 0 < self.failure_rate <= 1:
             raise ValueError("failure_rate must be above 0 and at most 1")
         if not 1 <= self.open_factor <= 10:
-            raise ValueError("open_factor must be from 1 to 10")
+            raise ValueError(f"{_WRITTEN['open_factor']} must be from 1 to 10")
         if self.open_max is not None and self.open_max < self.open_for:
-            raise ValueError("open_max must be at least open_for")
+            raise ValueError(f"{_WRITTEN['open_max']} must be at least the first open time, {self.open_for:g} s")
 
     def open_time(self, trips: int) -> float:
         """Seconds to stay open after the `trips`-th trip in a row."""

@@ -6,7 +6,7 @@ from typing import Final, Self
 import msgspec
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-_FORM: Final = re.compile(r"(\d{1,9})/(\d{0,4})([smhd])")
+_FORM: Final = re.compile(r"([0-9]{1,9})/([0-9]{0,4})([smhd])")
 
 SLICES: Final = 60
 """Slices per window. They bound the memory per caller, whatever the limit."""

@@ -187,10 +187,11 @@ def build(kind: Callable[..., Any], settings: dict[str, Any] | None) -> Any:
     """
     if settings is None:
         return None
-    open_for = settings.get("open_for")
-    fields = {**settings, **open_for} if isinstance(open_for, dict) else settings
+    fields = dict(settings)
+    if isinstance(fields.get("open_for"), dict):
+        fields |= fields.pop("open_for")
     try:
         return kind(**fields)
     except ValueError as error:
-        word = str(error).split(" ", 1)[0]
+        word = str(error).split(" ", 1)[0].partition(".")[0]
         raise ConfigurationError([Fault((), str(error), word if word in settings else None)]) from error

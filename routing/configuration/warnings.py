@@ -29,6 +29,9 @@ OPEN_TOPIC = (
 )
 
 
+NO_CONTENT = "a response with the status {} has no body: 'body' is not sent"
+
+
 NO_WEBSOCKETS = "WebSockets have no fallback: {} does not accept them (websocket: true)"
 
 
@@ -48,6 +51,7 @@ def warnings(services: Iterable[Service]) -> Iterator[Fault]:
     found = {service.name: service for service in services}
     for service in found.values():
         yield from _fallback_warnings(service, found)
+        yield from _content_warnings(service)
         path = _first_unclear(service)
         if path is not None:
             yield Fault(path, UNKNOWN_CREDENTIALS)
@@ -71,6 +75,15 @@ def _fallback_warnings(service: Service, services: Mapping[str, Service]) -> Ite
         other = services.get(policy.fallback.service or "") if policy.fallback and policy.websocket else None
         if other is not None and not any(each.websocket for _, each in _policies(other)):
             yield Fault((*path, "fallback"), NO_WEBSOCKETS.format(other.name))
+            return
+
+
+def _content_warnings(service: Service) -> Iterator[Fault]:
+    """The first fallback whose body is not sent."""
+    for path, policy in _policies(service):
+        fallback = policy.fallback
+        if fallback is not None and fallback.body is not None and not fallback.has_content:
+            yield Fault((*path, "fallback", "body"), NO_CONTENT.format(fallback.status))
             return
 
 

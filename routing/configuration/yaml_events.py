@@ -30,6 +30,8 @@ DEPTH: Final = 40
 TAG: Final = "tag:yaml.org,2002:"
 
 _STRING: Final = f"{TAG}str"
+_INTEGER: Final = f"{TAG}int"
+_OCTAL: Final = re.compile(r"[-+]?0[0-9_]{1,40}")
 _MAPPINGS: Final = frozenset({None, "!", f"{TAG}map"})
 _SEQUENCES: Final = frozenset({None, "!", f"{TAG}seq"})
 _PLAIN: Final = frozenset(f"{TAG}{name}" for name in ("null", "bool", "int", "float", "str"))
@@ -161,6 +163,9 @@ class _Builder:
             return self._text(event, path)
         if tag not in _PLAIN:
             return self._wrong_tag(event, tag, path)
+        if _OCTAL.fullmatch(event.value) and tag == _INTEGER:
+            message = f"{event.value} is octal in YAML 1.1 and decimal in YAML 1.2: write it without the leading zero"
+            return self._fault(event, path, f"{message}, or in quotes")
         form = tag, event.value
         try:
             if form not in self._scalars:

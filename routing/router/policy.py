@@ -33,6 +33,8 @@ MAX_SECONDS: Final = 365 * 86_400.0
 
 MAX_TOTAL_SECONDS: Final = 3_600.0
 """The longest `connect` and `read`, and the longest `total` that is not infinite."""
+WITHOUT_CONTENT: Final = frozenset({204, 205, 304})
+"""Statuses of responses that have no body (RFC 9110 section 15)."""
 _VISIBLE: Final = re.compile(r"[!-~]+")
 
 
@@ -130,7 +132,8 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True):
     """What a client receives if the service cannot respond and nothing stale is stored.
 
     `service` is the name of another service, which is sent the same request. While the circuit is open, and unless that
-    service responds, `status` and `body` (any JSON value) are returned; not if `has_response` is false.
+    service responds, `status` and `body` (any JSON value) are returned; not if `has_response` is false. The body is not
+    sent with a status of WITHOUT_CONTENT.
     """
 
     service: str | None = None
@@ -141,6 +144,10 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not 200 <= self.status <= 599:
             raise ValueError("status must be from 200 to 599")
+
+    @property
+    def has_content(self) -> bool:
+        return self.status not in WITHOUT_CONTENT
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -161,7 +168,8 @@ class Target(msgspec.Struct, frozen=True):
             raise ValueError("url must be http://host or https://host")
         if parts.query or parts.fragment or parts.username is not None or _VISIBLE.fullmatch(self.url) is None:
             raise ValueError("url must have no user, query or fragment, and be visible ASCII")
-        parts.port  # noqa: B018 - raises ValueError when it is out of range
+        if parts.port == 0:  # raises ValueError when it is out of range
+            raise ValueError("url must have a port from 1 to 65535, or none")
         if not 0 <= self.weight <= 1_000:
             raise ValueError("weight must be from 0 to 1000")
         if not 0 <= self.canary <= 100:

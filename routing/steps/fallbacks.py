@@ -162,6 +162,8 @@ def configured_response(exchange: Exchange, error: Exception) -> Response | None
     if configured is None or not configured.has_response:
         return None
     exchange.failed(CircuitOpen.code)
+    if not configured.has_content:
+        return Response(configured.status, [], b"")
     headers = [(b"content-type", b"application/json")]
     return Response(configured.status, headers, msgspec.json.encode(configured.body))
 

@@ -214,6 +214,16 @@ async def test_stale_response_then_fallback_then_error(world: World) -> None:
     assert (await request_all())[0] == (203, b'{"items":[]}'), "older than stale-if-error"
 
 
+@pytest.mark.parametrize("status", [204, 205, 304])
+async def test_a_fallback_without_content(world: World, status: int) -> None:
+    await world.serve(reply(503), policy=sensitive(fallback=Fallback(status=status, body={"items": []})))
+    await world.request("GET", "/api/v1/crm/a")
+    for method in ("GET", "HEAD", "POST"):
+        response = await world.request(method, "/api/v1/crm/a")
+        assert (response.status, response.body, response.get("content-type")) == (status, b"", None)
+        assert response.get("x-circuit-state") == "OPEN"
+
+
 # Addresses and fields that a backend or caller cannot choose
 
 

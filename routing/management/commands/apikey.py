@@ -22,7 +22,7 @@ from routing.keys.scopes import require_known
 from routing.management.approval import add_emergency, attempted, submitted, waits
 from routing.models import ApiKey, Consumer
 
-_AGE: Final = re.compile(r"(\d{1,5})([smhdw])")
+_AGE: Final = re.compile(r"([0-9]{1,5})([smhdw])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _SETTLE_SECONDS: Final = 1.0
 """How long workers take at most to load a change. A new secret is printed after that, so that it is valid at once."""

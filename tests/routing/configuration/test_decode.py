@@ -144,6 +144,11 @@ def test_the_open_time_of_a_circuit_may_grow() -> None:
     assert service.routes[0].policy.breaker == BreakerPolicy(open_for=10.0, slow_call=2.0)
 
 
+@pytest.mark.parametrize(("open_for", "expected"), [({}, {}), ({"factor": 2}, {"open_factor": 2.0})])
+def test_the_first_open_time_has_a_default(open_for: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert read(breaker={"open_for": open_for}).policy.breaker == BreakerPolicy(**expected)
+
+
 def test_cache_off_disables_caching() -> None:
     assert read(cache=False).policy.cache is None
 
@@ -238,6 +243,8 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
         ({"rate_limit": 100}, "rate_limit: must be a rate such as 100/m, not 100"),
         ({"rate_limit": "100/w"}, "rate_limit: '100/w' is not a rate"),
         ({"timeout": {"total": "2h"}}, "timeout: total must be above 0 and at most 1 hour"),
+        ({"timeout": {"read": "\u0662s"}}, "timeout.read: must be a duration such as 500ms"),
+        ({"rate_limit": "\u0662/m"}, "rate_limit: '\u0662/m' is not a rate such as 100/m"),
         ({"timeout": 3}, "timeout: must be a mapping of names to values, not 3"),
         ({"signature": {"components": [["@path"]]}}, "signature.components[0]: must be a string, not ['@path']"),
         ({"max_concurrency": 0}, "max_concurrency: must be from 1 to 100000"),
@@ -252,7 +259,10 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
         ({"cache": {"tags": ["a{"]}}, "cache.tags[0]: 'a{' is not a tag"),
         ({"breaker": {"failure_threshold": "5"}}, "breaker.failure_threshold: must be an integer, not '5'"),
         ({"breaker": {"open_for": {"bas": 1}}}, "breaker.open_for: unknown key 'bas' (did you mean 'base'?)"),
-        ({"breaker": {"open_for": {"base": 9, "max": 8}}}, "breaker: open_max must be at least open_for"),
+        (
+            {"breaker": {"open_for": {"base": 9, "max": 8}}},
+            "breaker: open_for.max must be at least the first open time, 9 s",
+        ),
         ({"breaker": {"failure_rate": 0}}, "breaker: failure_rate must be above 0 and at most 1"),
         ({"health": {"path": "health"}}, "health.path: must be a path"),
         ({"cors": {"origins": ["app.example.com"]}}, "cors.origins[0]: 'app.example.com' is not an origin"),
@@ -282,6 +292,7 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
             "targets[0]: url must have no user, query or fragment, and be visible ASCII",
         ),
         ({"targets": [{"url": "http://u:p@a"}]}, "targets[0]: url must have no user"),
+        ({"targets": [{"url": "http://a:0"}]}, "targets[0]: url must have a port from 1 to 65535, or none"),
         ({"targets": [{"url": URL}, {"url": URL}]}, "targets[1]: duplicate target"),
         ({"headers": {"X A": "1"}}, "headers.X A: 'X A' is not a header name"),
         ({"headers": {"X-A": 1}}, "headers.X-A: must be a string (put it in quotes)"),

@@ -83,3 +83,12 @@ def test_what_is_not_accepted_is_read_to_its_end() -> None:
         (3, "the tag '!x' is not accepted"),
         (4, "the tag '!!set' is not accepted"),
     ]
+
+
+def test_numbers_that_yaml_1_1_and_1_2_read_differently_are_not_accepted() -> None:
+    built = build("a: 0300\nb: '0300'\nc: 0\nd: 0.5\ne: [-017]\nf: 0x10\ng: 10\n")
+    assert built.structure == {"a": None, "b": "0300", "c": 0, "d": 0.5, "e": [None], "f": 16, "g": 10}
+    assert [(fault.line, str(fault.message).partition(" is ")[0]) for fault in built.faults.found] == [
+        (1, "0300"),
+        (5, "-017"),
+    ]
