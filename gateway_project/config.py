@@ -196,15 +196,18 @@ class Variables:
             return ""
 
 
-def state_directory(environment: Mapping[str, str]) -> Path:
-    """Where the gateway's files are, before the whole environment is read. Raises ConfigurationFault."""
+def locate(environment: Mapping[str, str]) -> tuple[Path, str]:
+    """Where the gateway's files are, and the URL of its database, before the whole environment is read.
+
+    Raises ConfigurationFault.
+    """
     faults: list[str] = []
     get = Variables(environment, faults).get
     data_dir = get("DATA_DIR", None, directory)
-    database = get("DATABASE_URL", default_database(VAR), database_url)
+    database = get("DATABASE_URL", default_database(data_dir or VAR), database_url)
     if faults:
         raise ConfigurationFault(faults)
-    return data_dir or directory_of(database) or VAR
+    return data_dir or directory_of(database) or VAR, database
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Config:

