@@ -1,6 +1,6 @@
 """The audit log: who did what to the gateway, with the state before and after.
 
-Records every change of a service, target, route or API key, whether made in the admin or by a command, and the
+Records every change of a row of AUDITED_MODELS, whether made in the admin, by the API or by a command, and the
 operations of management commands. Metrics services record their own operations with `record_operation`.
 """
 
@@ -23,6 +23,7 @@ from routing.models import (
     AlertRule,
     ApiKey,
     Consumer,
+    ConsumerIdentity,
     Issuer,
     Member,
     Plan,
@@ -30,6 +31,7 @@ from routing.models import (
     Route,
     Service,
     ServiceDocument,
+    SigningKey,
     Target,
     Team,
     Webhook,
@@ -47,9 +49,11 @@ AUDITED_MODELS: Final = {
     Issuer: "issuer",
     AlertRule: "alert",
     ApiKey: "key",
+    SigningKey: "signing_key",
     Plan: "plan",
     Team: "team",
     Consumer: "consumer",
+    ConsumerIdentity: "identity",
     Member: "member",
     PlanRequest: "plan_request",
 }
@@ -116,6 +120,10 @@ def serialize(row: models.Model | None) -> dict[str, Any] | None:
             return None
         case ApiKey():
             return _key_document(row)
+        case SigningKey():
+            return _signing_key_document(row)
+        case ConsumerIdentity():
+            return {"consumer": _consumer_name(row), **row.to_document()}
         case Member() | PlanRequest():
             return _person_document(row)
         case _:
@@ -141,13 +149,25 @@ def _configuration_document(row: models.Model) -> dict[str, Any]:
 def _key_document(row: ApiKey) -> dict[str, Any]:
     times = {name: getattr(row, name) for name in ("expires_at", "revoked_at", "rotated_at")}
     document = {name: time and time.isoformat() for name, time in times.items()}
-    # Read by its id: of keys that are deleted with their consumer, that may be gone.
-    consumer = Consumer.objects.filter(pk__in=[row.consumer_id]).values_list("name", flat=True).first()
-    owned = {"consumer": consumer, "limits": row.limits}
+    owned = {"consumer": _consumer_name(row), "limits": row.limits}
     names = ("owner", "environment", "methods", "ip")
     shown = {name: value for name, value in owned.items() if value}
     shown |= {name: value for name in names if (value := getattr(row, name))}
     return {"name": row.name, "prefix": row.prefix, "scopes": row.scopes, "tenant": row.tenant} | shown | document
+
+
+def _signing_key_document(row: SigningKey) -> dict[str, Any]:
+    times = {name: value.isoformat() for name in ("expires_at", "valid_until") if (value := getattr(row, name))}
+    key = {"public_key": row.public_key} if row.public_key else {"secret": _redact_secret(row.secret)}
+    named = {"keyid": row.keyid, "consumer": _consumer_name(row), "algorithm": row.algorithm}
+    return named | key | {"scopes": row.scopes} | times
+
+
+def _consumer_name(row: ApiKey | SigningKey | ConsumerIdentity) -> str | None:
+    """Of rows that are deleted with their consumer, that may be gone."""
+    if type(row).consumer.is_cached(row):
+        return None if row.consumer is None else row.consumer.name
+    return Consumer.objects.filter(pk__in=[row.consumer_id]).values_list("name", flat=True).first()
 
 
 def _person_document(row: Member | PlanRequest) -> dict[str, Any]:
@@ -233,6 +253,8 @@ def _secrets(row: models.Model | None) -> Any:
         return row.settings
     if isinstance(row, ServiceDocument):
         return row.document
+    if isinstance(row, SigningKey):
+        return row.secret
     return [getattr(row, name, None) for name in ("headers", "credential")]
 
 

@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 from unfold.admin import ModelAdmin
 
 from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.admin.recorded import RecordedMixin
 from metrics.audit import record_operation, staff_actor
 from metrics.models import Identity
 from metrics.sign_in.sessions import end_session
@@ -51,7 +52,8 @@ class UserSessionAdmin(OwnersAdmin):
 
 
 @admin.register(Identity)
-class IdentityAdmin(OwnersAdmin):
+class IdentityAdmin(RecordedMixin, OwnersAdmin):
+    noun = "account.identity"
     list_display = ("user", "issuer", "subject", "created_at", "last_login")
     search_fields = ("user__username", "issuer", "subject")
     list_select_related = ("user",)
@@ -60,6 +62,9 @@ class IdentityAdmin(OwnersAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - Django's signature
         return _is_superuser(request)
+
+    def document_of(self, row: Identity) -> dict[str, Any]:
+        return {"user": row.user.get_username(), "issuer": row.issuer, "subject": row.subject}
 
 
 @admin.register(Authenticator)

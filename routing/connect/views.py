@@ -34,6 +34,7 @@ from routing.pages.rendering import render
 from routing.rights import Right, may
 from routing.router.credential_policy import CredentialPolicy, Per
 from routing.router.table import Service
+from routing.signals import operation_performed
 from routing.views import is_staff_origin
 
 _ERROR: Final = re.compile(r"[a-z_]{1,40}")
@@ -77,7 +78,7 @@ class ConnectView(View):
         if found is None:
             return _message(request, service, "No account can be connected here.", 403)
         if request.POST.get("action") == "disconnect":
-            return _disconnect(request, found[0], found[2], by_link=bool(token))
+            return _disconnect(request, owner, found[0], found[2], by_link=bool(token))
         return _begin(request, owner, found[1])
 
 
@@ -137,15 +138,25 @@ def _exchange(
         return _message(request, name, f"The account was not connected: {error.code}.", 502)
     except (VaultUnavailable, StoreUnavailable):
         return _message(request, name, "The account was not connected: the gateway cannot store it now.", 503)
+    _record("credential.connected", begun.owner, subject, {"account": account} if account else {})
     text = f"The account {account} is connected." if account else "The account is connected."
     return _message(request, name, text, 200)  # the cookie stays: another tab may be connecting another account
 
 
-def _disconnect(request: HttpRequest, service: Service, subject: Subject, *, by_link: bool) -> HttpResponse:
+def _record(action: str, owner: Owner, subject: Subject, result: dict[str, object]) -> None:
+    """For the audit log: the actor is the member of staff, or the caller that made the link."""
+    after = {"credential": subject.id, **result}
+    operation_performed.send(None, actor=owner.caller, action=action, service=owner.service, before=None, after=after)
+
+
+def _disconnect(
+    request: HttpRequest, owner: Owner, service: Service, subject: Subject, *, by_link: bool
+) -> HttpResponse:
     try:
         revoked = runtime.current().wait_for(runtime.current().connections.disconnect(service, subject))
     except (VaultUnavailable, StoreUnavailable):
         return _message(request, service.name, "The account could not be removed now. Try again.", 503)
+    _record("credential.disconnected", owner, subject, {"revoked": revoked})
     if not revoked:
         text = "The account is disconnected. Its provider could not be told: remove the access there too."
         return _message(request, service.name, text, 200)

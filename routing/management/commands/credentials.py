@@ -11,8 +11,9 @@ from routing.credentials import signing_keys
 from routing.credentials.cipher import Cipher
 from routing.credentials.identity_keys import encrypt_again, rotate_keys
 from routing.credentials.vault import GrantName
+from routing.database.actor import command_user
 from routing.models import BackendCredential
-from routing.signals import increment_version
+from routing.signals import increment_version, operation_performed
 
 
 class Command(BaseCommand):
@@ -32,6 +33,7 @@ class Command(BaseCommand):
         config = settings.CONFIG
         key = rotate_keys(Cipher(config.credential_keys, config.secret_key))
         increment_version()
+        _record("identity_key.rotated", {"kid": key.kid})
         self.stdout.write(f"{key.kid} is published, and signs in {PUBLISHED_SECONDS / 60:g} minutes")
 
     def _list_all(self) -> None:
@@ -59,5 +61,11 @@ class Command(BaseCommand):
         if lost:
             self.stderr.write(f"{lost} secrets of signing keys could not be decrypted")
         unreadable += lost
+        _record("credential.encrypted", {"tokens": len(rows), "unreadable": unreadable})
         if unreadable:
             raise CommandError(f"{unreadable} tokens could not be decrypted: keep the earlier keys")
+
+
+def _record(action: str, after: dict[str, object]) -> None:
+    """In the audit log."""
+    operation_performed.send(None, actor=command_user(), action=action, service="", before=None, after=after)

@@ -10,7 +10,9 @@ from typing import Any, Final, Protocol, cast
 from django.core.management.base import BaseCommand, CommandError
 
 from routing import runtime
+from routing.database.actor import command_user
 from routing.models import Service, Watch
+from routing.signals import operation_performed
 from routing.watches.database import record_of
 from routing.watches.record import State, WatchRecord
 from routing.watches.store import StoreFailed
@@ -44,6 +46,8 @@ class Command(BaseCommand):
             _renew(services, renew)
         rows = Watch.objects.all() if services is None else Watch.objects.filter(service__in=services)
         records, now = [record_of(row) for row in rows], time.time()
+        if renew:
+            _record(records)
         self.stdout.write(_json(records, now) if as_json else _table(records, now))
         unwell = [record for record in records if record.state(now) in (State.FAILING, State.ENDED)]
         if unwell and not only_list:
@@ -62,6 +66,15 @@ def _renew(services: list[str] | None, force: bool) -> None:
     finally:
         if standalone:
             current.wait_for(current.stop())
+
+
+def _record(records: Sequence[WatchRecord]) -> None:
+    """In the audit log, as for those of the admin."""
+    for record in records:
+        after = {"webhook": record.webhook, "account": record.subject, "resource": record.resource}
+        operation_performed.send(
+            None, actor=command_user(), action="watch.renew", service=record.service, before=None, after=after
+        )
 
 
 def _json(records: Sequence[WatchRecord], now: float) -> str:
