@@ -24,6 +24,7 @@ class TeamForm(SettingsForm):
 @with_settings(LIMITS, {})
 class ConsumerForm(SettingsForm):
     row_settings = ConsumerSettings
+    guarded = ("identities",)
 
 
 class IdentityForm(ScopesForm):

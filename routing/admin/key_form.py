@@ -3,9 +3,9 @@
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from django.forms import ModelForm
 from django.utils.translation import gettext_lazy as _
 
+from routing.admin.guarded_form import GuardedForm
 from routing.admin.setting_fields import assembly
 from routing.admin.setting_fields.base import UNSET, SettingField, Whole
 from routing.admin.setting_fields.items import Quotas
@@ -19,7 +19,7 @@ from routing.keys.scopes import require_known
 from routing.models.faults import FaultError
 
 
-class KeyForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
+class KeyForm(GuardedForm):
     """Refuse scopes that are unknown or left blank.
 
     A key stored before may keep the scopes it has, none of them too. What is posted as it was shown is kept.
@@ -88,7 +88,7 @@ class KeyForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
                 values = {names[name]: self.cleaned_data[name] for name in changed}
                 found = assembly.with_values(getattr(self.instance, section), "", values)
                 setattr(self.instance, section, found)
-        super()._post_clean()  # type: ignore[misc]  # Django's, which has no types
+        super()._post_clean()
 
     def _update_errors(self, errors: ValidationError) -> None:
         """Faults of the model, each at the field of its key. The name is Django's."""

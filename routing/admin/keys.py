@@ -18,6 +18,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from routing.admin.fields import HelpTextsMixin
+from routing.admin.guarded_form import SEEN
 from routing.admin.key_form import KeyForm
 from routing.admin.rights import RightsMixin
 from routing.authentication.key_form import parse_prefix
@@ -94,9 +95,9 @@ class ApiKeyAdmin(RightsMixin, HelpTextsMixin, ModelAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Those who may only view see limits as the file writes them."""
         found = super().get_fieldsets(request, obj)
+        identity, limits, use = found
         if self.has_change_permission(request, obj):
-            return found
-        identity, _limits, use = found
+            return ((None, {"fields": (*identity[1]["fields"], SEEN)}), limits, use)
         return (identity, ("Limits", {"fields": ("environment", "shown_limits")}), use)
 
     @admin.display(description=_("limits"))

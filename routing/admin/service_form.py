@@ -15,6 +15,7 @@ class ServiceForm(ServiceSettingsForm):
     """Adds the faults that the service's routes would have with its new settings."""
 
     row_settings = ServiceSettings
+    guarded = ("targets",)
 
     def _post_clean(self) -> None:
         super()._post_clean()

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from routing.admin.guarded_form import SEEN
 from routing.admin.rights import RightsMixin
 from routing.admin.setting_fields.base import Label
 from routing.admin.setting_fields.section import Section
@@ -67,7 +68,7 @@ class SettingsAdmin(RightsMixin):
                 _fieldset(name, section, secrets is not None and secrets.masked(name) is not None)
                 for name, section in self.sections.items()
             ),
-            (_("YAML"), {"fields": ("yaml_text", "syntax"), "classes": ("as-yaml",)}),
+            (_("YAML"), {"fields": ("yaml_text", "syntax", SEEN), "classes": ("as-yaml",)}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -125,6 +126,7 @@ class SettingsAdmin(RightsMixin):
             return JsonResponse({"faults": [located_line(Fault((), f"the text is longer than {MAX_TEXT} characters"))]})
         form_class = self.get_form(request, row, change=row is not None)  # type: ignore[attr-defined]  # as above
         form = form_class(request.POST, instance=row)
+        form.is_guarded = False
         form.full_clean()
         if "show" in request.POST:
             is_valid = not form.errors

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.forms import ModelForm
 from django.utils.translation import gettext_lazy as _
 
+from routing.admin.guarded_form import GuardedForm
 from routing.admin.setting_fields import assembly
 from routing.admin.setting_fields.base import UNSET, SettingField, select
 from routing.admin.setting_fields.section import Section
@@ -54,7 +54,7 @@ def with_settings(plain: Mapping[str, Callable[[], SettingField]], sections: Map
     return decorate
 
 
-class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
+class SettingsForm(GuardedForm):
     """A setting that is posted as it was shown keeps its stored value, and with it its form in the configuration.
 
     `syntax` is what was edited: the fields, or `yaml`, which then holds for all settings.
@@ -88,6 +88,9 @@ class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
             for key in section.keys:
                 self._show(field_name(name, key.path), assembly.value_at(stored, key.path))
 
+    def owner(self) -> str:
+        return self._row.owner()
+
     def fields_as_yaml(self) -> str:
         """The settings as they were read from the fields, with masks in place of secrets. Of a valid form."""
         return self._yaml.text_of(self._secrets.remasked(self._row.settings()))
@@ -111,7 +114,7 @@ class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
         else:
             self._read_fields()
         if not self.is_refused():
-            super()._post_clean()  # type: ignore[misc]  # as above
+            super()._post_clean()
 
     def is_refused(self) -> bool:
         """Whether what was read is refused, with an error, before the model sees it."""
