@@ -16,10 +16,11 @@ from django.core.mail.backends.smtp import EmailBackend
 from metrics.alerts import payloads
 from metrics.alerts.messages import Message
 from metrics.alerts.settings import AlertSettings, SmtpServer
+from resilience.holdoff.waits import announced_wait
 from routing.alerts.policy import Recipient, RecipientKind
 from routing.backend.client import Backend, Call
 from routing.errors import CallFailed, GatewayError
-from routing.http import Headers, first
+from routing.http import Headers
 from routing.messages.bodies import read_up_to
 from routing.router.policy import Target, Timeout
 
@@ -67,20 +68,20 @@ class Sender:
         link = self._settings.link
         match recipient.kind:
             case RecipientKind.SLACK:
-                await self._post(recipient.address, payloads.slack(message, link), [])
+                await self._post(recipient.address, payloads.slack(message, link), [], now)
             case RecipientKind.PAGERDUTY:
                 for event in payloads.pagerduty(message, recipient.key, link):
-                    await self._post(recipient.address, event, [])
+                    await self._post(recipient.address, event, [], now)
             case RecipientKind.WEBHOOK:
                 content = payloads.webhook(message, link)
                 fields = payloads.signed(message, content, recipient.key, now)
-                await self._post(recipient.address, content, fields)
+                await self._post(recipient.address, content, fields, now)
             case RecipientKind.EMAIL:
                 await self._in_thread(partial(self._mail, recipient.address, message))
             case RecipientKind.APPRISE:
                 await self._in_thread(partial(_by_apprise, recipient.address, message, link))
 
-    async def _post(self, url: str, content: bytes, fields: Headers) -> None:
+    async def _post(self, url: str, content: bytes, fields: Headers, now: float) -> None:
         """Redirects are not followed: the configuration alone names the hosts that are called."""
         base, mark, query = url.partition("?")
         call = Call("POST", (mark + query).encode(), [(b"content-type", payloads.JSON), *fields], _body(content))
@@ -99,7 +100,7 @@ class Sender:
             raise SendFailed(
                 f"the receiver responded with status {response.status}",
                 is_final=response.status in REFUSALS,
-                retry_after=_retry_after(response.headers),
+                retry_after=min(MAX_RETRY_AFTER_SECONDS, announced_wait(response.headers, now) or 0.0),
             )
 
     async def _in_thread(self, work: "partial[None]") -> None:
@@ -162,11 +163,6 @@ def _by_apprise(address: str, message: Message, link: str) -> None:
         raise SendFailed("Apprise does not know this address")
     if not services.notify(body=payloads.text(message, link), title=payloads.title(message.changes)):
         raise SendFailed("the service that Apprise has called did not accept the message")
-
-
-def _retry_after(headers: Headers) -> float:
-    value = first(headers, b"retry-after") or b""
-    return min(MAX_RETRY_AFTER_SECONDS, float(value)) if value.isdigit() and len(value) < 10 else 0.0
 
 
 async def _body(content: bytes) -> AsyncIterator[bytes]:

@@ -15,12 +15,13 @@ from typing import Final, NamedTuple, TypeVar
 
 from metrics.usage.cloudevents import BATCH_SIZE, CONTENT_TYPE, Event, Format, duplicates, encode
 from metrics.usage.outbox import Outbox
+from resilience.holdoff.waits import announced_wait
 from resilience.outage import StoreUnavailable
 from resilience.throttled_log import ThrottledLog
 from routing.backend.client import Backend, Call
 from routing.database.connection import in_thread
 from routing.errors import CallFailed, GatewayError
-from routing.http import Headers, first
+from routing.http import Headers
 from routing.messages.bodies import read_up_to
 from routing.router.policy import Target, Timeout
 
@@ -141,7 +142,9 @@ class UsageSender:
             self._rejections = 0
             await self._forget(events)
         elif response.status not in REFUSALS:
-            raise DeliveryFailed(f"the receiver responded with status {response.status}", _retry_after(response))
+            raise DeliveryFailed(
+                f"the receiver responded with status {response.status}", _retry_after(response, self._clock())
+            )
         elif (known := duplicates(response.body, len(events))) is not None:
             await self._forget([event for place, event in enumerate(events) if place in known])
             if rest := [event for place, event in enumerate(events) if place not in known]:
@@ -194,9 +197,8 @@ class UsageSender:
         return await in_thread(work, StoreUnavailable, self._thread)
 
 
-def _retry_after(response: Response) -> float:
-    value = first(response.headers, b"retry-after") or b""
-    return min(MAX_RETRY_AFTER_SECONDS, float(value)) if value.isdigit() and len(value) < 10 else 0.0
+def _retry_after(response: Response, now: float) -> float:
+    return min(MAX_RETRY_AFTER_SECONDS, announced_wait(response.headers, now) or 0.0)
 
 
 async def _body(content: bytes) -> AsyncIterator[bytes]:

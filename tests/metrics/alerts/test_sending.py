@@ -32,6 +32,13 @@ NOW = 1_700_000_000.0
 LINK = "https://gateway.example.com"
 
 
+LATER = (
+    b"HTTP/1.1 503 X\r\nDate: Mon, 30 Nov 2026 12:00:00 GMT\r\n"
+    b"Retry-After: Mon, 30 Nov 2026 12:01:30 GMT\r\nContent-Length: 0\r\n\r\n"
+)
+"""A date is compared with the response's own."""
+
+
 def change(kind: ChangeKind = ChangeKind.FIRING, service: str = "crm", summary: str = "the circuit is open") -> Change:
     return Change(
         reason="alert_removed" if kind is ChangeKind.RESOLVED else "",
@@ -130,6 +137,7 @@ async def test_pagerduty_resolves_what_it_has_triggered(backend: Backend) -> Non
     [
         (b"HTTP/1.1 503 X\r\nRetry-After: 17\r\nContent-Length: 0\r\n\r\n", "status 503", False, 17),
         (b"HTTP/1.1 429 X\r\nRetry-After: 99999999\r\nContent-Length: 0\r\n\r\n", "status 429", False, 3_600),
+        (LATER, "status 503", False, 90),
         (b"HTTP/1.1 429 X\r\nRetry-After: soon\r\nContent-Length: 0\r\n\r\n", "status 429", False, 0),
         (b"HTTP/1.1 403 X\r\nContent-Length: 13\r\n\r\ninvalid_token", "status 403", False, 0),
         (b"HTTP/1.1 410 X\r\nContent-Length: 0\r\n\r\n", "status 410", True, 0),

@@ -237,9 +237,16 @@ async def test_a_failed_delivery_is_repeated_later_with_the_same_ids(answer: Any
         assert await asyncio.to_thread(UsageEvent.objects.count) == 0
 
 
-async def test_the_receiver_can_name_the_time_of_the_next_try() -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Retry-After: 100\r\n",
+        b"Date: Mon, 30 Nov 2026 12:00:00 GMT\r\nRetry-After: Mon, 30 Nov 2026 12:01:40 GMT\r\n",
+    ],
+)
+async def test_the_receiver_can_name_the_time_of_the_next_try(fields: bytes) -> None:
     await stored(1, KEY)
-    async with World(Receiver(respond(429, fields=b"Retry-After: 100\r\n"))) as world:
+    async with World(Receiver(respond(429, fields=fields))) as world:
         worker = world.worker()
         await worker.run_once()
         world.clock.advance(99)
