@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from django.contrib import messages
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -17,6 +18,7 @@ from routing.database.proposals import Proposed
 from routing.models import ConfigurationProposal
 from routing.pages.messages import SHOWN_ONCE, discard_messages
 from routing.pages.site import admin_url
+from routing.rights import Right, is_any, services
 
 T = TypeVar("T")
 View = Callable[..., HttpResponseBase]
@@ -49,6 +51,18 @@ def submitted(change: Callable[[], T], user: Any, *, whole: bool = True) -> T:
         record_proposal(result.proposal)
         raise ChangeProposed(result.proposal)
     return result
+
+
+def waiting_for(user: Any) -> int:
+    """How many changes wait that the user may decide; 0 while the database is unavailable."""
+    names = services(user, Right.CONFIGURE)
+    if not proposals.is_required() or not is_any(names):
+        return 0
+    rows = ConfigurationProposal.objects.filter(state=ConfigurationProposal.State.WAITING)
+    try:
+        return (rows if names is None else rows.filter(service__in=names)).count()
+    except (DatabaseError, InterfaceError):
+        return 0
 
 
 class ApprovalMiddleware:

@@ -42,7 +42,7 @@ DURATIONS: Final = (
 
 @services_page
 def alerts_page(request: HttpRequest) -> HttpResponse:
-    names, operated = shown(request), services(request.user, Right.OPERATE)
+    names, operated, now = shown(request), services(request.user, Right.OPERATE), selectors.now()
     found = operations.alerts_now(MESSAGES, names)
     known = set(selectors.service_names(names))
     silences = [_silence(silence, operated) for silence in found.silences]
@@ -55,6 +55,7 @@ def alerts_page(request: HttpRequest) -> HttpResponse:
         "services": selectors.service_names(operated),
         "may_silence": is_any(operated) and bool(found.alerts or operated),
         "durations": DURATIONS,
+        "as_of": {"text": _clock(now), "iso": _iso(now)},
     }
     return render(request, "dashboard/alerts.html", context)
 

@@ -30,7 +30,7 @@ def row(found: FoundRecord) -> dict[str, Any]:
         "url": request_url(found),
         "time": clock_text(record.at),
         "iso": iso(record.at),
-        "status": record.status,
+        "status": status_text(record),
         "tone": TONES[record.kind],
         "why": str(WHY[record.kind]),
         "code": record.code or record.call or record.aborted,

@@ -1,5 +1,6 @@
 """The dashboard's pages and the JSON they show. Its operations use the REST API."""
 
+import contextlib
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
@@ -8,17 +9,21 @@ import msgspec
 from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
 from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
 from metrics import route_figures, selectors
 from metrics import services as operations
+from metrics.approvals import waiting_for
 from metrics.dashboard import live
 from metrics.dashboard.objectives import objectives_context
 from metrics.incidents.detail import detail
 from resilience.outage import StoreUnavailable
 from routing.configuration.document import inline
+from routing.models import Service as ServiceRow
 from routing.pages.rendering import render
+from routing.pages.site import admin_url
 from routing.realtime.limits import MAX_TOPICS_PER_MESSAGE
 from routing.rights import Names, Right, is_any, may, needed, require, services
 from routing.router.table import Service
@@ -71,6 +76,7 @@ def _staff(view: View, *, is_limited: bool = False) -> View:
         request.is_limited = shown(request) is not None  # type: ignore[attr-defined] # for the template
         request.may_operate = may(request.user, Right.OPERATE)  # type: ignore[attr-defined] # read by templates
         request.may_configure = may(request.user, Right.CONFIGURE)  # type: ignore[attr-defined] # for the template
+        request.needs_approval = settings.CONFIG.approval  # type: ignore[attr-defined] # for the template
         request.may_open_account = settings.CONFIG.sign_in is not None  # type: ignore[attr-defined] # as above
         response = view(request, *args, **kwargs)
         response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.format(host=request.get_host())
@@ -83,7 +89,7 @@ def _staff(view: View, *, is_limited: bool = False) -> View:
 
 @services_page
 def overview_page(request: HttpRequest) -> HttpResponse:
-    return render(request, "dashboard/overview.html", {"page": "overview"})
+    return render(request, "dashboard/overview.html", {"page": "overview", "waiting": waiting_for(request.user)})
 
 
 @services_page
@@ -98,7 +104,7 @@ def events_page(request: HttpRequest) -> HttpResponse:
 def service_page(request: HttpRequest, name: str) -> HttpResponse:
     service = _service_or_404(request, name)
     request.may_operate = may(request.user, Right.OPERATE, name)  # type: ignore[attr-defined] # read by the template
-    context = {"page": "service", "service": service, **objectives_context(name)}
+    context = {"page": "service", "service": service, "edit_url": _edit_url(name), **objectives_context(name)}
     return render(request, "dashboard/service.html", context)
 
 
@@ -179,6 +185,14 @@ def _service_or_404(request: HttpRequest, name: str) -> Service:
         return selectors.get_service(name)
     except selectors.ServiceNotConfigured:
         raise Http404(f"there is no service {name!r}") from None
+
+
+def _edit_url(name: str) -> str:
+    """The service's page in the admin; the list of services, if it cannot be found in the database."""
+    with contextlib.suppress(DatabaseError, InterfaceError):
+        if row := ServiceRow.objects.filter(name=name).only("pk").first():
+            return admin_url("routing_service_change", row.pk)
+    return admin_url("routing_service_changelist")
 
 
 def _json_response(document: object) -> HttpResponse:

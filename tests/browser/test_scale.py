@@ -76,4 +76,11 @@ def test_days_begin_at_the_local_midnight_and_weeks_on_monday(scale: Any) -> Non
 
 def test_a_step_is_said_in_local_time(scale: Any) -> None:
     assert scale("stepText", AUTUMN - 86_400, 900) == "24 Oct, 03:00\N{EN DASH}03:15"
-    assert scale("stepText", AUTUMN - 3_600, 86_400) == "25 Oct, 02:00\N{EN DASH}26 Oct, 01:00"
+    assert scale("stepText", AUTUMN - 4 * 3_600, 86_400) == "24 Oct, 23:00\N{EN DASH}25 Oct, 22:00"
+
+
+def test_the_hour_that_is_repeated_is_told_from_the_one_before(scale: Any) -> None:
+    first, second = (scale("stepText", AUTUMN + seconds, 1_800) for seconds in (-3_600, 0))
+    assert first == "25 Oct, 02:00 CEST\N{EN DASH}02:30"
+    assert second == "25 Oct, 02:00 CET\N{EN DASH}02:30"
+    assert scale("stepText", AUTUMN - 1_800, 1_800) == "25 Oct, 02:30 CEST\N{EN DASH}25 Oct, 02:00 CET"

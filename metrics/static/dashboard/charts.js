@@ -1,6 +1,6 @@
 // Small charts without axes: a sparkline, and a band of circuit states.
 import { svg } from "./dom.js";
-import { time } from "./format.js";
+import { moment } from "./format.js";
 import { stateName } from "./page.js";
 import { gettext } from "./i18n.js";
 
@@ -42,6 +42,6 @@ export function band(node, transitions, state, from, to) {
   node.replaceChildren(svg("rect", { class: "none", width, height }), ...edges.map((edge, index) => {
     const start = x(edge.at), end = x(edges[index + 1]?.at ?? to);
     return svg("rect", { class: edge.after, x: start, height, width: Math.max(end - start, index ? 2 : 0) },
-      svg("title", {}, gettext("%s from %s", stateName(edge.after), time(Math.max(edge.at, from)))));
+      svg("title", {}, gettext("%s from %s", stateName(edge.after), moment(Math.max(edge.at, from)))));
   }));
 }

@@ -1,6 +1,6 @@
 // The events page: topic subscriptions and the events received, newest first.
 import { el, find, setText, setTone } from "./dom.js";
-import { plural, time } from "./format.js";
+import { plural, time, timeAttributes } from "./format.js";
 import { announce } from "./page.js";
 import { EventStream } from "./stream.js";
 import { gettext } from "./i18n.js";
@@ -15,7 +15,7 @@ const field = find("#topic");
 let received = 0;
 let queued = null; // items received while the list is paused, or null
 
-const now = () => time(Date.now() / 1000);
+const timeOf = (at) => el("time", { class: "quiet", ...timeAttributes(at) }, time(at));
 
 function add(item) {
   if (queued) queued.push(item);
@@ -27,7 +27,7 @@ function add(item) {
 }
 
 function addNote(text, tone) {
-  const item = el("li", { class: "note" }, el("time", { class: "quiet" }, now()), el("span", {}, text));
+  const item = el("li", { class: "note" }, timeOf(Date.now() / 1000), el("span", {}, text));
   setTone(item, tone);
   add(item);
   announce(text);
@@ -44,7 +44,7 @@ function show(event) {
   setTone(pill, pillTone(event));
   const data = JSON.stringify(event.data);
   add(el("li", { "data-id": event.id },
-    el("time", { class: "quiet", datetime: new Date(event.ts * 1000).toISOString() }, time(event.ts)),
+    timeOf(event.ts),
     pill,
     el("code", { class: "topic" }, [event.topic, ...(event.also ?? [])].join(", ")),
     el("code", { class: "data" }, data.length > MAX_CHARACTERS ? `${data.slice(0, MAX_CHARACTERS)}…` : data)));

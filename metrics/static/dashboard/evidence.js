@@ -1,6 +1,6 @@
 // Parts of an incident: shares with bars, differences of the configuration, and the last failed requests.
 import { el, svg } from "./dom.js";
-import { count, percent, time } from "./format.js";
+import { count, moment, percent, timeAttributes } from "./format.js";
 import { gettext } from "./i18n.js";
 
 const WIDTH = 100;
@@ -30,7 +30,7 @@ export function failureTable(failures) {
     el("div", { class: "scroll failure-list", tabindex: "0", role: "region", "aria-label": gettext("Last failures") }, el("table", {},
       el("thead", {}, el("tr", {}, names.map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, failures.map((failure) => el("tr", {},
-        el("td", { class: "quiet" }, time(failure.at)),
+        el("td", { class: "quiet" }, el("time", timeAttributes(failure.at), moment(failure.at))),
         el("td", {}, el("code", {}, `${failure.method} ${failure.path}`)),
         el("td", {}, String(failure.status)),
         el("td", {}, failure.cause || failure.code || failure.aborted),

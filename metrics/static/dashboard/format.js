@@ -13,6 +13,8 @@ const manyDollars = new Intl.NumberFormat(LANGUAGE, { style: "currency", currenc
 const clock = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
 const minute = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short" });
+const withDay = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
+const full = new Intl.DateTimeFormat(LOCALE, { dateStyle: "full", timeStyle: "long" });
 
 const known = (value) => typeof value === "number" && Number.isFinite(value);
 
@@ -64,6 +66,15 @@ export function money(value) {
 }
 
 export const time = (at) => clock.format(new Date(at * 1000));
+
+/** A time, with the day unless that is today for the viewer. `now` in Unix seconds. */
+export function moment(at, now = Date.now() / 1000) {
+  const isToday = new Date(at * 1000).toDateString() === new Date(now * 1000).toDateString();
+  return (isToday ? clock : withDay).format(new Date(at * 1000));
+}
+
+/** The attributes of a `time` element, with day and year in its title: what says only the time may be read tomorrow. */
+export const timeAttributes = (at) => ({ datetime: new Date(at * 1000).toISOString(), title: full.format(new Date(at * 1000)) });
 
 /** An axis label for a time, on an axis of length `seconds`. */
 export const tick = (at, seconds) => (seconds > 172800 ? day : minute).format(new Date(at * 1000));

@@ -2,7 +2,7 @@
 import { api, confirmDisable, confirmForceOpen, openDialog, perform, reasonField, toast } from "./actions.js";
 import { el, find, setText, setTone } from "./dom.js";
 import { diff, failureTable, list, share } from "./evidence.js";
-import { count, latency, percent, plural, span, time } from "./format.js";
+import { count, latency, moment, percent, plural, span } from "./format.js";
 import { getJson, pageOf, stateDetail } from "./page.js";
 import { gettext } from "./i18n.js";
 
@@ -10,9 +10,14 @@ const RELOAD = 5000; // milliseconds
 const TIMEOUT = 10000;
 const MINUTE = 60; // seconds
 const PHASES = { active: gettext("Ongoing"), recovering: gettext("Recovering"), recovered: gettext("Recovered") };
+const TARGETS = document.body.dataset.targets;
+const PROPOSALS = document.body.dataset.proposals; // only where changes need approval
 const may = (right) => document.body.hasAttribute(`data-${right}`);
 
 const tone = ({ phase, is_bad }) => (phase === "recovered" ? "good" : is_bad && phase === "active" ? "bad" : "warn");
+
+/** That a change has become a proposal, with a link to it for whoever approves it. */
+const waiting = (proposal) => [gettext("Nothing has changed yet: it waits for approval as "), el("a", { href: `${PROPOSALS}${proposal}/change/` }, gettext("proposal %s", proposal)), "."];
 
 export const headline = ({ signals }) => signals[0].text;
 
@@ -20,7 +25,7 @@ export const headline = ({ signals }) => signals[0].text;
 function duration({ since, ended }, now) {
   if (since === null) return ended === null ? "" : gettext("ended %s ago", span(Math.round(now - ended)));
   const length = span(Math.max(0, Math.round((ended ?? now) - since)));
-  return ended === null ? gettext("since %s, for %s", time(since), length) : gettext("from %s to %s, %s", time(since), time(ended), length);
+  return ended === null ? gettext("since %s, for %s", moment(since), length) : gettext("from %s to %s, %s", moment(since), moment(ended), length);
 }
 
 export class IncidentCard {
@@ -76,7 +81,10 @@ export class IncidentCard {
 
   async load() {
     const detail = await getJson(`${pageOf(this.service)}incident.json`, AbortSignal.timeout(TIMEOUT)).catch(() => null);
-    if (!detail) return;
+    if (!detail) {
+      if (!this.detail) this.body.replaceChildren(quiet(gettext("The details cannot be read. They are asked for again.")));
+      return;
+    }
     const { now, ...rest } = detail;
     const state = this.row?.circuit.state;
     const text = JSON.stringify([rest, state]);
@@ -117,6 +125,7 @@ export class IncidentCard {
     const buttons = [
       may("configure") && this.suspect && this.phase !== "recovered" ? button(gettext("Roll back…"), () => this.confirmRollback(), "primary") : null,
       button(gettext("Probe targets"), (event) => this.probe(event.target)),
+      may("configure") ? el("a", { class: "button", href: `${TARGETS}?${new URLSearchParams({ q: this.service })}` }, gettext("Mark targets down…")) : null,
       this.isOwnPage ? null : button(gettext("Force open…"), () => confirmForceOpen(this.service)),
       button(gettext("Disable circuit…"), () => confirmDisable(this.service)),
       this.isOwnPage || state === "CLOSED" ? null : button(gettext("Reset %s", this.service), (event) => perform(event.target, () => api.reset(this.service), () => gettext("The circuit of %s is closed.", this.service))),
@@ -144,17 +153,18 @@ export class IncidentCard {
   confirmRollback() {
     const { undo, later, actor, at, text, lines } = this.suspect;
     const { revision } = this.detail;
+    const undone = later
+      ? gettext("Undoes “%s” by %s at %s, and %s.", text, actor, moment(at), plural(later, "later change", "later changes"))
+      : gettext("Undoes “%s” by %s at %s.", text, actor, moment(at));
     openDialog({
       title: gettext("Roll the configuration back"),
-      text: later
-        ? gettext("Undoes “%s” by %s at %s, and %s. It takes effect in every worker within a second.", text, actor, time(at), plural(later, "later change", "later changes"))
-        : gettext("Undoes “%s” by %s at %s. It takes effect in every worker within a second.", text, actor, time(at)),
+      text: `${undone} ${PROPOSALS ? gettext("It takes effect once another person has approved it.") : gettext("It takes effect in every worker within a second.")}`,
       fields: [...(lines.length ? [diff(lines, gettext("What is undone"))] : []), reasonField(gettext("the new target is down"))],
-      verb: gettext("Roll back"),
+      verb: PROPOSALS ? gettext("Propose to roll back") : gettext("Roll back"),
       danger: true,
       submit: async (form) => {
-        const { services } = await api.restore(undo, revision, form.reason.value.trim());
-        toast(gettext("Rolled back. Changed: %s.", services.join(", ") || gettext("nothing")));
+        const { proposal, services } = await api.restore(undo, revision, form.reason.value.trim());
+        toast(proposal ? waiting(proposal) : gettext("Rolled back. Changed: %s.", services.join(", ") || gettext("nothing")));
         this.load();
         return true;
       },
@@ -209,10 +219,10 @@ function changed({ changes, incident }, suspect) {
 
 /** When a change was, beside the beginning of the incident, of which only the minute is known if counts have shown it. */
 function relative(at, since) {
-  if (since === null) return time(at);
-  if (since % MINUTE === 0 && at >= since && at < since + MINUTE) return gettext("%s, in the minute in which it began", time(at));
+  if (since === null) return moment(at);
+  if (since % MINUTE === 0 && at >= since && at < since + MINUTE) return gettext("%s, in the minute in which it began", moment(at));
   const distance = Math.round(Math.abs(since - at));
-  return gettext("%s, %s %s it began", time(at), span(distance), at <= since ? gettext("before") : gettext("after"));
+  return gettext("%s, %s %s it began", moment(at), span(distance), at <= since ? gettext("before") : gettext("after"));
 }
 
 const probed = ({ target, path, status, milliseconds, reason }) =>

@@ -53,6 +53,8 @@ export function announce(text) {
   setText(find("#announcer"), text);
 }
 
+const FORBIDDEN = 403;
+
 /** Fetch JSON. If the session has ended, reload the page: the server redirects to the login and back here. */
 export async function getJson(address, signal) {
   const response = await fetch(address, { headers: { Accept: "application/json" }, credentials: "same-origin", redirect: "manual", signal });
@@ -61,9 +63,19 @@ export async function getJson(address, signal) {
   return response.json();
 }
 
+/** The live data. If the viewer may view nothing any more, reload the page, which says so. */
+async function getSnapshot(signal) {
+  try {
+    return await getJson(`${ROOT}snapshot.json`, signal);
+  } catch (error) {
+    if (error.message === String(FORBIDDEN)) location.reload();
+    throw error;
+  }
+}
+
 /** Pass every snapshot of the live feed to `onSnapshot`, and show the feed's state. */
 export function subscribe(onSnapshot) {
-  const poll = (signal) => getJson(`${ROOT}snapshot.json`, signal);
+  const poll = getSnapshot;
   const rows = new Rows(() => poll(AbortSignal.timeout(10000)).then(show, () => {}));
   const show = (message) => {
     ahead = message.summary.at - Date.now() / 1000;

@@ -4,6 +4,7 @@ import { LOCALE } from "./i18n.js";
 const clock = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short" });
 const both = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const zoned = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
 const MINUTE = 60, HOUR = 3600, DAY = 86400; // seconds
 const STEPS = [MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR];
 const DAYS = [1, 2, 7, 14, 28, 91, 182, 364];
@@ -63,12 +64,17 @@ function label(at, step) {
   return step && !isMidnight ? clock.format(date) : day.format(date);
 }
 
-/** When a step begins and ends, as text. */
-export function stepText(at, step) {
-  const start = new Date(at * 1000);
-  const end = new Date((at + step) * 1000);
-  const isSameDay = start.toDateString() === end.toDateString();
-  return `${both.format(start)}–${isSameDay ? clock.format(end) : both.format(end)}`;
+const offsetAt = (at) => new Date(at * 1000).getTimezoneOffset();
+
+/** Day and time, with the zone within three hours of a change of clocks, which repeat an hour. */
+export function timeText(at) {
+  const isClear = offsetAt(at - 3 * HOUR) === offsetAt(at + 3 * HOUR);
+  return (isClear ? both : zoned).format(new Date(at * 1000));
 }
 
-export const timeText = (at) => both.format(new Date(at * 1000));
+/** When a step begins and ends, as text. */
+export function stepText(at, step) {
+  const end = at + step;
+  const isSameDay = new Date(at * 1000).toDateString() === new Date(end * 1000).toDateString() && offsetAt(at) === offsetAt(end);
+  return `${timeText(at)}–${isSameDay ? clock.format(new Date(end * 1000)) : timeText(end)}`;
+}

@@ -2,13 +2,13 @@
 import { api, confirmFlush, confirmForceOpen, confirmInvalidate, perform, warm, warmed } from "./actions.js";
 import { band } from "./charts.js";
 import { el, find, setText, setTone } from "./dom.js";
-import { count, time } from "./format.js";
+import { count, moment, timeAttributes } from "./format.js";
 import { showHistory } from "./history.js";
 import { Incidents } from "./incident.js";
 import { announce, faultText, getJson, limitText, RateMeter, showFailures, showFigures, showState, stateDetail, stateName, subscribe } from "./page.js";
 import { showRoutes } from "./routes.js";
 import { conditionPills } from "./targets.js";
-import { gettext, LOCALE } from "./i18n.js";
+import { gettext } from "./i18n.js";
 
 const HOUR = 3600;
 const head = find("#service");
@@ -33,6 +33,8 @@ function showTargets(targets) {
 
 function show({ summary, services, incidents }) {
   const service = services.find((each) => each.name === name);
+  find("#gone").hidden = Boolean(service);
+  document.body.toggleAttribute("data-gone", !service);
   if (!service) return;
   const { circuit } = service;
   showState(find("#state"), circuit.state, service.enabled, service.is_out);
@@ -67,11 +69,9 @@ function showTransitions(transitions, now) {
   find("#transitions").replaceChildren(...(recent.length ? recent.map(({ at, after, reason }) => {
     const pill = el("span", { class: "pill" });
     showState(pill, after);
-    return el("li", {}, el("time", { class: "quiet", datetime: new Date(at * 1000).toISOString() }, when(at, now)), pill, el("span", {}, reason));
+    return el("li", {}, el("time", { class: "quiet", ...timeAttributes(at) }, moment(at, now)), pill, el("span", {}, reason));
   }) : [none]));
 }
-
-const when = (at, now) => (now - at < 86400 ? time(at) : new Date(at * 1000).toLocaleDateString(LOCALE, { day: "numeric", month: "short" }));
 
 function showTags(listed) {
   tags = listed.map(({ tag }) => tag).filter((tag) => tag && !tag.includes("{"));
@@ -92,7 +92,7 @@ function showPaths(selector, listed, counter) {
 
 function showOperations(operations, now) {
   find("#operations").replaceChildren(...(operations.length ? operations.map((operation) => el("tr", {},
-    el("td", { class: "quiet" }, when(operation.at, now)), el("td", {}, operation.actor), el("td", {}, operation.action), el("td", { class: "extra" }, el("code", {}, operation.after))))
+    el("td", { class: "quiet" }, el("time", timeAttributes(operation.at), moment(operation.at, now))), el("td", {}, operation.actor), el("td", {}, operation.action), el("td", { class: "extra" }, el("code", {}, operation.after))))
     : [el("tr", {}, el("td", { colspan: 4, class: "quiet" }, gettext("No operations recorded.")))]));
 }
 
