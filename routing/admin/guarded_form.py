@@ -49,8 +49,9 @@ class GuardedForm(ModelForm):  # type: ignore[type-arg]  # not generic at run ti
         digest, _dot, revision = str(self.data.get(self.add_prefix(SEEN), "")).partition(".")
         if not digest or digest == self.initial[SEEN].partition(".")[0]:
             return
-        self.data = self.data.copy()
-        self.data[self.add_prefix(SEEN)] = self.initial[SEEN]
+        data: Any = self.data.copy()  # type: ignore[attr-defined]  # a QueryDict
+        data[self.add_prefix(SEEN)] = self.initial[SEEN]
+        self.data = data
         is_number = revision.isascii() and revision.isdigit() and len(revision) < _MAX_DIGITS
         actors = _actors(self.owner(), int(revision)) if is_number else []
         text = _(

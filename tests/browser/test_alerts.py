@@ -55,12 +55,15 @@ def shows(page: Page, text: str) -> bool:
 def test_alerts_are_configured_seen_silenced_and_tested(visit: Open, screenshot: Screenshot, gateway: Gateway) -> None:
     page = visit("/dashboard/alerts/")
     expect(page.get_by_text("No alerts are configured.")).to_be_visible()
+    open_since_before = page
     configure(visit("/admin/routing/alertrule/add/"))
     add_objectives(visit, gateway)
     body = {"ttl": 600, "reason": "maintenance of <crm>"}
     opened = gateway.session.post(f"{gateway.url}{CIRCUIT}", json=body, headers={"X-API-Key": gateway.key}, timeout=30)
     assert opened.status_code == 200, opened.text
-    assert eventually(lambda: shows(page, "the circuit was forced open: maintenance of <crm>"), 30)
+    summary = open_since_before.get_by_text("the circuit was forced open: maintenance of <crm>")
+    expect(summary.first).to_be_visible(timeout=60_000)
+    expect(open_since_before.locator("#announcer")).to_contain_text("Firing: ")
     for width in (PHONE, WIDE):
         page = visit("/dashboard/", width=width)
         open_from_menu(page, "Alerts")

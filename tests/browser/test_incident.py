@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.accessibility import PHONE, WIDE, faults, violations
+from tests.browser.accessibility import PHONE, WIDE, faults, overflows, violations
 from tests.browser.conftest import Gateway, Open
 from tests.browser.pages import reply, running_gateway, web_server
 from tests.browser.test_dashboard import Screenshot, expect_live
@@ -27,7 +27,11 @@ services:
     targets: [{url: "http://127.0.0.1:%d/missing"}]
     auth: none
     cache: off
+  a%s:
+    targets: [{url: "http://127.0.0.1:%d"}]
+    auth: none
 """
+LONGEST = 63
 CHANGE = """async (port) => {
   const response = await fetch("/api/config/services/crm", {
     method: "PATCH",
@@ -60,7 +64,9 @@ def port() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Gateway]:
-    with running_gateway(tmp_path_factory.mktemp("incident"), CONFIGURATION % (port, port)) as (own, key):
+    with running_gateway(
+        tmp_path_factory.mktemp("incident"), CONFIGURATION % (port, port, "b" * (LONGEST - 1), port)
+    ) as (own, key):
         yield Gateway(f"http://127.0.0.1:{own}", key)
 
 
@@ -95,6 +101,7 @@ def test_somebody_on_call_finds_the_cause_and_rolls_the_change_back_with_two_cli
     expect(card(other_page)).to_contain_text("connection refused by", timeout=15_000)
     assert list(faults(other_page, "incident", screenshot)) == []
     other_page.close()
+    propose_to_roll_back(visit)
     page.get_by_role("button", name="Roll back…").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill("the new backend is down")
@@ -108,6 +115,27 @@ def test_somebody_on_call_finds_the_cause_and_rolls_the_change_back_with_two_cli
     expect(shown.locator(".pill")).to_have_text(re.compile("Recovered|Recovering"), timeout=15_000)
     expect(shown.get_by_role("button", name="Reset crm")).to_have_count(0, timeout=15_000)
     screenshot(page, "incident-recovered")
+
+
+def propose_to_roll_back(visit: Open) -> None:
+    """Where changes need approval: the API's response says which proposal the change has become."""
+    page = visit().context.new_page()
+    page.add_init_script(
+        "document.addEventListener('readystatechange', () => { document.body.dataset.proposals = '/proposals/'; })"
+    )
+    report = {"proposal": 7, "state": "waiting", "summary": "changed crm"}
+    page.route("**/api/config/history/*/restore", lambda route: route.fulfill(status=202, json=report))
+    page.goto(visit().url)
+    page.get_by_role("button", name="Roll back…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("once another person has approved it")
+    dialog.get_by_label("Reason").fill("the new backend is down")
+    dialog.get_by_role("button", name="Propose to roll back").click()
+    toasts = page.locator("#toasts")
+    expect(toasts).to_contain_text("it waits for approval as proposal 7.")
+    assert toasts.get_by_role("link").get_attribute("href") == "/proposals/7/change/"
+    expect(dialog).to_have_count(0)
+    page.close()
 
 
 def wait_for_recovery(page: Page, gateway: Gateway) -> None:
@@ -137,6 +165,17 @@ def test_a_service_that_answers_404_to_everything_is_an_incident_and_can_be_prob
     screenshot(page, "incident-404")
     page.goto(f"{gateway.url}/dashboard/")
     expect(page.locator('[data-service="mail"] [data-cell="client-errors"]')).to_have_text("100% 4xx", timeout=15_000)
+
+
+@pytest.mark.parametrize("width", [320, WIDE])
+def test_the_longest_name_of_a_service_overflows_no_page(visit: Open, gateway: Gateway, width: int) -> None:
+    name = "a" + "b" * (LONGEST - 1)
+    assert gateway.get(f"/api/v1/{name}/contacts").status_code == 200
+    for path in ("", f"services/{name}/", "savings/", "usage/"):
+        page = visit(f"/dashboard/{path}", width=width)
+        expect(page.get_by_text(name).first).to_be_attached(timeout=15_000)
+        assert not overflows(page), path
+        page.close()
 
 
 @pytest.mark.parametrize("width", [PHONE, WIDE])

@@ -1,5 +1,7 @@
 """Pages for somebody who has a role for one service: every link leads somewhere, and nothing names another one."""
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from tests.browser.accessibility import Screenshot, faults
 from tests.browser.pages import PASSWORD, ROOT, own_environment, reply, running_gateway, sign_in, web_server
@@ -33,9 +35,13 @@ plans:
 CREATE: Final = """
 from django.contrib.auth.models import User
 from routing.models import ServiceRole
-eve = User.objects.create_user("eve", password=%r, is_staff=True)
-ServiceRole.objects.create(user=eve, role="Owner", services=["crm"])
+for name in ("eve", "mia"):
+    user = User.objects.create_user(name, password=%r, is_staff=True)
+    ServiceRole.objects.create(user=user, role="Owner", services=["crm"])
 """
+ELSEWHERE: Final = """UPDATE routing_servicerole SET services = '["mail"]'
+WHERE user_id = (SELECT id FROM auth_user WHERE username = 'mia')"""
+TAKEN: Final = "DELETE FROM routing_servicerole WHERE user_id = (SELECT id FROM auth_user WHERE username = 'mia')"
 BEGIN: Final = ("/dashboard/", "/admin/", "/admin/routing/route/add/")
 NOT_FOLLOWED: Final = ("/accounts/logout", "/admin/logout", "/api/", "/static/", "/metrics")
 MOST: Final = 120
@@ -56,6 +62,7 @@ LOOKED_AT: Final = (
 class Site(NamedTuple):
     url: str
     console: list[str]
+    database: Path
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +75,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         web_server(respond) as backend,
         running_gateway(directory, CONFIGURATION.format(backend=backend), GATEWAY_SECRET_HOOK="a test") as (port, key),
     ):
-        create_eve(directory, port)
+        create_people(directory, port)
         for path in ("crm/contacts/7", "zebraledger/zebras/7"):
             requests.get(f"http://127.0.0.1:{port}/api/v1/{path}", headers={"X-API-Key": key}, timeout=30)
-        yield Site(f"http://127.0.0.1:{port}", [])
+        yield Site(f"http://127.0.0.1:{port}", [], directory / "gateway.sqlite3")
 
 
-def create_eve(directory: Path, port: int) -> None:
+def change_roles(site: Site, statement: str) -> None:
+    """As a superuser would meanwhile."""
+    with contextlib.closing(sqlite3.connect(site.database, timeout=30)) as database, database:
+        database.execute(statement)
+
+
+def create_people(directory: Path, port: int) -> None:
     command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", CREATE % PASSWORD]
     subprocess.run(command, cwd=ROOT, env=own_environment(directory, port), check=True)
 
@@ -138,3 +151,17 @@ def test_the_pages_are_accessible_and_fit(page: Page, site: Site, screenshot: Sc
         found += faults(page, f"limited{path.replace('/', '-')}", screenshot)
     assert found == []
     assert site.console == []
+
+
+def test_a_page_says_that_its_service_is_gone_and_then_that_nothing_may_be_viewed(browser: Browser, site: Site) -> None:
+    context = browser.new_context()
+    sign_in(context, site.url, "mia", PASSWORD)
+    page = context.new_page()
+    page.goto(f"{site.url}/dashboard/services/crm/")
+    expect(page.locator("#feed")).to_have_text("Live", timeout=15_000)
+    expect(page.locator("#gone")).to_be_hidden()
+    change_roles(site, ELSEWHERE)
+    expect(page.locator("#gone")).to_contain_text("no longer configured, or you may no longer view it", timeout=30_000)
+    change_roles(site, TAKEN)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not allowed", timeout=30_000)
+    context.close()

@@ -31,7 +31,8 @@ def root() -> Client:
     return client
 
 
-def entries() -> list[Operation]:
+def entries() -> list[Any]:
+    """With `before` and `after`, which may be anything."""
     return list(Operation.objects.order_by("pk"))
 
 
@@ -39,7 +40,7 @@ def apply_consumer(*identities: dict[str, str]) -> None:
     apply_document({"version": 1, "consumers": {"acme": {"identities": list(identities)}}}, delete=())
 
 
-def only() -> Operation:
+def only() -> Any:
     [entry] = entries()
     return entry
 
