@@ -1,18 +1,32 @@
 """The app that a project installs to include the gateway, beside `metrics` and `routing`."""
 
-from django.apps import AppConfig
+from typing import Final
+
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
-from django.urls import NoReverseMatch, resolve, reverse
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
 
 from gateway_project.parts.countries import configure_countries
 from routing import runtime
+
+NEEDED: Final = tuple(f"django.contrib.{name}" for name in ("admin", "auth", "contenttypes", "messages", "sessions"))
 
 
 class IncludedConfig(AppConfig):
     name = "gateway_project.included"
     label = "gateway"
     verbose_name = "Intelligence Gateway"
+
+    def import_models(self) -> None:
+        """The first of the gateway's apps to be imported, once all are known. Raises ImproperlyConfigured."""
+        missing = [name for name in NEEDED if not apps.is_installed(name)]
+        if missing:
+            raise ImproperlyConfigured(
+                f"the gateway needs {', '.join(missing)} in INSTALLED_APPS, with or without URLs"
+            )
+        super().import_models()
 
     def ready(self) -> None:
         from gateway_project.included.settings import configure  # noqa: PLC0415 - imports models of other apps
@@ -34,7 +48,7 @@ async def _open() -> runtime.Components:
 def check_urls(**_: object) -> list[checks.CheckMessage]:
     """The pages link to each other by the names of their URLs."""
     try:
-        view = resolve(reverse("dashboard:overview")).func
+        view = resolve("/" + reverse("dashboard:overview").removeprefix(get_script_prefix())).func
     except NoReverseMatch:
         hint = 'urlpatterns = [..., path("gateway/", include("gateway_project.included.urls"))]'
         return [checks.Warning("the gateway's pages are not included", hint=hint, id="gateway.W001")]

@@ -28,6 +28,8 @@ def configure() -> None:
 
     Raises ImproperlyConfigured.
     """
+    if not settings.USE_TZ:
+        raise ImproperlyConfigured("USE_TZ is False: the gateway stores times with their zone, set USE_TZ = True")
     if hasattr(settings, CONFIG):
         raise ImproperlyConfigured(f"the setting {CONFIG} is the gateway's: give the project's own another name")
     config = variables.read_project(getattr(settings, variables.NAME, {}))

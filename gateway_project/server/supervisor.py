@@ -193,7 +193,7 @@ class Supervisor:
         if self._successor is not None:
             self._retired.append(self._successor)
         self._retired += self._workers
-        self._workers = []
+        self._workers, self._successor = [], None
         number = self._signals.popleft() if self._signals else int(signal.SIGINT)
         self._signal_workers(number, draining=False)
         while self._retired:

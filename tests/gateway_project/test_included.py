@@ -1,12 +1,17 @@
 """What a project's setting GATEWAY may have, and what its pages may use. tests/package/ runs a whole project."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
+from django.urls import clear_script_prefix, set_script_prefix
 
+from gateway_project.included.apps import NEEDED, check_urls
+from gateway_project.included.settings import configure
 from gateway_project.included.variables import read_project
 from resilience.ratelimit.policy import RatePolicy
 
@@ -47,6 +52,34 @@ def test_what_is_wrong_or_without_effect_is_an_error(variables: object, expected
     with override_settings(**PROJECT), pytest.raises(ImproperlyConfigured) as error:
         read_project(variables)
     assert expected in str(error.value)
+
+
+def test_times_without_a_zone_are_an_error() -> None:
+    with override_settings(USE_TZ=False), pytest.raises(ImproperlyConfigured, match="set USE_TZ = True"):
+        configure()
+
+
+@pytest.mark.parametrize("name", ["admin", "sessions"])
+def test_an_app_of_djangos_that_is_missing_is_named(name: str) -> None:
+    others = [each for each in NEEDED if each != f"django.contrib.{name}"]
+    code = f"""
+import django
+from django.conf import settings
+settings.configure(SECRET_KEY="x", INSTALLED_APPS={others} + ["gateway_project.included", "metrics", "routing"])
+django.setup()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert f"ImproperlyConfigured: the gateway needs django.contrib.{name} in INSTALLED_APPS" in ended.stderr
+
+
+@pytest.mark.urls("tests.gateway_project.included_urls")
+@pytest.mark.parametrize("prefix", ["/", "/shop/"])
+def test_the_urls_are_found_under_any_script_name(prefix: str) -> None:
+    set_script_prefix(prefix)
+    try:
+        assert check_urls() == []
+    finally:
+        clear_script_prefix()
 
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -211,6 +211,17 @@ def test_sighup_renews_the_workers_without_losing_a_request(seed: Seed, backend:
         assert "died" not in own.log
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_stop_during_a_renewal_is_a_stop(seed: Seed, backend: Backend, number: signal.Signals) -> None:
+    """As `systemctl reload` and `stop`: a new worker is being started."""
+    with gateway(seed, backend) as own:
+        os.kill(own.pid, signal.SIGHUP)
+        assert eventually(lambda: len(own.workers) > 1)
+        os.kill(own.pid, number)
+        assert own.wait() == 0
+        assert "Traceback" not in own.log
+
+
 def test_a_port_in_use_is_an_error(own: Server) -> None:
     second = Server()
     second.port = own.port
