@@ -31,7 +31,7 @@ def read_cache_usage(services: Iterable[str], totals: Mapping[str, Fields]) -> C
 
 
 async def _usage(names: Sequence[str]) -> dict[str, Usage] | None:
-    """None if the store is unavailable."""
+    """The usage of each service's cache; None if the store is unavailable."""
     cache = running().cache
     try:
         usages = await asyncio.gather(*(cache.usage(name) for name in names))

@@ -10,7 +10,7 @@ from metrics.runtime_access import running
 from resilience.breaker.machine import Snapshot
 
 MAX_HOLD_OFFS: Final = 20
-"""Hold-offs of a service that are listed."""
+"""The most hold-offs of a service that are listed."""
 
 
 def hold_offs() -> dict[str, list[HoldOffStatus]]:

@@ -73,7 +73,7 @@ def _held(service: str) -> list[tuple[str, float]]:
 
 
 def _conditions(service: Service) -> dict[str, dict[str, Any]]:
-    """As all workers see them."""
+    """The condition of the service's targets, as all workers see them."""
     return {target.url: describe(target) for target in selectors.target_conditions().of(service)}
 
 

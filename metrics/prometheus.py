@@ -109,7 +109,7 @@ def _take_snapshot() -> Snapshot:
 
 
 def _read(read: Callable[[], T]) -> T | None:
-    """None while the database is unavailable."""
+    """What `read` returns; None while the database is unavailable."""
     try:
         return read()
     except DatabaseError:

@@ -16,7 +16,7 @@ from routing.errors import UnknownConsumer
 KEY: Final = "key:"
 """What the name of a key's quotas begins with, in place of a consumer's; its prefix follows."""
 MAX_AMOUNT: Final = 1_000_000_000
-"""Requests that one operation may refund or add."""
+"""The most requests that one operation may refund or add."""
 
 
 class QuotaStatus(msgspec.Struct, frozen=True):
@@ -87,7 +87,7 @@ def _limits(consumer: str) -> tuple[QuotaLimit, ...]:
 
 
 def _limits_of_key(prefix: str, keys: ApiKeys) -> tuple[QuotaLimit, ...]:
-    """Those that the key has itself."""
+    """The limits that the key has itself."""
     record = key_record(parse_prefix(prefix))
     caller = keys.caller_of(record) if record is not None else None
     if caller is None:

@@ -17,11 +17,11 @@ DEFAULT: Final = timedelta(days=30)
 LONGEST: Final = timedelta(days=366)
 MAX_REVOCATIONS: Final = 10_000
 MAX_SHOWN: Final = 5
-"""Issuers that an error names."""
+"""The most issuers that an error names."""
 
 
 def listed() -> list[Revocation]:
-    """Those in force, the latest first."""
+    """The revocations in force, the latest first."""
     return list(Revocation.objects.filter(until__gt=timezone.now())[:MAX_REVOCATIONS])
 
 
@@ -66,7 +66,7 @@ def check_subject(subject: str) -> None:
 
 
 def _issuers() -> list[str]:
-    """As tokens name them."""
+    """The configured issuers, as tokens name them."""
     project = settings.CONFIG.firebase.project
     own = [f"{FIREBASE_ISSUER}{project}"] if project else []
     return [*own, *Issuer.objects.values_list("issuer", flat=True)]

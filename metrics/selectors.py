@@ -210,7 +210,7 @@ def configured_services() -> Mapping[str, Service]:
 
 
 def costs_per_call() -> dict[str, float]:
-    """US dollars, by service."""
+    """The cost of a call in US dollars, by service."""
     return {name: service.policy.cost_per_call for name, service in configured_services().items()}
 
 

@@ -24,7 +24,7 @@ from routing.openapi.document import read
 
 
 class ImportQuery(serializers.Serializer[Any]):
-    """As the options of `config import`."""
+    """The query, as the options of `config import`."""
 
     routes = QueryFlag(required=False, default=False, help_text="merge its operations into the service's routes")
     prune = QueryFlag(required=False, default=False, help_text="remove routes with settings that it no longer has")

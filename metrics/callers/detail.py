@@ -17,7 +17,7 @@ MAX_ROUTES: Final = 20
 MAX_MEMBERS: Final = 100
 """The most keys of a consumer, or consumers of a team, that are listed."""
 MEMBERS: Final = {Kind.CONSUMER: By.KEY, Kind.TEAM: By.CALLER, Kind.KEY: By.CALLER}
-"""What a caller consists of, or whose it was."""
+"""What is listed as members: the keys of a consumer, the consumers of a team, or those that a key belonged to."""
 
 
 class CallerDetail(msgspec.Struct, frozen=True, kw_only=True):

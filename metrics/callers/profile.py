@@ -141,7 +141,7 @@ def _settings(owner: str, item: LimitSettings) -> Iterator[Limit]:
 
 
 def _limits(owner: str, settings: dict[str, Any]) -> Iterator[Limit]:
-    """Without quotas, of which the counts are shown."""
+    """The limits without quotas, whose counts are shown separately."""
     for name in ("rate", "burst", "concurrency"):
         if value := settings.get(name):
             yield Limit(owner, name, str(value))

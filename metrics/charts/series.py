@@ -67,7 +67,7 @@ def read_week_before(service: str | None, start: float, end: float, names: Names
 
 
 def series_of(shown: Range, steps: Mapping[int, Fields]) -> Series:
-    """`steps` are counts by the number of their step."""
+    """The series of a range. `steps` are counts by the number of their step."""
     number = len(shown.times)
     fields = [steps.get(index, {}) for index in range(number)]
     classes = [status_classes(each) for each in fields]

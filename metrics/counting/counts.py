@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 MINUTE: Final = 60
-"""Seconds."""
+"""The length of a minute, in seconds."""
 
 GATEWAY: Final = "*"
 """Stands for a service in the counts of all services together, which charts of the whole gateway read."""

@@ -18,7 +18,7 @@ from routing.router.paths import PREFIX
 REFUSALS: Final = frozenset(error.code for error in (RateLimited, QuotaExceeded, BackendLimited, Overloaded))
 """Codes of errors that say that a limit was reached, not that something is wrong."""
 MAX_TEXT: Final = 120
-"""Characters of a fault or of a caller's id."""
+"""The most characters of a fault or of a caller's id."""
 ANONYMOUS: Final = "anonymous"
 _BY_THE_TARGET: Final = ("connection refused", "connection reset")
 

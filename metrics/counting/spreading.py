@@ -32,7 +32,7 @@ SUMMED: Final = frozenset({"requests", "duration", "duration_us", "backend", "ba
 """The fields that are also summed over all services."""
 
 RESOLUTIONS: Final = (*SECONDS, TimeResolution.TOTAL)
-"""All that a batch is added to."""
+"""All resolutions that a batch is added to."""
 
 AggregateKey = tuple[str, int, str]
 """Resolution, start in Unix seconds, service."""

@@ -73,7 +73,7 @@ class DraftForm(forms.Form):
 
 @services_page
 def advice_page(request: HttpRequest) -> HttpResponse:
-    """`?done=` after a change."""
+    """The page of advice. `?done=` is set after a change."""
     found: list[Advice] | None = None
     opened: list[tuple[str, int]] = []
     names = shown(request)

@@ -95,7 +95,7 @@ class LimitedSnapshots:
         self._texts: dict[frozenset[str], str] = {}
 
     def read(self, names: frozenset[str], second: int) -> str:
-        """Blocks."""
+        """The snapshot for these services, made at most once in `second`. Blocks."""
         if second != self._second:
             self._second, self._texts = second, {}
         texts = self._texts

@@ -123,7 +123,7 @@ def _line(step: StepRecord, start: float, end: float, took: float) -> dict[str, 
 
 
 def _revision(record: RequestRecord) -> Any:
-    """None while the database is unavailable, too."""
+    """The revision in use when the request was recorded; None if unknown, or while the database is unavailable."""
     try:
         return requests.revision_at(record)
     except (DatabaseError, InterfaceError):

@@ -34,7 +34,7 @@ MAX_TRANSITIONS: Final = 100
 MAX_OPERATIONS: Final = 10
 MAX_TOP_PATHS: Final = 8
 MAX_RESULT_LENGTH: Final = 120
-"""Characters of an operation's result."""
+"""The most characters that are shown of an operation's result."""
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
     "connect-src 'self' ws://{host} wss://{host}; base-uri 'none'; frame-ancestors 'none'"

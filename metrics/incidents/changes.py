@@ -15,10 +15,10 @@ BEFORE_SECONDS: Final = 3_600.0
 """How long before an incident a change may have been its cause."""
 MAX_CHANGES: Final = 4
 MAX_LINES: Final = 20
-"""Lines of a revision's differences."""
+"""The most lines of a revision's differences."""
 MAX_LINE: Final = 160
 MAX_TEXT: Final = 120
-"""Characters of an operation."""
+"""The most characters of an operation."""
 DEPLOYMENT: Final = "deployment"
 """The action of a deployment in the audit log."""
 _ACTIONS: Final = (DEPLOYMENT, "cache.flush", "cache.invalidate", "circuit.", "key.")

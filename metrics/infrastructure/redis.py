@@ -1,4 +1,4 @@
-"""Redis as the worker that is scraped sees it."""
+"""The state of Redis, as seen by the worker that is scraped."""
 
 import time
 from typing import Any

@@ -17,7 +17,7 @@ from metrics.stats import status_classes
 from routing.router.objectives import Objectives
 
 WINDOWS: Final = {"5m": 300, "30m": 1_800, "1h": 3_600, "6h": 21_600, "3d": 259_200}
-"""Seconds."""
+"""The windows of burn rates, in seconds."""
 _FAST: Final = (("1h", "5m", 0.02), ("6h", "30m", 0.05))
 _SLOW: Final = (("3d", "6h", 0.1),)
 """The long window, the short one, and the share of the budget that is used in the long one."""

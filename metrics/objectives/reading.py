@@ -120,4 +120,4 @@ class ObjectiveReader:
 
 
 objective_reader: Final = ObjectiveReader()
-"""This process's."""
+"""The reader of this process."""

@@ -27,7 +27,7 @@ class CatalogueEntry(NamedTuple):
 
     @property
     def first_call(self) -> Operation:
-        """What to try first."""
+        """The first call that the portal suggests."""
         found = next((each for each in self.operations if each.is_simple), None)
         if found is not None:
             return found

@@ -11,7 +11,7 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MAX_TEXT: Final = 300
 MAX_PARAMETERS: Final = 30
 MAX_EXAMPLE: Final = 4_000
-"""Characters of a body's example."""
+"""The most characters of a body's example."""
 
 
 class Parameter(NamedTuple):

@@ -16,10 +16,10 @@ from routing.database.plan_requests import NotPossible, request_plan, withdraw
 from routing.models import Consumer, Plan, PlanRequest
 
 REQUEST_RATE: Final = "10/d"
-"""Requests of one consumer."""
+"""The limit of one consumer's requests for plans."""
 UNITS: Final = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 MAX_REQUESTS: Final = 20
-"""That are listed."""
+"""The most requests for plans that are listed."""
 
 
 @member_page
@@ -54,7 +54,7 @@ def withdraw_request(request: MemberRequest) -> HttpResponse:
 
 
 def plan_of(consumer: Consumer) -> Plan | None:
-    """Its own, or else its team's."""
+    """The consumer's own plan, or else its team's."""
     return consumer.plan or (consumer.team.plan if consumer.team else None)
 
 

@@ -27,7 +27,7 @@ from routing.models import Member
 NEXT_PAGES: Final = frozenset(
     {"overview", "service", "keys", "key", "usage", "errors", "plan", "members", "password", "invitation"}
 )
-"""That may follow the login."""
+"""The pages that may follow the login."""
 BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
 
 

@@ -19,7 +19,7 @@ from routing.errors import UnknownConsumer
 from routing.models import Consumer
 
 RANGES: Final = (7, 30, 90)
-"""Days that can be chosen."""
+"""The ranges that can be chosen, in days."""
 DEFAULT_RANGE: Final = 30
 
 
@@ -61,7 +61,7 @@ def usage_of(consumer: Consumer, days: int) -> list[DayUsage]:
 
 
 def quotas_of(consumer: Consumer) -> list[dict[str, Any]] | None:
-    """None if they cannot be read now."""
+    """The consumer's quotas; None if they cannot be read now."""
     try:
         found = quotas.quotas_of(consumer.name)
     except (UnknownConsumer, StoreUnavailable):

@@ -70,7 +70,7 @@ def errors_page(request: MemberRequest) -> HttpResponse:
 
 
 def failures_of(consumer: Consumer) -> list[Failure] | None:
-    """None if they cannot be read now."""
+    """The consumer's latest failures; None if they cannot be read now."""
     try:
         return run_on_loop(running().failures.read(consumer.pk))
     except StoreUnavailable:

@@ -41,7 +41,7 @@ class ServiceChange(msgspec.Struct, frozen=True):
 
 
 class Example(msgspec.Struct, frozen=True):
-    """`index` is that of the record."""
+    """A request whose end would change. `index` is that of its record."""
 
     index: int
     now: Decision
@@ -83,7 +83,7 @@ class _Tally:
 def compare(
     records: Sequence[RequestRecord], now: Sequence[Decision | None], draft: Sequence[Decision | None]
 ) -> Comparison:
-    """All three in the same order."""
+    """Compare the decisions. All three arguments are in the same order."""
     tally, services, examples = _Tally(), dict[str, None](), _Examples()
     pairs, differing = dict[tuple[Verdict, Verdict], None](), dict[str, None]()
     for index, (record, before, after) in enumerate(zip(records, now, draft, strict=True)):
@@ -139,7 +139,7 @@ def _keys(now: Decision, draft: Decision, differences: tuple[str, ...]) -> Itera
 
 
 def _services(tally: _Tally, names: Iterable[str]) -> tuple[ServiceChange, ...]:
-    """Those with the most changed requests first."""
+    """The services, beginning with the most changed requests."""
     found = [ServiceChange(name, tally.of(("service", name)), tally.of(("changed", name))) for name in names]
     found.sort(key=lambda each: (-each.changed.requests, -each.count.requests, each.service))
     return tuple(found[:MAX_SERVICES])

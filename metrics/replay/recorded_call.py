@@ -95,7 +95,7 @@ def _tail(record: RequestRecord) -> float:
 
 
 def _attempts(record: RequestRecord) -> tuple[Attempt, ...]:
-    """Empty if the backend was not called."""
+    """The attempts of the recorded call; empty if the backend was not called."""
     if not record.target:
         return ()
     verdicts = [step.verdict for step in record.steps if step.name.startswith(_ATTEMPT)]

@@ -55,7 +55,7 @@ def to_document(replay: Replay) -> dict[str, Any]:
 
 
 def notes(replay: Replay) -> Iterator[str]:
-    """What the result does not tell, in sentences."""
+    """The limits of the result, in sentences."""
     if not replay.is_shared:
         yield "Redis is unavailable: only requests that this worker has not stored yet were replayed."
     if replay.sampled:
@@ -87,7 +87,7 @@ def _lacks_credential(example: Example, found: FoundRecord) -> bool:
 
 
 def _count(count: Count) -> dict[str, Any]:
-    """Whole numbers as such."""
+    """The count, with whole numbers as integers."""
     requests = int(count.requests) if float(count.requests).is_integer() else count.requests
     return {"records": count.records, "requests": requests}
 

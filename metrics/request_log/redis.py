@@ -141,5 +141,5 @@ class RedisStore:
 
 
 def _stored(rows: Any) -> list[StoredRecord]:
-    """Without what another program has written."""
+    """The stored records, without what another program has written."""
     return [StoredRecord(Position.parse(row[0].decode()), row[1]) for row in rows if len(row) == 2]

@@ -19,7 +19,7 @@ from resilience.throttled_log import ThrottledLog
 log = logging.getLogger(__name__)
 
 FIRST_SECONDS: Final = 60.0
-"""After the start, which has other work."""
+"""When the first deletion begins after the start, which has other work to do."""
 
 
 class RetentionKeeper:

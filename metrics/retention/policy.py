@@ -22,7 +22,7 @@ class Limit(msgspec.Struct, frozen=True):
     rows: int | None = None
 
     def __str__(self) -> str:
-        """As RETENTION writes it."""
+        """The limit as RETENTION writes it."""
         unit = HOUR if self.seconds < 7 * DAY else DAY
         age = "" if math.isinf(self.seconds) else f"{self.seconds / unit:.0f}{'h' if unit == HOUR else 'd'}"
         return "/".join(filter(None, (age, str(self.rows or "")))) or FOREVER

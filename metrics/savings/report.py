@@ -19,7 +19,7 @@ DAY: Final = 86_400
 RECENT_DAYS: Final = 2
 """Days that are read with what is not in the database yet."""
 MAX_MONTHS: Final = 24
-"""As long as days are kept."""
+"""The longest report: counts by day are kept for as long."""
 MAX_NAMES: Final = 50_000
 _kinds: Final[dict[str, int]] = {}
 """What the field of a name counts: 1 for requests, 2 for calls of the backend, 0 for anything else. About MAX_NAMES at
@@ -59,7 +59,7 @@ class Month(NamedTuple):
 
     @property
     def starts(self) -> int:
-        """Unix seconds."""
+        """When the month begins, in Unix seconds."""
         return int(datetime(self.year, self.number, 1, tzinfo=UTC).timestamp())
 
     def __str__(self) -> str:

@@ -36,7 +36,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """As TrustedProxyMiddleware has found it."""
+        """The client's address, as TrustedProxyMiddleware has determined it."""
         return str(request.META["REMOTE_ADDR"])
 
     def get_login_stages(self) -> list[str]:

@@ -63,7 +63,7 @@ def services(names: Names) -> Iterator[Item]:
 
 
 def routes(names: Names) -> Iterator[Item]:
-    """Each leads to the requests that it has matched."""
+    """The routes of these services. Each leads to the requests that it has matched."""
     address = reverse("dashboard:requests")
     for name, service in _configured(names):
         for route in service.routes:
