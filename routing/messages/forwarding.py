@@ -125,7 +125,7 @@ def to_backend(
     A client's trace is continued with its `traceparent`. If the call is `traced`, that field is left out, since another
     is added with the gateway's own span. `replaced` is a field that is added later with a credential of the gateway's.
     """
-    stripped = _STRIPPED | _ended(headers) | {name.replace(b"_", b"-") for name, _ in added}
+    stripped = _STRIPPED | _connection_listed(headers) | {name.replace(b"_", b"-") for name, _ in added}
     if replaced is not None:
         stripped |= {replaced.replace(b"_", b"-")}
     if not keep_credential:
@@ -169,12 +169,12 @@ def port_field(request: Request) -> Header:
 
 def end_to_end(request: Request) -> Headers:
     """The request's fields without those that `Connection` lists, which end here (RFC 9110 section 7.6.1)."""
-    if b"connection" not in request.fields or not (ended := _ended(request.headers)):
+    if b"connection" not in request.fields or not (listed := _connection_listed(request.headers)):
         return request.headers
-    return [pair for pair in request.headers if pair[0].replace(b"_", b"-") not in ended]
+    return [pair for pair in request.headers if pair[0].replace(b"_", b"-") not in listed]
 
 
-def _ended(headers: Headers) -> frozenset[bytes]:
+def _connection_listed(headers: Headers) -> frozenset[bytes]:
     """What `Connection` lists, with hyphens for underscores: both spellings end here, as some backends read both."""
     return frozenset([name.replace(b"_", b"-") for name in connection_options(headers)])
 
