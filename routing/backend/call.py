@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from routing.backend.connection import BackendConnection
 from routing.backend.encoding import BodySource, Call
-from routing.backend.reasons import CLOSED_BEFORE_RESPONSE, CLOSED_DURING_RESPONSE, failure_reason
+from routing.backend.reasons import CLOSED_BEFORE_RESPONSE, CLOSED_DURING_RESPONSE, loss_reason
 from routing.backend.response_parser import ConnectionClosedEarly, ResponseParser
 from routing.backend.timers import Awaited, awaited, clients_fault, expiry, timeout_error
 from routing.backend.upload import write_body
@@ -89,8 +89,12 @@ class CallStream:
             self._upload.add_done_callback(self._uploaded)
 
     async def _send_body(self, body: Body, length: int | None) -> None:
+        """From its end on the read timeout applies. The client's time is not the target's."""
         await write_body(body, length, self._connection.write, self._drain)
-        self._mark_sent()
+        self._sent = True
+        if not self.parser.head_complete:
+            self._deadline += self._upload_seconds
+        self._set_timer()
 
     async def _drain(self) -> None:
         """Wait until the target has read enough of the body, at most for the read timeout."""
@@ -99,13 +103,6 @@ class CallStream:
             self._set_timer()
             await self._connection.drain()
             self._draining = False
-        self._set_timer()
-
-    def _mark_sent(self) -> None:
-        """The request is complete: the read timeout applies from here on. The client's time is not the target's."""
-        self._sent = True
-        if not self.parser.head_complete:
-            self._deadline += self._upload_seconds
         self._set_timer()
 
     def _uploaded(self, upload: asyncio.Task[None]) -> None:
@@ -133,7 +130,7 @@ class CallStream:
         if parser.complete:
             self._end()
         elif parser.size > MAX_BUFFERED_BYTES:
-            self._connection.pause_reading()  # until the client has taken what is buffered
+            self._connection.pause_reading()  # until the client has read what is buffered
         if parser.head_complete:
             self._wake()
 
@@ -153,9 +150,7 @@ class CallStream:
         fault = self._cut_by_client()
         if fault is None:
             started = self.parser.started
-            reason = CLOSED_DURING_RESPONSE if started else CLOSED_BEFORE_RESPONSE
-            if error is not None:
-                reason = f"{failure_reason(error)} {'during' if started else 'before'} the response"
+            reason = loss_reason(error, has_started=started)
             unheard = not started and self._connection.was_closed_before_call
             fault = BadGateway(reason) if started else ConnectionClosedEarly(reason, unsent=unheard)
         fault.__cause__ = error
@@ -231,7 +226,7 @@ class CallStream:
         return awaited(
             has_reader=self._waiter is not None,
             head_complete=self.parser.head_complete,
-            awaits_upload=self._upload is not None and self._awaits_upload,
+            awaits_upload=self._awaits_upload,
             is_draining=self._draining,
         )
 

@@ -116,24 +116,12 @@ class Backend:
         if deadline is None:
             deadline = asyncio.get_running_loop().time() + timeout.total
         reused = self._pool.take(origin.key)
-        may_repeat = reused is not None and call.body is None and call.method in IDEMPOTENT
-        if reused is not None and not may_repeat:
+        may_retry = reused is not None and call.body is None and call.method in IDEMPOTENT
+        if reused is not None and not may_retry:
             reused.watch_delivery()
         connection = reused or await self._connect(origin, timeout.connect, deadline)
         stream = self._start(connection, head, call, timeout, deadline)
-        try:
-            await stream.wait_for_head()
-            is_stale = (
-                reused is not None
-                and _gives_up_waiting(stream.parser)
-                and (may_repeat or stream.is_unheard)
-                and await stream.rewind(call)
-            )
-        except ConnectionClosedEarly as error:
-            if not may_repeat and not (error.unsent and await stream.rewind(call)):
-                raise
-            is_stale = True
-        if is_stale:
+        if await _must_retry(stream, call, is_reused=reused is not None, may_retry=may_retry):
             connection = await self._connect(origin, timeout.connect, deadline)
             stream = self._start(connection, head, call, timeout, deadline)
             await stream.wait_for_head()
@@ -182,8 +170,23 @@ def _close(connection: BackendConnection, _idle_limit: float, _hold: float) -> N
     connection.abort()
 
 
+async def _must_retry(stream: CallStream, call: Call, *, is_reused: bool, may_retry: bool) -> bool:
+    """Wait for the head. Whether the call has to be sent once more, since its reused connection came to its end.
+
+    Raises what `CallStream.wait_for_head` raises.
+    """
+    try:
+        await stream.wait_for_head()
+    except ConnectionClosedEarly as error:
+        if not may_retry and not (error.unsent and await stream.rewind(call)):
+            raise
+        return True
+    is_refused = is_reused and _gives_up_waiting(stream.parser) and (may_retry or stream.is_unheard)
+    return is_refused and await stream.rewind(call)
+
+
 def _gives_up_waiting(parser: ResponseParser) -> bool:
-    """Whether the target gave up waiting for a request, with a 408 that crossed this one: the call may be repeated on a
-    new connection (RFC 9110 section 15.5.9).
+    """Whether the target gave up waiting for a request, with a 408 that crossed this one: the call may be sent again on
+    a new connection (RFC 9110 section 15.5.9).
     """
     return parser.status == RequestTimeout.status and not parser.reusable

@@ -66,6 +66,13 @@ def failure_reason(error: Exception) -> str:
     return _NETWORK.get(number) or os.strerror(number).lower()
 
 
+def loss_reason(error: Exception | None, *, has_started: bool) -> str:
+    """Why a connection was lost during a call. `has_started`: a part of the response was received."""
+    if error is None:
+        return CLOSED_DURING_RESPONSE if has_started else CLOSED_BEFORE_RESPONSE
+    return f"{failure_reason(error)} {'during' if has_started else 'before'} the response"
+
+
 def line_end_fault(text: str, data: bytes) -> str:
     """What is wrong with the end of a line, by llhttp's error; empty if it is another error. `data` is what was being
     parsed: llhttp does not say of the empty line after the fields that its CR is missing.

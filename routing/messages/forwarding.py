@@ -175,7 +175,9 @@ def end_to_end(request: Request) -> Headers:
 
 
 def _connection_listed(headers: Headers) -> frozenset[bytes]:
-    """What `Connection` lists, with hyphens for underscores: both spellings end here, as some backends read both."""
+    """The fields that `Connection` lists, with hyphens for underscores: neither spelling is forwarded, as some backends
+    read both.
+    """
     return frozenset([name.replace(b"_", b"-") for name in connection_options(headers)])
 
 
