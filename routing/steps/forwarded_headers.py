@@ -8,19 +8,16 @@ from routing.authentication.authenticator import carries_key
 from routing.authentication.identity_signer import IdentitySigner, tenant_of
 from routing.backend.encoding import encode_headers, encode_trusted_headers
 from routing.caller import Caller
-from routing.errors import ServiceMisconfigured
 from routing.exchange import Exchange
-from routing.http import Header, Headers, Request, joined
+from routing.http import Header, Headers
 from routing.messages import forwarding
 from routing.messages.conditions import decodable_only
 from routing.messages.identifiers import new_traceparent
+from routing.messages.via import via
 from routing.router.identity_policy import IdentityField, IdentityPolicy
 from routing.router.memoised_headers import ForwardedHeaders
 
 TRACEPARENT: Final = b"traceparent"
-VIA: Final = b"1.1 gateway"
-MAX_GATEWAYS: Final = 5
-"""That one request passes. More are one gateway, whose target leads back to it."""
 
 
 class ForwardedHeaderFields:
@@ -105,21 +102,6 @@ def _identity_value(caller: Caller, name: IdentityField) -> bytes:
     return quote(found or "", safe=":@+", errors="replace").encode()
 
 
-def _via(request: Request) -> bytes:
-    """One entry for each gateway that the request has passed, this one included (RFC 9110 section 7.6.3).
-
-    Entries of others are not passed on. Raises ServiceMisconfigured for a loop, which is no failure of the service:
-    anyone can send such a field.
-    """
-    received = joined(request.headers, b"via")
-    if received is None:
-        return VIA
-    passed = [entry.strip() for entry in received.split(b",")].count(VIA)
-    if passed >= MAX_GATEWAYS:
-        raise ServiceMisconfigured("a target leads back to the gateway")
-    return b", ".join([VIA] * (passed + 1))
-
-
 def _gateway_fields(exchange: Exchange) -> list[Header]:
     """The fields the gateway sets itself, as far as they are the same for repeated requests."""
     request = exchange.request
@@ -127,7 +109,7 @@ def _gateway_fields(exchange: Exchange) -> list[Header]:
         (b"x-forwarded-for", request.client.encode()),
         *forwarding.origin_fields(request),
         forwarding.port_field(request),
-        (b"via", _via(request)),
+        (b"via", via(request.headers)),
     ]
     if exchange.prefix:
         fields.append((b"x-forwarded-prefix", exchange.prefix))

@@ -2,8 +2,10 @@
 
 import pytest
 
-from routing.router.policy import RoutePolicy
+from routing.messages.via import MAX_GATEWAYS
+from routing.router.policy import Retries, RoutePolicy
 from tests.gateway.conftest import QUICK, World
+from tests.origin import Peer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PLAIN = RoutePolicy(timeout=QUICK, cache=None)
@@ -35,3 +37,16 @@ async def test_a_request_that_goes_round_is_ended_and_is_no_failure(world: World
         assert "leads back" in refused.json()["detail"]
     assert (await world.request("GET", "/api/v1/crm/x")).status == 200
     assert len(origin.requests) == 1
+
+
+async def test_a_request_that_goes_round_does_not_wait_for_itself(world: World) -> None:
+    """The cache is on, and the target is the gateway: the first request's fetch is what the second would wait for."""
+
+    async def go_round(peer: Peer) -> None:
+        via = [("Via", value.decode()) for name, value in peer.request.fields if name == b"via"]
+        nested = await world.request("GET", "/api/v1/crm/x", via)
+        await peer.send(b"HTTP/1.1 %d Nested\r\nContent-Length: 0\r\n\r\n" % nested.status)
+
+    origin = await world.serve(go_round, policy=RoutePolicy(timeout=QUICK, retries=Retries(attempts=1)))
+    assert (await world.request("GET", "/api/v1/crm/x")).status == 503
+    assert len(origin.requests) == MAX_GATEWAYS
