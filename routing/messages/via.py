@@ -1,22 +1,23 @@
 """Via: which gateways of this kind a request has passed (RFC 9110 section 7.6.3)."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from routing.errors import ServiceMisconfigured
-from routing.http import Headers, joined
+from routing.http import Header, joined
 
 ENTRY: Final = b"1.1 gateway"
 MAX_GATEWAYS: Final = 5
 """That one request passes. More are one gateway, whose target leads back to it."""
 
 
-def gateways_passed(headers: Headers) -> int:
+def gateways_passed(headers: Sequence[Header]) -> int:
     """How many entries are of such gateways, whoever has sent them."""
     received = joined(headers, b"via")
     return 0 if received is None else [entry.strip() for entry in received.split(b",")].count(ENTRY)
 
 
-def via(headers: Headers) -> bytes:
+def via(headers: Sequence[Header]) -> bytes:
     """The field for the backend: an entry for each gateway, this one included. Entries of others are not passed on.
 
     Raises ServiceMisconfigured for a loop, which is no failure of the service: anyone can send such a field.
