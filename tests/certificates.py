@@ -17,6 +17,19 @@ NOW: Final = datetime.fromtimestamp(1_700_000_000, UTC)
 DAY: Final = timedelta(days=1)
 
 
+_KINDS: Final = {
+    "C": NameOID.COUNTRY_NAME,
+    "O": NameOID.ORGANIZATION_NAME,
+    "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
+    "CN": NameOID.COMMON_NAME,
+    "emailAddress": NameOID.EMAIL_ADDRESS,
+    "serialNumber": NameOID.SERIAL_NUMBER,
+    "GN": NameOID.GIVEN_NAME,
+    "street": NameOID.STREET_ADDRESS,
+    "title": NameOID.TITLE,
+}
+
+
 class Issued:
     """A certificate and its private key."""
 
@@ -105,6 +118,10 @@ def revocations(
     return builder.sign((signer or issuer).key, SHA256()).public_bytes(Encoding.PEM)
 
 
+def attribute(kind: str, value: str) -> "x509.NameAttribute[str]":
+    return x509.NameAttribute(_KINDS[kind], value)
+
+
 def _issue(
     name: str,
     issuer: Issued | None,
@@ -114,14 +131,15 @@ def _issue(
     ends: datetime = NOW + 30 * DAY,
     units: Sequence[str] = (),
     serial: int | None = None,
+    subject: Sequence[tuple[str, str]] = (),
 ) -> Issued:
     key = ec.generate_private_key(ec.SECP256R1())
-    parts = [(NameOID.ORGANIZATION_NAME, "Acme"), *((NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in units)]
-    subject = x509.Name([x509.NameAttribute(*part) for part in (*parts, (NameOID.COMMON_NAME, name))])
+    parts = subject or [("O", "Acme"), *(("OU", unit) for unit in units), ("CN", name)]
+    named = x509.Name([attribute(*part) for part in parts])
     builder = (
         x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .subject_name(named)
+        .issuer_name(issuer.certificate.subject if issuer else named)
         .public_key(key.public_key())
         .serial_number(serial or x509.random_serial_number())
         .not_valid_before(begins)

@@ -68,6 +68,8 @@ def _names(certificate: ClientCertificate) -> Iterator[str]:
         yield f"dns:{name}"
     if certificate.subject:
         yield f"subject:{certificate.subject}"
+    for spelling in certificate.spellings:
+        yield f"subject:{spelling}"
 
 
 def _name(certificate: ClientCertificate) -> str:

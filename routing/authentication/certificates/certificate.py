@@ -21,6 +21,8 @@ from cryptography.x509 import (
     load_der_x509_certificate,
 )
 
+from routing.authentication.certificates.distinguished_name import spellings
+
 MAX_NAMES: Final = 64
 MAX_NAME_LENGTH: Final = 255
 MAX_DER: Final = 32_768
@@ -36,14 +38,16 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class ClientCertificate(msgspec.Struct, frozen=True, kw_only=True):
-    """`fingerprint` is the SHA-256 of the certificate's DER form, in hexadecimal. `subject` is as RFC 4514 writes it.
-    `begins` and `ends` are Unix time; None where a proxy has sent the names alone. `issuer` is the authority's name in
-    DER, and `serial` the number that it has given the certificate. `issuer_key` is its public key in DER where the
-    gateway has verified the certificate: authorities that are replaced often keep their name.
+    """`fingerprint` is the SHA-256 of the certificate's DER form, in hexadecimal. `subject` is as RFC 4514 writes it,
+    and `spellings` are those of others. `begins` and `ends` are Unix time; None where a proxy has sent the names
+    alone. `issuer` is the authority's name in DER, and `serial` the number that it has given the certificate.
+    `issuer_key` is its public key in DER where the gateway has verified the certificate: authorities that are
+    replaced often keep their name.
     """
 
     fingerprint: str
     subject: str = ""
+    spellings: tuple[str, ...] = ()
     uris: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
     begins: float | None = None
@@ -94,9 +98,11 @@ def describe(certificate: Certificate, der: bytes) -> ClientCertificate:
         dns = tuple(names.get_values_for_type(DNSName))
     except ExtensionNotFound:
         uris = dns = ()
-    named = named_certificate(sha256(der).hexdigest(), certificate.subject.rfc4514_string(), uris, dns)
+    subject, *others = spellings(certificate.subject)
+    named = named_certificate(sha256(der).hexdigest(), subject, uris, dns)
     return msgspec.structs.replace(
         named,
+        spellings=tuple(filter(_can_be_named, others)),
         begins=certificate.not_valid_before_utc.timestamp(),
         ends=certificate.not_valid_after_utc.timestamp(),
         issuer=certificate.issuer.public_bytes(),

@@ -4,18 +4,20 @@ from base64 import b64encode
 
 import msgspec
 import pytest
+from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from routing.authentication.certificates.callers import CertificateCallers, identity_values
 from routing.authentication.certificates.certificate import ClientCertificate
 from routing.authentication.certificates.client_certificates import ClientCertificates
+from routing.authentication.certificates.distinguished_name import spellings
 from routing.authentication.certificates.errors import InvalidCertificate
 from routing.authentication.certificates.source import parse_source
 from routing.consumers.identities import IdentityRecord, IdentityTable
 from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
 from routing.http import Headers, Request
 from tests import certificates
-from tests.certificates import DAY, NOW
+from tests.certificates import DAY, NOW, attribute
 from tests.clock import FakeClock
 
 CA, OTHER_CA = certificates.authority(), certificates.authority("Other CA")
@@ -178,7 +180,11 @@ def test_names_that_no_identity_can_have_are_left_out() -> None:
     odd = certificates.client(CA, "a\u2028b")
     certificate = reader("pem X-Cert", roots=CA.pem).find(request(("X-Cert", odd.escaped)))
     assert certificate is not None
-    assert list(identity_values(certificate)) == [f"sha256:{odd.fingerprint}", "*"]
+    assert list(identity_values(certificate)) == [
+        f"sha256:{odd.fingerprint}",
+        r"subject:CN=a\E2\80\A8b,O=Acme",
+        "*",
+    ]
 
 
 def test_an_authority_that_has_ended_is_noticed() -> None:
@@ -295,6 +301,42 @@ def test_a_consumer_names_a_certificate(subject: str, name: str) -> None:
 def test_no_other_certificate_is_a_consumers(subject: str) -> None:
     with pytest.raises(InvalidCertificate, match="not that of a consumer"):
         CertificateCallers().caller(described(), table(**{subject: 1}))
+
+
+@pytest.mark.parametrize(
+    ("parts", "openssl", "others"),
+    [
+        (
+            [("C", "DE"), ("O", "Acme, Inc"), ("emailAddress", "a@b.test")],
+            r"emailAddress=a@b.test,O=Acme\, Inc,C=DE",
+            [r"1.2.840.113549.1.9.1=a@b.test,O=Acme\, Inc,C=DE"],
+        ),
+        (
+            [("O", "B\u00e4cker"), ("CN", "Gr\u00f6\u00dfe")],
+            r"CN=Gr\C3\B6\C3\9Fe,O=B\C3\A4cker",
+            ["CN=Gr\u00f6\u00dfe,O=B\u00e4cker"],
+        ),
+        (
+            [("serialNumber", "7"), ("GN", "Ada"), ("street", "x")],
+            "street=x,GN=Ada,serialNumber=7",
+            ["STREET=x,2.5.4.42=Ada,2.5.4.5=7"],
+        ),
+        ([("CN", "#x"), ("O", " y "), ("title", 'q"t\\')], r"title=q\"t\\,O=\ y\ ,CN=\#x", []),
+        ([("CN", "a=b;c<d>e+f")], r"CN=a=b\;c\<d\>e\+f", []),
+    ],
+)
+def test_a_subject_is_found_as_openssl_prints_it(parts: list[tuple[str, str]], openssl: str, others: list[str]) -> None:
+    """The expected texts are those of `openssl x509 -noout -subject -nameopt RFC2253`."""
+    issued = certificates.client(CA, subject=parts)
+    certificate = reader("pem X-Cert", roots=CA.pem).find(request(("X-Cert", issued.escaped)))
+    assert certificate is not None
+    for subject in (openssl, *others):
+        assert f"subject:{subject}" in identity_values(certificate)
+
+
+def test_the_attributes_of_one_component_are_in_either_order() -> None:
+    name = x509.Name([x509.RelativeDistinguishedName([attribute("CN", "a"), attribute("OU", "b")])])
+    assert spellings(name) == ("CN=a+OU=b", "OU=b+CN=a")
 
 
 def test_the_most_specific_identity_counts_and_a_disabled_consumer_has_no_access() -> None:
