@@ -132,7 +132,7 @@ class KeyRotateView(MetricsView):
             raise Forbidden("the key has scopes that yours does not have, or is another tenant's or consumer's")
         with acting_as(access.request_actor(request)):
             new_key = rotate(key, grace)
-        until = time_text(timezone.now() + grace)
+        until = time_text(key.retired.latest("pk").valid_until)
         return Response({"key": new_key, "prefix": key.shown_prefix, "old_valid_until": until})
 
 

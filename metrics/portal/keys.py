@@ -79,7 +79,7 @@ def rotate_key(request: MemberRequest, prefix: str) -> HttpResponse:
     except ValueError as fault:
         messages.error(request, _("The key was not rotated: %(reason)s.") % {"reason": fault})
         return redirect("portal:key", prefix)
-    ends = timezone.now() + form.duration if form.duration else None
+    ends = key.retired.latest("pk").valid_until if form.duration else None
     return _secret_page(request, key, secret, {"old_ends": ends, "is_rotated": True})
 
 

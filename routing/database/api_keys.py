@@ -71,7 +71,8 @@ def _retire(row: ApiKey, now: datetime, grace: timedelta) -> None:
         accepted.update(valid_until=now)
     elif accepted.count() >= MAX_RETIRED:
         raise ValueError(f"{MAX_RETIRED} replaced secrets of the key are still accepted: rotate it without a grace")
-    RetiredSecret.objects.create(key=row, digest=row.digest, valid_until=now + grace)
+    until = now + grace if row.expires_at is None else min(now + grace, row.expires_at)
+    RetiredSecret.objects.create(key=row, digest=row.digest, valid_until=until)
 
 
 def revoke(keys: Iterable[ApiKey]) -> int:

@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings
 from django.test import Client, override_settings
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from metrics.models import Operation
 from routing.database.api_keys import issue
@@ -228,3 +229,18 @@ def test_a_consumers_key_rotates_none_of_other_consumers(acme: Team, rival: Team
     assert rotate(own) == 403
     assert rotate(theirs) == 200
     assert rotate(general) == 200
+
+
+def test_a_replaced_secret_is_not_said_to_outlive_its_key(acme: Team) -> None:
+    """Whoever relies on the time that is shown has requests refused before it."""
+    ends = (timezone.now() + timedelta(hours=2)).replace(microsecond=0)
+    key, _ = staff_key(acme, scopes=["crm"], expires_at=ends)
+    secret = issue(ApiKey(name="ops", scopes=["keys:rotate", "crm"]))
+    refresh(acme.harness)
+    response = Client().post(
+        f"/api/keys/{key.prefix}/rotate", {}, content_type="application/json", headers={"X-API-Key": secret}
+    )
+    assert response.json()["old_valid_until"] == f"{ends:%Y-%m-%dT%H:%M:%SZ}"
+    page = acme.post(f"keys/{key.prefix}/rotate/", grace="604800").content.decode()
+    assert f"accepted until {date_format(timezone.localtime(ends), 'DATETIME_FORMAT')}" in page
+    assert {secret.valid_until for secret in key.retired.all()} == {ends}
