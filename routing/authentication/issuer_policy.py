@@ -23,6 +23,16 @@ class Algorithm(StrEnum):
     PS256 = "PS256"
 
 
+_ALGORITHMS: Final = frozenset(Algorithm)
+
+
+def algorithm_of(name: object) -> Algorithm | None:
+    """The algorithm that a token or a key calls so; None if it is not supported. RFC 9864 replaces EdDSA by Ed25519."""
+    if name == "Ed25519":
+        return Algorithm.EDDSA
+    return Algorithm(name) if isinstance(name, str) and name in _ALGORITHMS else None
+
+
 class ClaimNames(msgspec.Struct, frozen=True, kw_only=True):
     """Where a token has what is known of its caller: the name of a claim, or a path of names joined by dots."""
 

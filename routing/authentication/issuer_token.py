@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
-from routing.authentication.issuer_policy import Algorithm, Issuer
+from routing.authentication.issuer_policy import Algorithm, Issuer, algorithm_of
 from routing.authentication.jwks import ANY, MAX_KID_LENGTH
 from routing.authentication.token_parts import ParsedToken
 from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES, Caller, Identity
@@ -32,7 +32,8 @@ def check_header(token: ParsedToken, issuer: Issuer) -> tuple[Algorithm, str]:
     header = token.header
     if "crit" in header or "b64" in header:
         _reject("the token has extensions that are not supported")
-    if header.get("alg") not in issuer.algorithms:
+    algorithm = algorithm_of(header.get("alg"))
+    if algorithm is None or algorithm not in issuer.algorithms:
         _reject("the token's algorithm is not accepted")
     if not token.signature:
         _reject("the token is not signed")
@@ -43,7 +44,7 @@ def check_header(token: ParsedToken, issuer: Issuer) -> tuple[Algorithm, str]:
     kid = header.get("kid", ANY)
     if not isinstance(kid, str) or len(kid) > MAX_KID_LENGTH or ("kid" in header and not kid):
         _reject("the token's key id is not valid")
-    return Algorithm(header["alg"]), kid
+    return algorithm, kid
 
 
 def check_times(claims: Mapping[str, Any], leeway: float, now: float) -> float:

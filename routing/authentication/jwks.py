@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import Algorithm as _Verifier
 from jwt.algorithms import get_default_algorithms
 
-from routing.authentication.issuer_policy import Algorithm
+from routing.authentication.issuer_policy import Algorithm, algorithm_of
 from routing.authentication.token_parts import parse_object
 
 MAX_BYTES: Final = 1024 * 1024
@@ -94,7 +94,7 @@ def _key(jwk: dict[str, Any]) -> VerificationKey | None:
     if operations is not None and not (isinstance(operations, list) and "verify" in operations):
         return None
     if jwk.get("alg") is not None:
-        algorithms &= {jwk["alg"]} if isinstance(jwk["alg"], str) else set()
+        algorithms &= {algorithm_of(jwk["alg"])}
     if not algorithms:
         return None
     members = tuple(sorted((name, str(jwk[name])) for name in ("kty", "crv", "n", "e", "x", "y", "alg") if name in jwk))

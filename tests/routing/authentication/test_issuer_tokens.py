@@ -11,6 +11,7 @@ from typing import Any
 import jwt
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,6 +94,18 @@ async def test_a_token_of_each_algorithm_names_its_caller(algorithm: str) -> Non
     assert caller.identity is not None
     assert (caller.identity.tenant, caller.identity.email) == ("acme", "ada@example.com")
     assert world.tokens.cached(token, world.now()) is caller
+
+
+@pytest.mark.parametrize(("key", "token"), [("Ed25519", "Ed25519"), ("EdDSA", "Ed25519"), ("Ed25519", "EdDSA")])
+async def test_ed25519_is_called_by_either_name(key: str, token: str) -> None:
+    """RFC 9864 has replaced EdDSA, which names no curve, by Ed25519."""
+    world, private = World([jwk("a", "EdDSA", alg=key)]), private_key("a", "EdDSA")
+    assert isinstance(private, Ed25519PrivateKey)
+    signed = f"{encoded({'alg': token, 'kid': 'a'})}.{encoded(world.provider.claims())}"
+    sent = f"{signed}.{encoded(private.sign(signed.encode()))}"
+    assert (await world.verify(sent)).id.endswith(":ada")
+    world.configure(algorithms=(Algorithm.RS256,))
+    assert "algorithm" in await world.reason(sent)
 
 
 async def test_the_same_subject_of_two_issuers_is_two_callers() -> None:
