@@ -349,6 +349,16 @@ GOOGLES = {"gmail": GMAIL, "google-calendar": CALENDAR}
             "POST /crm/v3/objects/contacts/batch/update",
             ["GET /crm/v3/objects/contacts/1", "POST /crm/v3/objects/contacts/search"],
         ),
+        (
+            "hubspot",
+            "PATCH /crm/v3/objects/contacts/1",
+            ["GET /crm/v3/objects/contacts/1", "GET /crm/v3/objects/contacts/ann@acme.example?idProperty=email"],
+        ),
+        (
+            "hubspot",
+            "PATCH /crm/v3/objects/contacts/ann@acme.example?idProperty=email",
+            ["GET /crm/v3/objects/contacts/1", "GET /crm/v3/objects/contacts?limit=1"],
+        ),
         ("hubspot", "POST /crm/v3/objects/contacts/merge", ["GET /crm/v3/objects/contacts/1"]),
         (
             "hubspot",
