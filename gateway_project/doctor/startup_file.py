@@ -5,7 +5,7 @@ from typing import Final
 
 from gateway_project.config import Config
 from gateway_project.doctor.finding import Finding, error, ok, warning
-from routing.configuration.document import parse
+from routing.configuration.document import parse_file
 from routing.configuration.faults import ConfigurationError
 from routing.models import ANY_SECRET
 
@@ -19,7 +19,7 @@ def check_startup_file(config: Config) -> Iterator[Finding]:
     if path is None:
         return
     try:
-        document = parse(path.read_bytes())
+        document = parse_file(path.read_bytes())
         document.services(ANY_SECRET, is_part=True)
     except OSError as fault:
         yield error(CHECK, f"{path}: {fault.strerror}", "make the file readable for the gateway's user")

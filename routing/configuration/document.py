@@ -16,7 +16,7 @@ from routing.configuration.section_parsers import SECTIONS
 from routing.configuration.values import SecretLookup
 from routing.configuration.warnings import warnings, webhook_warnings
 from routing.configuration.webhooks import webhook_parsers
-from routing.configuration.yaml_events import build
+from routing.configuration.yaml_events import Built, build
 from routing.configuration.yaml_writing import Dumper, write_block
 from routing.router.table import Service
 
@@ -54,15 +54,39 @@ class Document(msgspec.Struct, frozen=True):
 
 def parse(text: str | bytes) -> Document:
     """Parse YAML or JSON. Raises ConfigurationError if it is neither, or uses YAML features that JSON lacks."""
+    built = _build(text)
+    built.faults.raise_if_any()
+    return Document(built.structure, built.lines)
+
+
+def parse_file(text: str | bytes) -> Document:
+    """The same for a whole configuration file, of which all faults are raised together: also those of its settings."""
+    built = _build(text)
+    document = Document(built.structure, built.lines)
+    if built.faults.found:
+        unread = {fault.path for fault in built.faults.found}
+        others = [fault for fault in _setting_faults(document) if fault.path not in unread]
+        raise ConfigurationError(sorted([*built.faults.found, *others], key=lambda fault: fault.line or 0))
+    return document
+
+
+def _setting_faults(document: Document) -> tuple[Fault, ...]:
+    """Those that do not depend on secrets."""
+    try:
+        document.services(lambda _: "", is_part=True)
+    except ConfigurationError as error:
+        return error.faults
+    return ()
+
+
+def _build(text: str | bytes) -> Built:
     content = _decode_text(text)
     try:
-        built = build(_without_tabs(content))
+        return build(_without_tabs(content))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         problem = ", ".join(part for part in (error.context, error.problem) if part)
         raise ConfigurationError([Fault((), f"not valid YAML or JSON: {problem}", line=line)]) from None
-    built.faults.raise_if_any()
-    return Document(built.structure, built.lines)
 
 
 def _decode_text(text: str | bytes) -> str:

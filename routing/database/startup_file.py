@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.db import transaction
 
 from routing.configuration.decode import VERSION
-from routing.configuration.document import canonical, parse
+from routing.configuration.document import canonical, parse_file
 from routing.database.actor import acting_as
 from routing.database.alerts import alert_label
 from routing.database.apply import apply_document, webhook_label
@@ -35,7 +35,7 @@ def apply_startup_file(path: Path) -> Changes:
 
     A secret that is missing here takes its service out of operation, as it does at any later reload.
     """
-    document = parse(path.read_bytes())
+    document = parse_file(path.read_bytes())
     unmasked(document).services(ANY_SECRET, is_part=True)  # faults with their lines
     structure = document.structure
     with acting_as(ACTOR):

@@ -15,7 +15,7 @@ from metrics.replay.replay import DEFAULT_LIMIT, MAX_LIMIT, Selection, replay
 from metrics.replay.report import to_document
 from metrics.runtime_access import run_on_loop
 from routing import runtime
-from routing.configuration.document import LIMIT, parse
+from routing.configuration.document import LIMIT, parse_file
 from routing.configuration.faults import ConfigurationError
 from routing.database.actor import acting_as, command_user
 from routing.database.document_diff import text_lines
@@ -88,7 +88,7 @@ def _change(options: dict[str, Any]) -> Change:
             raise CommandError(f"there is no proposal {options['proposal']}")
         return approve_proposal(proposal)
     with sys.stdin.buffer if options["file"] == "-" else Path(options["file"]).open("rb") as source:
-        return apply_file(parse(source.read(LIMIT + 1)), prune=options["prune"])
+        return apply_file(parse_file(source.read(LIMIT + 1)), prune=options["prune"])
 
 
 def _lines(document: dict[str, Any]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from routing import signals
-from routing.configuration.document import LIMIT, Document, dump, parse
+from routing.configuration.document import LIMIT, Document, dump, parse_file
 from routing.configuration.faults import ConfigurationError, Fault, UnresolvedSecret
 from routing.configuration.literals import literal_secrets
 from routing.database import masking, revisions
@@ -124,7 +124,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{file}: valid, {_count(document.structure)}")
 
     def _diff(self, *, file: str, **options: Any) -> None:
-        document = parse(_content(file)) if options["url"] else self._read(file)
+        document = parse_file(_content(file)) if options["url"] else self._read(file)
         self._check_literals(document, allowed=True)
         status = config_diff.run(document, file, options, self.stdout)
         if status:
@@ -141,7 +141,7 @@ class Command(BaseCommand):
         emergency: str | None,
         **_: object,
     ) -> None:
-        document = masking.unmasked(original := parse(_content(file)))
+        document = masking.unmasked(original := parse_file(_content(file)))
         structure = original.structure if only is None else _selected(original.structure, only)
         self._check_literals(msgspec.structs.replace(original, structure=structure), allow_literal_secrets)
         missing = _missing_secrets(document, None if only is None else set(only))
@@ -221,7 +221,7 @@ class Command(BaseCommand):
         """Parse and validate a file. Raises ConfigurationError; warns about secrets that are missing here, and about
         what may not be meant.
         """
-        document = parse(_content(file))
+        document = parse_file(_content(file))
         unset: set[str] = set()
         services = masking.unmasked(document).services(lambda name: self._secret(name, unset))
         for missing in sorted(unset):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from routing.configuration.document import LIMIT, Document, dump, inline, parse
+from routing.configuration.document import LIMIT, Document, dump, inline, parse, parse_file
 from routing.configuration.faults import ConfigurationError
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "gateway.example.yaml"
@@ -220,5 +220,31 @@ def test_any_json_value_round_trips(value: Any) -> None:
 @RELAXED
 @given(st.text(st.sampled_from("version: 1\n-[]{}&*!|>'\"%@`#,? \t\\u0x\x85\ufeff\U0001f600"), max_size=40))
 def test_an_arbitrary_text_raises_nothing_but_faults(text: str) -> None:
-    with suppress(ConfigurationError):
-        parse(text).services(secret)
+    for read in (parse, parse_file):
+        with suppress(ConfigurationError):
+            read(text).services(secret)
+
+
+def test_a_file_has_all_its_faults_at_once() -> None:
+    text = """\
+version: 1
+services:
+  a:
+    targets: [{url: "http://a"}]
+    cache: {ttl: 0300}
+    timeout: {read: 5x}
+    enabled: true
+    enabled: false
+  b:
+    headers: {Authorization: env:GATEWAY_SECRET_B}
+    colour: red
+"""
+    with pytest.raises(ConfigurationError) as found:
+        parse_file(text)
+    assert [(fault.line, fault.message.partition(" ")[0], fault.key) for fault in found.value.faults] == [
+        (5, "0300", None),
+        (6, "must", None),
+        (8, "duplicate", None),
+        (9, "a", None),
+        (11, "unknown", "colour"),
+    ]
