@@ -24,7 +24,7 @@ def credential_state(row: BackendCredential, now: datetime) -> str:
     return "fresh" if row.fresh_until is not None and row.fresh_until > now else "expired"
 
 
-def listed(services: Names = None) -> list[dict[str, Any]]:
+def credential_states(services: Names = None) -> list[dict[str, Any]]:
     """The credentials of these services that have been used: failed ones first, then by their last change."""
     now, used = timezone.now(), BackendCredential.objects.all()
     rows = (

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from metrics.request_log.record import RequestRecord
-from metrics.request_log.search import Found, FoundRecord, RequestQuery
+from metrics.request_log.search import FoundRecord, RequestQuery, SearchResult
 from metrics.request_log.store import Position
 from metrics.runtime_access import run_on_loop, running
 from routing.errors import GatewayError
@@ -30,16 +30,18 @@ class UnknownRequest(GatewayError):
     title = "No such request is recorded"
 
 
-def search(query: RequestQuery, *, before: Position | None, limit: int) -> Found:
+def search(query: RequestQuery, *, before: Position | None, limit: int) -> SearchResult:
     return run_on_loop(running().request_log.search(query, before=before, limit=limit))
 
 
-def find(identifier: str, names: Names = None) -> Found:
+def find(identifier: str, names: Names = None) -> SearchResult:
     """The records of a request id, of these services, the latest first. Our own ids may be written in capitals."""
     found = run_on_loop(running().request_log.find(identifier))
     if not found.records and identifier != identifier.lower():
         found = run_on_loop(running().request_log.find(identifier.lower()))
-    return Found([each for each in found.records if within(each.record.service, names)], is_shared=found.is_shared)
+    return SearchResult(
+        [each for each in found.records if within(each.record.service, names)], is_shared=found.is_shared
+    )
 
 
 def omitted() -> int:

@@ -20,7 +20,7 @@ MAX_SHOWN: Final = 5
 """The most issuers that an error names."""
 
 
-def listed() -> list[Revocation]:
+def in_force() -> list[Revocation]:
     """The revocations in force, the latest first."""
     return list(Revocation.objects.filter(until__gt=timezone.now())[:MAX_REVOCATIONS])
 

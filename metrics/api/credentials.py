@@ -29,7 +29,7 @@ class CredentialsView(LimitedReadView):
     def get(self, request: Request) -> Response:
         """List the credentials that have been used, at most 1,000, those that failed last first."""
         return Response(
-            serializers.CredentialsOutput({"credentials": credentials.listed(access.visible(request))}).data
+            serializers.CredentialsOutput({"credentials": credentials.credential_states(access.visible(request))}).data
         )
 
 

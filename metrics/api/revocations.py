@@ -77,7 +77,7 @@ class RevocationsView(MetricsView):
     @documented("revocations", RevocationsOutput, {"revocations": [EXAMPLE]})
     def get(self, request: Request) -> Response:  # noqa: ARG002 - REST framework's signature
         """List the revocations in force, the latest first."""
-        return Response(RevocationsOutput({"revocations": revocations.listed()}).data)
+        return Response(RevocationsOutput({"revocations": revocations.in_force()}).data)
 
     @documented("revokeToken", RevocationOutput, EXAMPLE, code=201, body={"application/json": INPUT})
     def post(self, request: Request) -> Response:

@@ -16,7 +16,7 @@ from django.utils import translation
 from metrics.dashboard.request_rows import row
 from metrics.dashboard.request_search import read_form
 from metrics.dashboard.staff import CLOSE_FORBIDDEN, CLOSE_SESSION_ENDED, RECHECK_SECONDS, session_exists
-from metrics.request_log.search import Found, RequestQuery
+from metrics.request_log.search import RequestQuery, SearchResult
 from metrics.request_log.store import Position
 from metrics.runtime_access import running
 from routing import runtime
@@ -68,7 +68,7 @@ class RequestsConsumer(AsyncWebsocketConsumer):
                 found = await _search(msgspec.structs.replace(query, names=self._names), after, MAX_ROWS)
             except Exception:
                 log.exception("failed to read the request log; will retry in a second")
-                found = Found([], is_shared=False)
+                found = SearchResult([], is_shared=False)
             if found.is_shared and found.records:
                 after = found.records[0].position
             await self.send(text_data=_message(found, self._language))
@@ -85,7 +85,7 @@ class RequestsConsumer(AsyncWebsocketConsumer):
         return True
 
 
-async def _search(query: RequestQuery, after: Position | None, limit: int) -> Found:
+async def _search(query: RequestQuery, after: Position | None, limit: int) -> SearchResult:
     return await runtime.current().run(running().request_log.search(query, after=after, limit=limit))
 
 
@@ -102,7 +102,7 @@ def _language(code: str) -> str:
         return settings.LANGUAGE_CODE
 
 
-def _message(found: Found, language: str) -> str:
+def _message(found: SearchResult, language: str) -> str:
     """Positions of one worker's own requests mean nothing to the others: they are not followed."""
     with translation.override(language):
         rows: list[dict[str, Any]] = [row(each) for each in found.records] if found.is_shared else []

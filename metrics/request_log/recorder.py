@@ -10,7 +10,7 @@ from typing import Final
 
 from metrics.request_log.building import build_record, kind_of
 from metrics.request_log.record import Kind, RequestRecord
-from metrics.request_log.search import Found, RequestQuery, decoded, encode, search
+from metrics.request_log.search import RequestQuery, SearchResult, decoded, encode, search
 from metrics.request_log.store import MemoryStore, NewRecord, Position, Store
 from resilience.outage import StoreUnavailable
 from resilience.periodic_flush import PeriodicFlush
@@ -105,22 +105,22 @@ class RequestRecorder(PeriodicFlush):
 
     async def search(
         self, query: RequestQuery, *, before: Position | None = None, after: Position | None = None, limit: int
-    ) -> Found:
+    ) -> SearchResult:
         """The latest first. While the store is unavailable, what this worker has not stored."""
         try:
             await self.flush()
             return await search(self._store, query, before=before, after=after, limit=limit)
         except StoreUnavailable:
             found = await search(self._waiting(), query, before=before, after=after, limit=limit)
-            return Found(found.records, found.next, is_shared=False)
+            return SearchResult(found.records, found.next, is_shared=False)
 
-    async def find(self, identifier: str) -> Found:
+    async def find(self, identifier: str) -> SearchResult:
         """The latest records of a request id; as for `search`, if the store is unavailable."""
         try:
             await self.flush()
-            return Found(list(decoded(await self._store.find(identifier))))
+            return SearchResult(list(decoded(await self._store.find(identifier))))
         except StoreUnavailable:
-            return Found(list(decoded(await self._waiting().find(identifier))), is_shared=False)
+            return SearchResult(list(decoded(await self._waiting().find(identifier))), is_shared=False)
 
     async def omitted(self) -> int:
         """How many requests all workers have not recorded; this worker's while the store is unavailable."""

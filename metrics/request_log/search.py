@@ -70,7 +70,7 @@ class FoundRecord(msgspec.Struct, frozen=True):
     record: RequestRecord
 
 
-class Found(msgspec.Struct, frozen=True):
+class SearchResult(msgspec.Struct, frozen=True):
     """The latest first. `next` is where to search on, None at the end. `is_shared` is false while the shared store is
     unavailable: then only this worker's requests since are known.
     """
@@ -82,7 +82,7 @@ class Found(msgspec.Struct, frozen=True):
 
 async def search(
     store: Store, query: RequestQuery, *, before: Position | None = None, after: Position | None = None, limit: int
-) -> Found:
+) -> SearchResult:
     """At most `limit` records stored between two positions. Raises StoreUnavailable."""
     found: list[FoundRecord] = []
     earliest = _earliest(query, after)
@@ -90,17 +90,17 @@ async def search(
         page = await store.page(query.kinds, before, PAGE)
         for stored in page:
             if earliest is not None and stored.position <= earliest:
-                return Found(found)
+                return SearchResult(found)
             before = stored.position
             record = decode(stored.data)
             if record is None or not query.matches(record) or any(record == other.record for other in found[-5:]):
                 continue  # one whose write was interrupted is stored twice
             found.append(FoundRecord(stored.position, record))
             if len(found) == limit:
-                return Found(found, before)
+                return SearchResult(found, before)
         if len(page) < PAGE:
-            return Found(found)
-    return Found(found, before)
+            return SearchResult(found)
+    return SearchResult(found, before)
 
 
 def _earliest(query: RequestQuery, after: Position | None) -> Position | None:

@@ -14,7 +14,7 @@ MAX_PENDING: Final = 5
 _KEY: Final = "sign_in_begun"
 
 
-class Begun(msgspec.Struct, frozen=True, array_like=True):
+class PendingLogin(msgspec.Struct, frozen=True, array_like=True):
     """`state`, `nonce` and `verifier` (RFC 7636) are each used once. `user` is who connects the identity to their
     account, None for a sign-in. `next` is a path of the gateway's own, or "".
     """
@@ -31,13 +31,13 @@ class Begun(msgspec.Struct, frozen=True, array_like=True):
         return urlsafe_b64encode(sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
 
 
-def begin(session: Any, next_path: str, user: str | None) -> Begun:
-    begun = Begun(token_urlsafe(24), token_urlsafe(24), token_urlsafe(48), time.time(), next_path, user)
+def begin(session: Any, next_path: str, user: str | None) -> PendingLogin:
+    begun = PendingLogin(token_urlsafe(24), token_urlsafe(24), token_urlsafe(48), time.time(), next_path, user)
     session[_KEY] = [msgspec.to_builtins(each) for each in [*_pending(session), begun][-MAX_PENDING:]]
     return begun
 
 
-def finish(session: Any, state: str) -> Begun | None:
+def finish(session: Any, state: str) -> PendingLogin | None:
     """The sign-in with this state, which is forgotten; None if there is none, or it was begun too long ago."""
     pending = _pending(session)
     found = next((each for each in pending if each.state == state), None)
@@ -46,10 +46,10 @@ def finish(session: Any, state: str) -> Begun | None:
     return found
 
 
-def _pending(session: Any) -> list[Begun]:
+def _pending(session: Any) -> list[PendingLogin]:
     now = time.time()
     try:
-        stored = msgspec.convert(session.get(_KEY, []), list[Begun])
+        stored = msgspec.convert(session.get(_KEY, []), list[PendingLogin])
     except msgspec.ValidationError:
         return []
     return [each for each in stored if 0 <= now - each.at < LIFETIME_SECONDS]

@@ -76,7 +76,7 @@ class CallbackView(View):
 
 
 @sensitive_variables()
-def _finish(request: HttpRequest, configured: Provider, begun: pending.Begun) -> HttpResponse:
+def _finish(request: HttpRequest, configured: Provider, begun: pending.PendingLogin) -> HttpResponse:
     """Redeem the code, and sign the person in or connect the identity."""
     client = provider.client(configured)
     if "iss" not in request.GET and client.metadata().names_itself:

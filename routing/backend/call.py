@@ -43,7 +43,7 @@ class CallStream:
         "_upload",
         "_waited_before",
         "_waiter",
-        "is_unheard",
+        "is_undelivered",
         "parser",
     )
 
@@ -69,7 +69,7 @@ class CallStream:
         self._waited_before = 0.0
         self._upload: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self.is_unheard = False
+        self.is_undelivered = False
         """Whether a 408 is known to have been sent before anything of the call arrived."""
         connection.carry(self)
 
@@ -126,7 +126,7 @@ class CallStream:
         if parser.status >= 400:
             self._stop_upload()  # RFC 9112 section 9.3
             if parser.status == RequestTimeout.status:
-                self.is_unheard = self._connection.was_unheard
+                self.is_undelivered = self._connection.was_undelivered
         if parser.complete:
             self._end()
         elif parser.size > MAX_BUFFERED_BYTES:
@@ -151,8 +151,8 @@ class CallStream:
         if fault is None:
             started = self.parser.started
             reason = loss_reason(error, has_started=started)
-            unheard = not started and self._connection.was_closed_before_call
-            fault = BadGateway(reason) if started else ConnectionClosedEarly(reason, unsent=unheard)
+            undelivered = not started and self._connection.was_closed_before_call
+            fault = BadGateway(reason) if started else ConnectionClosedEarly(reason, unsent=undelivered)
         fault.__cause__ = error
         self._fail(fault)
 

@@ -181,7 +181,7 @@ async def _must_retry(stream: CallStream, call: Call, *, is_reused: bool, may_re
         if not may_retry and not (error.unsent and await stream.rewind(call)):
             raise
         return True
-    is_refused = is_reused and _gives_up_waiting(stream.parser) and (may_retry or stream.is_unheard)
+    is_refused = is_reused and _gives_up_waiting(stream.parser) and (may_retry or stream.is_undelivered)
     return is_refused and await stream.rewind(call)
 
 

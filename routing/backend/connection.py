@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, Protocol, cast
 
-from routing.backend.delivery import Delivery, delivery_of, was_closed_before, was_unheard
+from routing.backend.delivery import Delivery, delivery_of, was_closed_before, was_undelivered
 from routing.backend.names import Address
 
 READABLE: Final = select.POLLIN | select.POLLHUP | select.POLLERR
@@ -105,13 +105,13 @@ class BackendConnection(asyncio.Protocol):
         self._paused_seconds = 0.0
 
     def watch_delivery(self) -> None:
-        """Let `was_unheard` and `was_closed_before_call` tell of the call that is begun next."""
+        """Let `was_undelivered` and `was_closed_before_call` tell of the call that is begun next."""
         self._before_call = delivery_of(self._socket)
 
     @property
-    def was_unheard(self) -> bool:
+    def was_undelivered(self) -> bool:
         """Whether the target is known to have received nothing of the call when it sent what was last received."""
-        return self._before_call is not None and was_unheard(self._before_call, delivery_of(self._socket))
+        return self._before_call is not None and was_undelivered(self._before_call, delivery_of(self._socket))
 
     @property
     def was_closed_before_call(self) -> bool:

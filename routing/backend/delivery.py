@@ -33,7 +33,7 @@ def delivery_of(connection: socket.socket) -> Delivery | None:
     return Delivery(*_INFO.unpack(found)) if len(found) == _INFO.size else None
 
 
-def was_unheard(before: Delivery | None, now: Delivery | None) -> bool:
+def was_undelivered(before: Delivery | None, now: Delivery | None) -> bool:
     """Whether the peer had received nothing of what was sent after `before`, when it sent what it has sent since.
 
     Whatever a peer sends acknowledges what it has received, except for a reset.
@@ -45,6 +45,6 @@ def was_closed_before(before: Delivery | None, now: Delivery | None) -> bool:
     """Whether the peer has closed its side (FIN), and had done so when that arrived which was sent after `before`: no
     application reads it. A reset alone does not show that: it may come from an application that has read all of it.
     """
-    if before is None or now is None or not was_unheard(before, now):
+    if before is None or now is None or not was_undelivered(before, now):
         return False
     return _CLOSE_WAIT in (before.state, now.state) or now.received == before.received + 1

@@ -125,7 +125,7 @@ def _begin(request: HttpRequest, owner: Owner, policy: CredentialPolicy) -> Http
 
 @sensitive_variables()
 def _exchange(
-    request: HttpRequest, begun: pending.Begun, service: Service, subject: Subject, code: str
+    request: HttpRequest, begun: pending.PendingAuthorization, service: Service, subject: Subject, code: str
 ) -> HttpResponse:
     connections, name = runtime.current().connections, service.name
     verifier = connections.cipher.decrypt(_verifier_name(begun.owner), begun.verifier.encode())

@@ -26,7 +26,7 @@ class Owner(NamedTuple):
     per: str = ""
 
 
-class Begun(NamedTuple):
+class PendingAuthorization(NamedTuple):
     """An authorization that returns: whose it is, and the encrypted PKCE verifier."""
 
     owner: Owner
@@ -55,12 +55,12 @@ def use_link(service: str, token: str) -> Owner | None:
     return None if row is None else _owner(row)
 
 
-def finish(service: str, state: str, browser: str) -> Begun | None:
+def finish(service: str, state: str, browser: str) -> PendingAuthorization | None:
     """The authorization with this state, once, if this browser has begun it."""
     row = _take(service, state, is_link=False)
     if row is None or not browser or not secrets.compare_digest(row.browser, digest(browser)):
         return None
-    return Begun(_owner(row), row.verifier)
+    return PendingAuthorization(_owner(row), row.verifier)
 
 
 def digest(token: str) -> str:

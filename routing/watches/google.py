@@ -32,7 +32,7 @@ class Request(NamedTuple):
     body: bytes
 
 
-class Reply(NamedTuple):
+class GoogleResponse(NamedTuple):
     """The service's response."""
 
     status: int
@@ -61,7 +61,7 @@ def channel_stop_request(base: str, channel: str, resource_id: str) -> Request:
     return Request(f"{base}/channels/stop", msgspec.json.encode({"id": channel, "resourceId": resource_id}))
 
 
-def read_grant(webhook: Webhook, channel: str, reply: Reply, now: float) -> Granted | Failure:
+def read_grant(webhook: Webhook, channel: str, reply: GoogleResponse, now: float) -> Granted | Failure:
     """What a response to `watch_request` says."""
     if not 200 <= reply.status < 300:
         return read_failure(reply, now)
@@ -77,7 +77,7 @@ def read_grant(webhook: Webhook, channel: str, reply: Reply, now: float) -> Gran
     return Granted(expires_at, resource_id[:200], uri[:MAX_TEXT] if isinstance(uri, str) else "")
 
 
-def read_failure(reply: Reply, now: float) -> Failure:
+def read_failure(reply: GoogleResponse, now: float) -> Failure:
     """Why a request failed, by its response. Google says a limit with 429, or with 403 and a reason."""
     status, (reason, message) = reply.status, _error(_document(reply.body))
     wait = announced_wait(reply.headers, now) or 0.0

@@ -19,7 +19,7 @@ from routing.pipeline import Gateway
 from routing.router.paths import PREFIX
 from routing.watches import google
 from routing.watches import record as rules
-from routing.watches.google import Reply
+from routing.watches.google import GoogleResponse
 from routing.watches.record import Failure, Granted, Wanted, WatchRecord
 from routing.watches.store import WatchStore
 from routing.watches.wanted import OWN_MAILBOX, covered_tags
@@ -93,7 +93,7 @@ class Renewer:
         if not stops_mailbox or record.expires_at <= self._clock():
             return True
         reply = await self._send(record.service, record, google.mailbox_stop_request(record.base, record.resource))
-        if isinstance(reply, Reply) and reply.status < 500 and reply.status != 429:
+        if isinstance(reply, GoogleResponse) and reply.status < 500 and reply.status != 429:
             return True
         record = rules.not_ended(record, self._clock())
         await self._save(record, owner)
@@ -141,7 +141,7 @@ class Renewer:
                 continue
             request = google.channel_stop_request(record.base, item.channel, resource_id)
             reply = await self._send(item.service, record, request)
-            status = reply.status if isinstance(reply, Reply) else 0
+            status = reply.status if isinstance(reply, GoogleResponse) else 0
             if 200 <= status < 300 or status in google.GONE:
                 is_gone = status in google.GONE
                 record = rules.stopped(record, item.channel, is_gone=is_gone, now=self._clock())
@@ -162,10 +162,10 @@ class Renewer:
             return record
         return msgspec.structs.replace(record, stale=False)
 
-    async def _send(self, service: str, record: WatchRecord, request: google.Request) -> Reply | Failure:
+    async def _send(self, service: str, record: WatchRecord, request: google.Request) -> GoogleResponse | Failure:
         try:
             response = await self._gateway.refetch(self._request(service, record, request))
-            return Reply(response.status, response.headers, await _read(response))
+            return GoogleResponse(response.status, response.headers, await _read(response))
         except GatewayError as error:
             return google.read_error(error)
 
