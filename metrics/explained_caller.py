@@ -28,11 +28,11 @@ class HypotheticalCaller(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 _USE: Final = "use key:<prefix>, firebase:<uid> or jwt+<issuer>:<subject>"
-Found = tuple[Caller | None, GatewayError | None]
+FoundCaller = tuple[Caller | None, GatewayError | None]
 """The caller, and the error of its credential, if any."""
 
 
-def find_caller(caller: str | HypotheticalCaller | None, method: str, address: str | None) -> Found:
+def find_caller(caller: str | HypotheticalCaller | None, method: str, address: str | None) -> FoundCaller:
     """`address` is the client's; without one, lists of addresses are not applied.
 
     Raises ValueError for a caller that does not exist.
@@ -53,7 +53,7 @@ def find_caller(caller: str | HypotheticalCaller | None, method: str, address: s
     return found
 
 
-def token_caller(caller: str, table: RouteTable, consumers: ConsumerTable, now: float) -> Found | None:
+def token_caller(caller: str, table: RouteTable, consumers: ConsumerTable, now: float) -> FoundCaller | None:
     """The caller of a token, by its id; None for an id of another kind. `now` is Unix time.
 
     Raises ValueError for one of no issuer in the configuration.
@@ -68,7 +68,7 @@ def token_caller(caller: str, table: RouteTable, consumers: ConsumerTable, now: 
     return None
 
 
-def _of_key(caller: str, name: str, method: str, address: str | None) -> Found:
+def _of_key(caller: str, name: str, method: str, address: str | None) -> FoundCaller:
     record = key_record(name.removeprefix("gw_"))
     found = None if record is None else running().gateway.live.keys.caller_of(record)
     if record is None or found is None:
@@ -102,7 +102,7 @@ def _is_usable(issuer: Issuer) -> bool:
     return issuer.enabled and not issuer.faults
 
 
-def _subscribed(caller: Caller, table: RouteTable, consumers: ConsumerTable, now: float) -> Found:
+def _subscribed(caller: Caller, table: RouteTable, consumers: ConsumerTable, now: float) -> FoundCaller:
     """With its consumer's plan, and the error of a revoked token or a disabled consumer."""
     if Revocations(table.revocations).revoke(caller, now):
         return caller, Unauthenticated("the token was revoked")

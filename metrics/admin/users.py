@@ -48,7 +48,7 @@ class GroupAdmin(RecordedMixin, DjangoGroupAdmin, ModelAdmin):
         return {"name": row.name, **_permissions(row.permissions.all()), **_roles(group=row)}
 
 
-def _permissions(rows: "models.QuerySet[Permission]") -> dict[str, list[str]]:
+def _permissions(rows: models.QuerySet[Permission]) -> dict[str, list[str]]:
     """Of Django, as `routing.view_gateway`; nothing without any."""
     found = rows.values_list("content_type__app_label", "codename")
     return {"permissions": sorted(f"{app}.{name}" for app, name in found)} if found else {}
