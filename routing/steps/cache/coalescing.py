@@ -53,7 +53,7 @@ class Coalescing:
 
     def look_up(self, service: str, key: str, request: CacheRequest, now: float) -> Awaitable[LookupResult]:
         """Step 5's lookup in the store. It claims the fetch too, where the request may have to make it for others."""
-        if request.cache_fields or not _can_share(request) or not self._flights.may_claim(service, key):
+        if request.cache_fields or not request.can_share_fetch or not self._flights.may_claim(service, key):
             return self._cache.lookup(service, key, request, now)
         return self._look_up_and_claim(service, key, request, now)
 
@@ -154,20 +154,17 @@ def _is_uncacheable(flight: Flight) -> bool:
 
 
 def _may_wait(slot: CacheSlot) -> bool:
-    """Whether another's response would do: not where the request demands the backend's, or the store is unavailable."""
+    """Whether another's response would do: not where the request demands the backend's, or the store is unavailable.
+
+    Nor for one that comes from such a gateway: it may be part of the fetch that it would wait for, where a target leads
+    back to this gateway.
+    """
     result = slot.result
     if isinstance(result, Fresh) or result.reason is Forward.REQUEST:
         return False
-    return _can_share(slot.request) and result.seq != UNFENCED
-
-
-def _can_share(request: CacheRequest) -> bool:
-    """Whether one fetch would do for this request and concurrent ones.
-
-    Not for one that comes from such a gateway: it may be part of the fetch that it would wait for, where a target leads
-    back to this gateway.
-    """
-    return request.can_share_fetch and not gateways_passed(request.headers)
+    if not slot.request.can_share_fetch or result.seq == UNFENCED:
+        return False
+    return not gateways_passed(slot.request.headers)
 
 
 def _fetch_name(slot: CacheSlot) -> str:
