@@ -75,6 +75,9 @@ def answer(content: Any, status: int = 200, **fields: str) -> bytes:
         ("gmail", GOOGLE, "GET /gmail/v1/users/me/labels", b""),
         ("google-calendar", GOOGLE, "GET /calendar/v3/users/me/calendarList", b""),
         ("google-calendar", CALENDAR, "GET /calendar/v3/calendars/ann%40example.com/events", b""),
+        ("google-calendar", CALENDAR, "GET /calendar/v3/calendars/en.de%23holiday%40group.v.calendar.google.com", b""),
+        ("google-calendar", CALENDAR, "GET /calendar/v3/calendars/en.de%23holiday%40group.v/events?maxResults=9", b""),
+        ("google-calendar", CALENDAR, "GET /calendar/v3/calendars/en.de%23holiday%40group.v/events/1", b""),
         ("google-calendar", CALENDAR, "POST /calendar/v3/freeBusy", b'{"items": []}'),
         ("hubspot", HUBSPOT, "GET /crm/v3/objects/contacts?limit=10", b""),
         ("hubspot", HUBSPOT, "POST /crm/v3/objects/contacts/search", b'{"query": "ann"}'),
@@ -83,6 +86,7 @@ def answer(content: Any, status: int = 200, **fields: str) -> bytes:
         ("salesforce", SALESFORCE, "GET /services/data/v60.0/sobjects/Contact/003", b""),
         ("salesforce", SALESFORCE, "GET /services/data/v60.0/sobjects/Contact/describe/", b""),
         ("github", GITHUB, "GET /repos/acme/site/issues", b""),
+        ("github", GITHUB, "GET /repos/acme/site/contents/docs%2Findex.md?ref=feature%2Fx", b""),
         ("openai", {}, "POST /v1/embeddings", b'{"input": "a", "model": "m"}'),
         ("openai", {}, "GET /v1/models", b""),
         ("anthropic", {}, "GET /v1/models", b""),
@@ -246,6 +250,22 @@ async def test_a_limit_holds_off_what_it_is_for(
     assert found == [429] * (1 + len(held)) + [200] * len(free)
 
 
+@pytest.mark.parametrize(
+    ("preset", "path"),
+    [
+        ("github", "/repos/acme/site/branches/feature%2Flogin"),
+        ("openai", "/v1/models/meta-llama%2FLlama-4"),
+        ("anthropic", "/v1/models/a%2Fb"),
+        ("salesforce", "/services/data/v60.0/sobjects/Account/Ext__c/a%2Fb"),
+        ("hubspot", "/crm/v3/objects/2-1/a%2Fb?idProperty=code"),
+    ],
+)
+async def test_names_with_slashes_reach_the_api(world: World, preset: str, path: str) -> None:
+    origin = await connect(world, preset, answer({}))
+    assert (await send(world, "GET", path))[0] == 200
+    assert origin.requests[0].line.split()[1] == path.encode()
+
+
 async def test_each_version_of_githubs_api_is_an_answer_of_its_own(world: World) -> None:
     origin = await connect(world, "github", answer({}, **GITHUB))
     for version in ("2022-11-28", "2026-03-10"):
@@ -335,6 +355,11 @@ GOOGLES = {"gmail": GMAIL, "google-calendar": CALENDAR}
             "google-calendar",
             "POST /calendar/v3/calendars/a/events/1/move?destination=b",
             ["GET /calendar/v3/calendars/b/events"],
+        ),
+        (
+            "google-calendar",
+            "PATCH /calendar/v3/calendars/a",
+            ["GET /calendar/v3/calendars/a", "GET /calendar/v3/users/me/calendarList"],
         ),
         ("google-calendar", "POST /calendar/v3/calendars/a/clear", ["GET /calendar/v3/calendars/a/events/1"]),
         ("google-calendar", "DELETE /calendar/v3/calendars/a", ["GET /calendar/v3/users/me/calendarList"]),
