@@ -1,5 +1,6 @@
 """The identities of consumers: the users of an issuer, and client certificates. No Django, no I/O."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,9 +21,20 @@ def _text(value: object) -> str:
     return str(value)
 
 
-_certificate: Final = matching(
+_named: Final = matching(
     CERTIFICATE_SUBJECT, "sha256:HEX, uri:URI, dns:NAME or subject:DN, each as the certificate has it, or *"
 )
+_OTHER_SUBJECT: Final = re.compile(r"subject:(?:/|[A-Za-z0-9.]+ =)|subject:.*(?<!\\), ")
+"""A subject as OpenSSL prints it without options, now and formerly, which is none of a certificate's spellings."""
+
+
+def _certificate(value: object) -> str:
+    text = str(_named(value))
+    if _OTHER_SUBJECT.match(text):
+        raise ValueError("write the subject as CN=web,O=Shop (openssl x509 -noout -subject -nameopt RFC2253)")
+    return text
+
+
 IDENTITY: Final[dict[str, ValueParser]] = {
     "issuer": _text,
     "subject": _text,

@@ -17,6 +17,7 @@ from django.utils import timezone
 from routing.authentication.signatures import keys
 from routing.configuration.document import parse
 from routing.configuration.faults import ConfigurationError
+from routing.configuration.identities import parse_identity
 from routing.consumers.policy import Identity
 from routing.consumers.table import ConsumerTable
 from routing.credentials.cipher import Cipher
@@ -251,6 +252,9 @@ def test_certificates_of_consumers_are_the_same_in_the_file_and_in_the_rows() ->
         ("{certificate: 'uri:spiffe'}", "is not sha256:HEX, uri:URI"),
         ("{certificate: '*', issuer: 'https://id.example.com'}", "not both"),
         ("{issuer: certificate, subject: '*'}", "for 'certificate' only"),
+        ("{certificate: 'subject:O = Shop, CN = web'}", "write the subject as CN=web,O=Shop"),
+        ("{certificate: 'subject:/O=Shop/CN=web'}", "write the subject as CN=web,O=Shop"),
+        ("{certificate: 'subject:CN=web, O=Shop'}", "write the subject as CN=web,O=Shop"),
         ("{issuer: 'https://id.example.com', subject: a, scopes: [crm]}", "for 'certificate' only"),
         ("{certificate: '*', scopes: ['a b']}", "is not a scope"),
         ("{}", "needs 'issuer' or 'certificate'"),
@@ -260,6 +264,11 @@ def test_faults_of_certificates(identity: str, message: str) -> None:
     text = f"version: 1\nservices: {{}}\nconsumers: {{acme: {{identities: [{identity}]}}}}"
     with pytest.raises(ConfigurationError, match=message):
         apply_document(parse(text).structure)
+
+
+def test_a_comma_in_a_name_is_no_separator() -> None:
+    subject = r"subject:CN=web,O=Acme\, Inc"
+    assert parse_identity({"certificate": subject}).subject == subject
 
 
 def test_the_form_of_a_certificate_has_the_same_rules(acme: Consumer) -> None:
