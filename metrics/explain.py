@@ -27,8 +27,9 @@ DEFAULT_HOST: Final = b"gateway"
 
 class ExplainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`path` may have a query. `caller` is None (no credential), `key:<prefix>`, `firebase:<uid>`,
-    `firebase+<tenant>:<uid>`, `jwt+<issuer>:<subject>`, `jwt+<issuer>+<tenant>:<subject>`, or hypothetical. `ip` is the
-    client's address; without one, lists of addresses are not applied.
+    `firebase+<tenant>:<uid>`, `jwt+<issuer>:<subject>`, `jwt+<issuer>+<tenant>:<subject>`,
+    `certificate+<consumer>:<name>`, `signature+<consumer>:<key id>`, or hypothetical. `ip` is the client's address;
+    without one, lists of addresses are not applied.
     """
 
     path: str

@@ -7,11 +7,15 @@ from urllib.parse import unquote
 import msgspec
 
 from metrics.runtime_access import running
+from routing.authentication.certificates.callers import KIND as CERTIFICATE
 from routing.authentication.issuer_policy import Issuer
 from routing.authentication.issuer_token import likely_caller
 from routing.authentication.revocations import Revocations
+from routing.authentication.signatures.keys import KIND as SIGNATURE
 from routing.authentication.token_consumers import TokenConsumers
 from routing.caller import Caller, firebase_id
+from routing.consumers.policy import CERTIFICATE as CERTIFICATE_ISSUER
+from routing.consumers.policy import Identity
 from routing.consumers.table import ConsumerTable
 from routing.database.key_records import key_record
 from routing.errors import Forbidden, GatewayError, Unauthenticated
@@ -27,7 +31,10 @@ class HypotheticalCaller(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     tenant: str | None = None
 
 
-_USE: Final = "use key:<prefix>, firebase:<uid> or jwt+<issuer>:<subject>"
+_USE: Final = (
+    "use key:<prefix>, firebase:<uid>, jwt+<issuer>:<subject>, certificate+<consumer>:<name> or "
+    "signature+<consumer>:<key id>"
+)
 FoundCaller = tuple[Caller | None, GatewayError | None]
 """The caller, and the error of its credential, if any."""
 
@@ -47,7 +54,8 @@ def find_caller(caller: str | HypotheticalCaller | None, method: str, address: s
     if kind == "key":
         return _of_key(caller, name, method, address)
     live = running().gateway.live
-    found = token_caller(caller, live.table, live.keys.consumers, time.time())
+    now, consumers = time.time(), live.keys.consumers
+    found = token_caller(caller, live.table, consumers, now) or presented_caller(caller, live.table, consumers, now)
     if found is None:
         raise ValueError(f"{caller!r} is not an active API key; {_USE}")
     return found
@@ -66,6 +74,29 @@ def token_caller(caller: str, table: RouteTable, consumers: ConsumerTable, now: 
     if kind.startswith("jwt+") and name:
         return _subscribed(_of_issuer(kind, name, table), table, consumers, now)
     return None
+
+
+def presented_caller(caller: str, table: RouteTable, consumers: ConsumerTable, now: float) -> FoundCaller | None:
+    """The caller of a client certificate or a signature, by its id; None for an id of another kind. `now` is Unix time.
+
+    Raises ValueError for one of no consumer, or of no signing key in the configuration.
+    """
+    kind, _, name = caller.partition(":")
+    method, _, consumer = kind.partition("+")
+    if method not in (CERTIFICATE, SIGNATURE) or not name:
+        return None
+    record = consumers.by_name(consumer)
+    if record is None:
+        raise ValueError(f"there is no consumer {consumer!r}")
+    if method == CERTIFICATE:
+        scopes = consumers.scopes_of(Identity(issuer=CERTIFICATE_ISSUER, subject=name))
+        found = Caller(caller, scopes=scopes, subscription=consumers.subscribed(record))
+    else:
+        key = next((key for key in table.signing_keys.find(name, now) if key.consumer == record.id), None)
+        if key is None:
+            raise ValueError(f"the consumer {consumer!r} has no signing key {name!r}")
+        found = key.caller(record, consumers)
+    return found, None if record.enabled else Unauthenticated("the consumer is disabled")
 
 
 def _of_key(caller: str, name: str, method: str, address: str | None) -> FoundCaller:

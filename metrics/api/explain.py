@@ -24,6 +24,7 @@ class ReadPermission(access.ReadOrWritePermission):
         return access.permits(request, view, Right.VIEW)
 
 
+_CALLER: Final = r"^(key:.+|firebase(\+[^:]*)?:.+|(jwt|certificate|signature)\+[^:]+:.+|)$"
 INPUT: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {
@@ -36,9 +37,12 @@ INPUT: Final[dict[str, Any]] = {
         "headers": {"type": "object", "additionalProperties": {"type": "string", "pattern": r"^[\u0000-\u00ff]*$"}},
         "caller": {
             "nullable": True,
-            "description": "the prefix of an active API key, a user of Firebase or of an issuer, or a hypothetical one",
+            "description": "a caller as logs name it, by a key, a token, a certificate or a signature; or hypothetical",
             "anyOf": [
-                {"type": "string", "pattern": r"^(key:.+|firebase(\+[^:]*)?:.+|jwt\+[^:]+:.+|)$"},
+                {
+                    "type": "string",
+                    "pattern": _CALLER,
+                },
                 {
                     "type": "object",
                     "properties": {

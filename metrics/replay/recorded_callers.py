@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from metrics.explained_caller import token_caller
+from metrics.explained_caller import presented_caller, token_caller
 from routing.authentication.api_keys import ApiKeys, KeyRecord
 from routing.authentication.authenticator import Authenticator, Credential
 from routing.authentication.certificates.callers import KIND as CERTIFICATE
@@ -11,8 +11,6 @@ from routing.authentication.key_form import CHECKSUM_LENGTH, SECRET_LENGTH
 from routing.authentication.key_rules import KeyRules
 from routing.authentication.signatures.keys import KIND as SIGNATURE
 from routing.caller import Caller
-from routing.consumers.policy import CERTIFICATE as CERTIFICATE_ISSUER
-from routing.consumers.policy import Identity
 from routing.errors import GatewayError, Unauthenticated
 from routing.http import Headers
 from routing.router.table import RouteTable
@@ -111,27 +109,13 @@ class RecordedCallers(Authenticator):
             record = self._records.get(name)
             found = None if record is None else self._api_keys.caller_of(record)
             return None if record is None or found is None else Known(found, record.rules)
-        method, _, consumer = kind.partition("+")
-        if method in (CERTIFICATE, SIGNATURE):
-            return self._of_consumer(method, consumer, name)
-        return self._of_token(caller)
+        return self._without_key(caller)
 
-    def _of_token(self, caller: str) -> Known | None:
+    def _without_key(self, caller: str) -> Known | None:
         refusal: GatewayError | None
+        find = presented_caller if is_presented(caller) else token_caller
         try:
-            found, refusal = token_caller(caller, self._table, self._api_keys.consumers, self._clock()) or (None, None)
+            found, refusal = find(caller, self._table, self._api_keys.consumers, self._clock()) or (None, None)
         except ValueError:
             return None
         return None if found is None or refusal is not None else Known(found)
-
-    def _of_consumer(self, method: str, consumer: str, name: str) -> Known | None:
-        consumers = self._api_keys.consumers
-        record = consumers.by_name(consumer)
-        if record is None or not record.enabled:
-            return None
-        if method == CERTIFICATE:
-            scopes = consumers.scopes_of(Identity(issuer=CERTIFICATE_ISSUER, subject=name))
-            subscription = consumers.subscribed(record)
-            return Known(Caller(f"{method}+{consumer}:{name}", scopes=scopes, subscription=subscription))
-        key = next((key for key in self._table.signing_keys.keys if key.keyid == name), None)
-        return None if key is None else Known(key.caller(record, consumers))

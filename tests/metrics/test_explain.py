@@ -14,6 +14,8 @@ from resilience.holdoff.policy import HoldOffPolicy
 from resilience.partition import Partition
 from routing.authentication.api_keys import ApiKeys
 from routing.authentication.revocations import Revocation
+from routing.authentication.signatures.algorithms import SignatureAlgorithm
+from routing.authentication.signatures.keys import SigningKey
 from routing.configuration.consumers import decode_plan
 from routing.configuration.decode import decode_service
 from routing.configuration.issuers import decode_each_issuer
@@ -192,6 +194,43 @@ def test_a_subject_whose_tokens_are_revoked_and_one_of_another_issuer(harness: H
     assert (verdict["status"], verdict["detail"]) == (401, "the token was revoked")
     for caller in ("jwt+other.example.com:eve", "jwt+:x", "jwt+id.example.com:eve", "mail:ada"):
         assert explain(harness, {"path": path, "caller": caller}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("caller", "status", "expected"),
+    [
+        ("certificate+acme:uri:spiffe://acme/web", 200, None),
+        ("certificate+acme:dns:other.acme.test", 200, None),
+        ("signature+acme:acme-1", 200, "forbidden"),
+        ("certificate+gone:dns:web.test", 200, "unauthenticated"),
+        ("certificate+nobody:dns:web.test", 400, "there is no consumer 'nobody'"),
+        ("signature+acme:acme-2", 400, "the consumer 'acme' has no signing key 'acme-2'"),
+        ("signature+other:acme-1", 400, "the consumer 'other' has no signing key 'acme-1'"),
+    ],
+)
+def test_a_caller_may_be_a_certificate_or_a_signing_key(
+    harness: Harness, caller: str, status: int, expected: str | None
+) -> None:
+    """By the id that logs and the dashboard have."""
+    harness.serve(ok())
+    key = SigningKey(
+        keyid="acme-1",
+        algorithm=SignatureAlgorithm.HMAC_SHA256,
+        material="x" * 32,
+        consumer=1,
+        scopes=frozenset({"mail"}),
+    )
+    harness.live.table = RouteTable(harness.live.table.services.values(), signing_keys=[key])
+    names = enumerate(("acme", "other", "gone"), 1)
+    records = {number: ConsumerRecord(number, name, name != "gone", 0.0) for number, name in names}
+    harness.live.keys = ApiKeys(harness.live.keys.records, ConsumerTable(ConsumerData(consumers=records)))
+    response = explain(harness, {"path": "/api/v1/crm/contacts/7", "caller": caller})
+    assert response.status_code == status
+    if status == 200:
+        assert response.json()["verdict"]["code"] == expected
+        assert response.json()["request"]["caller"] == caller
+    else:
+        assert response.json()["detail"] == expected
 
 
 def test_a_consumer_s_plan_and_its_addresses_are_explained(harness: Harness) -> None:
