@@ -110,6 +110,7 @@ class Gateway:
 
         1, request id, comes before them in `begin`, which makes the exchange; 9, return, after them, for errors too.
         """
+        self._until_sample = min(self._until_sample, self._request_log.next_sample())  # shares may have changed
         policy = match.policy
         limit, identify = self._presented.steps(policy.auth)
         steps: list[tuple[str, Step | None]] = [

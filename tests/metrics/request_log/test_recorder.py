@@ -133,6 +133,14 @@ async def test_a_service_may_be_left_out(recorded: Recorded) -> None:
     assert await recorded.records() == []
 
 
+async def test_a_larger_share_holds_as_soon_as_the_configuration_is_in_use(recorded: Recorded) -> None:
+    """Not only once the requests are passed over that the former share let through: a hundred on average."""
+    await recorded.world.serve(*[OK] * 3, policy=RoutePolicy(timeout=QUICK, request_log=EVERYTHING))
+    for _ in range(3):
+        await recorded.world.request("GET", "/api/v1/crm/x")
+    assert len(await recorded.records()) == 2
+
+
 async def test_a_service_samples_its_own_share() -> None:
     """The one with the largest share decides how many have a step log; another keeps fewer of them."""
     chances = iter([0.5, 0.5] * 1_000)
