@@ -14,6 +14,7 @@ from django.db.models.signals import post_delete, post_save, pre_save
 from metrics.middleware import current_request_id
 from metrics.models import Operation
 from routing.configuration.credentials import MAPS, SECRETS
+from routing.configuration.document import inline
 from routing.configuration.headers import reference
 from routing.configuration.literals import CLIENT_SECRET, SECRET
 from routing.database.actor import current_actor
@@ -102,6 +103,12 @@ def _save_all(operations: list[Operation]) -> None:
 
 def staff_actor(user: Any) -> str:
     return f"staff:{user.get_username()}"
+
+
+def shortened(value: object, length: int) -> str:
+    """A state in one line of at most so many characters, which ends with … if something is left out."""
+    text = "" if value is None else inline(value)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def connect_signals() -> None:

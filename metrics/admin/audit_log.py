@@ -10,6 +10,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from metrics.admin.readonly import ServiceReadOnlyAdmin
+from metrics.audit import shortened
 from metrics.models import Operation
 from routing.configuration.document import inline
 from routing.pages.site import admin_site
@@ -33,7 +34,7 @@ class OperationAdmin(ServiceReadOnlyAdmin):
 
     @admin.display(description=_("result"))
     def result(self, operation: Operation) -> str:
-        return "" if operation.after is None else inline(operation.after)[:MAX_RESULT_LENGTH]
+        return shortened(operation.after, MAX_RESULT_LENGTH)
 
     @admin.display(description=_("before"))
     def before_lines(self, operation: Operation) -> SafeString:

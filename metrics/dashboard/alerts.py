@@ -118,7 +118,8 @@ def _message(message: AlertMessage) -> dict[str, Any]:
 
 def _change(change: dict[str, Any]) -> str:
     reason = reason_text(change.get("reason", ""))
-    text = f"{STATUSES.get(change['kind'], change['kind'])}: {change['summary']}"
+    subject = "" if change["subject"] in change["summary"] else f"{change['subject']}: "
+    text = f"{STATUSES.get(change['kind'], change['kind'])}: {subject}{change['summary']}"
     return f"{text} ({reason})" if reason else text
 
 

@@ -16,11 +16,11 @@ from django.views.decorators.http import require_GET
 from metrics import route_figures, selectors
 from metrics import services as operations
 from metrics.approvals import waiting_for
+from metrics.audit import shortened
 from metrics.dashboard import live
 from metrics.dashboard.objectives import objectives_context
 from metrics.incidents.detail import detail
 from resilience.outage import StoreUnavailable
-from routing.configuration.document import inline
 from routing.models import Service as ServiceRow
 from routing.pages.rendering import render
 from routing.pages.site import admin_url
@@ -150,7 +150,7 @@ def detail_json(request: HttpRequest, name: str) -> HttpResponse:
                     "at": operation.at.timestamp(),
                     "actor": operation.actor,
                     "action": operation.action,
-                    "after": "" if operation.after is None else inline(operation.after)[:MAX_RESULT_LENGTH],
+                    "after": shortened(operation.after, MAX_RESULT_LENGTH),
                 }
                 for operation in selectors.operations(MAX_OPERATIONS, name)
             ],

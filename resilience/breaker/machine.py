@@ -192,7 +192,8 @@ def _open(current: Snapshot, policy: BreakerPolicy, reason: str, now: float) -> 
 def _record_failure(current: Snapshot, policy: BreakerPolicy, now: float) -> Snapshot:
     recent = (*(at for at in current.failures if at > now - policy.window), now)
     if len(recent) >= policy.failure_threshold:
-        return _open(current, policy, f"{len(recent)} failures within {policy.window:g} s", now)
+        number = "1 failure" if len(recent) == 1 else f"{len(recent)} failures"
+        return _open(current, policy, f"{number} within {policy.window:g} s", now)
     return msgspec.structs.replace(current, failures=recent)
 
 
@@ -202,6 +203,7 @@ def _record_probe(current: Snapshot, policy: BreakerPolicy, permit: Permit, outc
     leases = tuple(lease for lease in current.leases if lease.holder != permit.holder)
     successes = current.successes + (outcome is Outcome.SUCCESS)
     if successes >= policy.success_threshold:
-        closed = move(current, State.CLOSED, reason=f"{successes} probes succeeded", trips=current.trips)
+        reason = "a probe succeeded" if successes == 1 else f"{successes} probes succeeded"
+        closed = move(current, State.CLOSED, reason=reason, trips=current.trips)
         return msgspec.structs.replace(closed, closed_at=now)
     return msgspec.structs.replace(current, leases=leases, successes=successes)

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -11,8 +12,11 @@ from django.test import Client
 from django.urls import reverse
 
 from metrics import services
-from metrics.models import CircuitChange
+from metrics.audit import record_operation
+from metrics.models import AlertMessage, CircuitChange
 from resilience.breaker.machine import State
+from routing.database.apply import apply_document
+from routing.models import ConfigurationProposal, Service
 from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db
@@ -113,3 +117,44 @@ def test_a_services_detail_has_tags_operations_and_transitions(harness: Harness,
 def test_the_root_redirects_to_the_dashboard() -> None:
     response = Client().get("/")
     assert (response.status_code, response["Location"]) == (302, "/dashboard/")
+
+
+def test_a_message_about_an_alert_names_its_service_and_a_cut_state_ends_with_dots(
+    harness: Harness, staff_client: Client
+) -> None:
+    harness.serve(ok())
+    change = {"kind": "firing", "subject": "crm", "summary": "5 failures within 60 s"}
+    shown = change | {"summary": "crm: 5% of responses are errors"}
+    for number, each in enumerate((change, shown)):
+        AlertMessage.objects.create(id=str(number), recipient="slack:x", changes=[each], created_at=number, due_at=0)
+    page = staff_client.get("/dashboard/alerts/").content.decode()
+    assert "Firing: crm: 5 failures within 60 s" in page
+    assert "Firing: crm: 5% of responses" in page
+    record_operation("staff:ada", "circuit.open", "crm", after={"reason": "r" * 200})
+    [operation] = staff_client.get("/dashboard/services/crm/detail.json").json()["operations"]
+    assert (len(operation["after"]), operation["after"][-1]) == (120, "…")
+
+
+def test_a_services_page_leads_to_its_form_and_to_its_targets(harness: Harness, staff_client: Client) -> None:
+    harness.serve(ok())
+    apply_document({"version": 1, "services": {"crm": {"targets": [{"url": "http://127.0.0.1:9"}]}}})
+    page = staff_client.get("/dashboard/services/crm/").content.decode()
+    assert f'href="/admin/routing/service/{Service.objects.get().pk}/change/"' in page
+    assert 'href="/admin/routing/target/?q=crm"' in page
+    Service.objects.all().delete()
+    assert 'href="/admin/routing/service/"' in staff_client.get("/dashboard/services/crm/").content.decode()
+
+
+def test_those_who_may_decide_are_told_of_changes_that_wait(
+    harness: Harness, staff_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.serve(ok())
+    ConfigurationProposal.objects.create(author="staff:bob", summary="changed crm", parts={}, differences={})
+    owner = Client()
+    owner.force_login(User.objects.create_superuser("root"))
+    assert "waits for approval" not in owner.get("/dashboard/").content.decode()
+    monkeypatch.setattr(settings, "CONFIG", msgspec.structs.replace(settings.CONFIG, approval=True))
+    page = owner.get("/dashboard/").content.decode()
+    assert "1 change waits for approval" in page
+    assert 'data-proposals="/admin/routing/configurationproposal/"' in page
+    assert "waits for approval" not in staff_client.get("/dashboard/").content.decode()  # who may not decide

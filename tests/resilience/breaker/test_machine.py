@@ -75,6 +75,18 @@ def test_it_half_opens_after_the_open_time_and_closes_after_two_successes() -> N
     assert snapshot.failures == ()
 
 
+def test_reasons_tell_one_from_many() -> None:
+    policy = BreakerPolicy(failure_threshold=1, success_threshold=1)
+    snapshot, permit = admit(Snapshot(), policy, 0.0, "caller")
+    assert isinstance(permit, Permit)
+    snapshot = record(snapshot, policy, permit, Outcome.FAILURE, 0.0)
+    assert snapshot.reason == "1 failure within 60 s"
+    snapshot, permit = admit(snapshot, policy, 60.0, "probe")
+    assert isinstance(permit, Permit)
+    assert record(snapshot, policy, permit, Outcome.SUCCESS, 60.0).reason == "a probe succeeded"
+    assert opened().reason == "5 failures within 60 s"
+
+
 def test_one_failed_probe_opens_it_again() -> None:
     snapshot, permit = admit(opened(), POLICY, 60.0, "probe")
     assert isinstance(permit, Permit)
