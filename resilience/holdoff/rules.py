@@ -17,6 +17,10 @@ KEPT_SECONDS: Final = 3_600.0
 JITTER: Final = 0.25
 """The share by which a hold-off of a length of our own is extended at random, so that probes are spread."""
 MAX_DOUBLINGS: Final = 20
+MAX_UNANNOUNCED_SECONDS: Final = 64.0
+"""The longest hold-off if the backend names no time, unless `base` is longer. A request may exceed a limit by itself,
+such as one with too many tokens: repeated, it is limited each time, and other calls must not be refused for long.
+"""
 
 
 class HoldOff(msgspec.Struct, frozen=True):
@@ -58,7 +62,8 @@ def limited(current: HoldOff | None, policy: HoldOffPolicy, wait: float | None, 
         return msgspec.structs.replace(current, until=max(current.until, now + min(wait, policy.max)))
     strikes = 1 if current is None else current.strikes + 1
     if wait is None:
-        wait = policy.base * 2.0 ** min(strikes - 1, MAX_DOUBLINGS) * (1 + JITTER * spread)
+        longest = max(policy.base, MAX_UNANNOUNCED_SECONDS)
+        wait = min(policy.base * 2.0 ** min(strikes - 1, MAX_DOUBLINGS), longest) * (1 + JITTER * spread)
     return HoldOff(now if current is None else current.since, now + min(wait, policy.max), strikes)
 
 

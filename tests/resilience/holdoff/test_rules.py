@@ -25,7 +25,10 @@ def test_without_a_time_each_one_in_a_row_is_twice_as_long() -> None:
         held = rules.limited(held, POLICY, None, now, 0)
         lengths.append(held.until - now)
         now = held.until
-    assert lengths == [min(2.0**number, 3_600) for number in range(14)]
+    assert lengths == [min(2.0**number, 64) for number in range(14)]
+    policy = HoldOffPolicy(base=90, max=100)
+    assert rules.limited(None, policy, None, 0, 0).until == 90
+    assert rules.limited(HoldOff(0, 10, strikes=9), policy, None, 10, 1).until == 110
 
 
 def test_the_length_is_spread() -> None:
