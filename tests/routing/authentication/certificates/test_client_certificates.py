@@ -1,10 +1,12 @@
 """Which certificate of a request counts, whether it is trusted, and whose it is."""
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 
 import msgspec
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from routing.authentication.certificates.callers import CertificateCallers, identity_values
@@ -13,6 +15,7 @@ from routing.authentication.certificates.client_certificates import ClientCertif
 from routing.authentication.certificates.distinguished_name import spellings
 from routing.authentication.certificates.errors import InvalidCertificate
 from routing.authentication.certificates.source import parse_source
+from routing.authentication.certificates.trust import trust_in
 from routing.consumers.identities import IdentityRecord, IdentityTable
 from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
 from routing.http import Headers, Request
@@ -185,6 +188,20 @@ def test_names_that_no_identity_can_have_are_left_out() -> None:
         r"subject:CN=a\E2\80\A8b,O=Acme",
         "*",
     ]
+
+
+def test_authorities_that_nothing_can_be_verified_with_are_an_error_at_the_start() -> None:
+    """Every certificate would be refused, each by a message about the client."""
+    key = Ed25519PrivateKey.generate()
+    name = x509.Name([attribute("CN", "Ed25519 CA")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW - DAY, NOW + DAY)
+    other = builder.sign(key, None).public_bytes(Encoding.PEM)
+    old = b64decode(VERSION_1)
+    first = b"-----BEGIN CERTIFICATE-----\n" + b64encode(old) + b"\n-----END CERTIFICATE-----\n"
+    for roots in (other, first, other + first):
+        with pytest.raises(ValueError, match="no authority has an RSA key or one on P-256"):
+            trust_in(roots)
+    assert trust_in(other + first + CA.pem.encode())([LEAF.certificate], NOW.timestamp())
 
 
 def test_an_authority_that_has_ended_is_noticed() -> None:
