@@ -274,10 +274,10 @@ class ServiceDisabled(Unavailable):
 
 
 class ServiceMisconfigured(Unavailable):
-    """The service's own configuration cannot be loaded. What is wrong with it is not shown to clients."""
+    """The service's configuration cannot be loaded or cannot work. What is wrong with it is not shown to clients."""
 
     code = "service_misconfigured"
-    title = "The service's configuration cannot be loaded"
+    title = "The service is misconfigured"
 
 
 class ConfigurationUnavailable(Unavailable):

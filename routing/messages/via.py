@@ -8,11 +8,11 @@ from routing.http import Header, joined
 
 ENTRY: Final = b"1.1 gateway"
 MAX_GATEWAYS: Final = 5
-"""That one request passes. More are one gateway, whose target leads back to it."""
+"""How many one request may pass. A request that passes more is in a loop: a target leads back to the gateway."""
 
 
 def gateways_passed(headers: Sequence[Header]) -> int:
-    """How many entries are of such gateways, whoever has sent them."""
+    """The number of entries that such gateways add. Anyone can send them."""
     received = joined(headers, b"via")
     return 0 if received is None else [entry.strip() for entry in received.split(b",")].count(ENTRY)
 
@@ -20,7 +20,8 @@ def gateways_passed(headers: Sequence[Header]) -> int:
 def via(headers: Sequence[Header]) -> bytes:
     """The field for the backend: an entry for each gateway, this one included. Entries of others are not passed on.
 
-    Raises ServiceMisconfigured for a loop, which is no failure of the service: anyone can send such a field.
+    Raises ServiceMisconfigured for a loop. It does not count as a failure of the service, since anyone can send such a
+    field.
     """
     passed = gateways_passed(headers)
     if passed >= MAX_GATEWAYS:
