@@ -40,7 +40,7 @@ class Feed:
         self._warn = ThrottledLog(log).warning
 
     def listen(self, channel: str, listener: MessageListener) -> None:
-        """Call `listener` with each message on `channel`. Must precede `start`."""
+        """Call `listener` with each message on `channel`: of a feed that has been started, within HEARTBEAT_SECONDS."""
         self._listeners[f"{self._prefix}:{channel}".encode()] = listener
 
     def subscribe(self, *, on_up: Callback, on_down: Callback) -> None:
@@ -65,7 +65,6 @@ class Feed:
             try:
                 async with self._client.pubsub() as pubsub:
                     self._must_reconnect = False
-                    await pubsub.subscribe(*self._listeners)
                     await self._listen(pubsub)
             except FAILURES as error:
                 if not self._is_reported:
@@ -76,8 +75,10 @@ class Feed:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self, pubsub: PubSub) -> None:
-        confirmed = silent = 0
+        silent = 0
         while silent < 2 and not self._must_reconnect:
+            if added := [channel for channel in self._listeners if channel not in pubsub.channels]:
+                await pubsub.subscribe(*added)
             message = await pubsub.get_message(timeout=HEARTBEAT_SECONDS)
             if message is None:
                 silent += 1
@@ -88,8 +89,7 @@ class Feed:
                 self._deliver(message["channel"], message["data"])
             elif message["type"] == "subscribe":
                 self._set_down()  # if alive, the client has reconnected, and messages may have been lost
-                confirmed += 1
-                if confirmed % len(self._listeners) == 0:
+                if message["data"] == len(self._listeners):  # so many are subscribed on this connection
                     self._set_up()
 
     def _deliver(self, channel: bytes, data: bytes) -> None:

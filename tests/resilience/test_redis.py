@@ -54,6 +54,23 @@ async def test_the_feed_reports_when_it_is_established_and_lost(own_redis: Redis
     await link.close()
 
 
+async def test_a_feed_is_alive_again_once_its_connection_was_cut(own_redis: RedisServer) -> None:
+    """As sentinels do in a failover: the client connects anew by itself. All channels count, late ones too."""
+    link, received = RedisLink(own_redis.url), list[bytes]()
+    link.feed.listen("early", received.append)
+    await link.start()
+    await until(lambda: link.feed.alive)
+    link.feed.listen("late", received.append)
+    with own_redis.client() as client:
+        for _ in range(3):
+            await until(lambda: client.publish("gw:late", "news") == 1)
+            await until(lambda: bool(received))
+            received.clear()
+            assert await link.call(lambda client: client.client_kill_filter(_type="pubsub")) == 1
+            await until(lambda: link.feed.alive)
+    await link.close()
+
+
 async def test_an_outage_of_the_feed_is_logged_once(own_redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     """It tries twice a second: an outage of an hour would fill the log."""
     caplog.set_level("INFO", "resilience.redis_feed")
