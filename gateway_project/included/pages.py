@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, Final
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.response import SimpleTemplateResponse
@@ -26,7 +27,11 @@ API_VIEW: Final = "cls"
 
 
 def adapted(patterns: Iterable[Pattern], policy: str = POLICY) -> list[Pattern]:
-    """The same patterns, with adapted views. `policy` is their Content-Security-Policy, unless they set one."""
+    """The same patterns, with adapted views. `policy` is their Content-Security-Policy, unless they set one.
+
+    All decide for themselves who may see them: many are for API keys, which a project's LoginRequiredMiddleware would
+    redirect to a login.
+    """
     return [_adapted(each, policy) for each in patterns]
 
 
@@ -58,4 +63,4 @@ def _view(view: View, policy: str) -> View:
         return response
 
     adapted_view.__dict__.pop(API_VIEW, None)
-    return adapted_view
+    return login_not_required(adapted_view)

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, include, path, re_path
@@ -22,6 +23,7 @@ SCHEMA: Final = ("schema", "docs")
 """Pages that need the settings of drf-spectacular."""
 
 
+@login_not_required
 def health(request: HttpRequest, page: str | None = None) -> HttpResponseBase:
     """`health`, `health/ready` and `health/deep`."""
     response = run_on_loop(running().health.response(f"/health/{page or ''}"))
@@ -39,11 +41,11 @@ _pages: list[URLPattern | URLResolver] = [
     path("", include((_patterns, _app), namespace=_name)),
 ]
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="dashboard:overview")),
+    path("", login_not_required(RedirectView.as_view(pattern_name="dashboard:overview"))),
     path("admin/", include(adapted(_pages, ADMIN_POLICY))),
     path("dashboard/", include((adapted(dashboard.urlpatterns), dashboard.app_name))),
     path("connect/", include(adapted(connect.urlpatterns))),
     *adapted(each for each in api if each.name not in SCHEMA),
-    path(".well-known/jwks.json", key_set),
+    path(".well-known/jwks.json", login_not_required(key_set)),
     re_path(r"^health(?:/(?P<page>ready|deep))?/?$", health),
 ]

@@ -3,7 +3,9 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -12,6 +14,7 @@ from django.urls import clear_script_prefix, set_script_prefix
 
 from gateway_project.included.apps import NEEDED, check_urls
 from gateway_project.included.settings import configure
+from gateway_project.included.urls import urlpatterns
 from gateway_project.included.variables import read_project
 from resilience.ratelimit.policy import RatePolicy
 
@@ -80,6 +83,18 @@ def test_the_urls_are_found_under_any_script_name(prefix: str) -> None:
         assert check_urls() == []
     finally:
         clear_script_prefix()
+
+
+def views(patterns: list[Any]) -> Iterator[Any]:
+    for each in patterns:
+        yield from views(each.url_patterns) if hasattr(each, "url_patterns") else [each]
+
+
+def test_no_page_needs_the_projects_login_but_those_that_ask_for_it_themselves() -> None:
+    """A project may have LoginRequiredMiddleware: API keys, health checks and links come without a session."""
+    found = [(str(each.pattern), getattr(each.callback, "login_required", True)) for each in views(urlpatterns)]
+    assert [pattern for pattern, is_required in found if is_required] == []
+    assert len(found) > 50
 
 
 ROOT = Path(__file__).resolve().parents[2]
