@@ -12,7 +12,6 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable
-from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from resilience.outage import StoreUnavailable, reading_shared_data
@@ -92,12 +91,16 @@ class RedisLog:
 
     async def follow(self, follower: LogFollower) -> None:
         while True:
-            with suppress(StoreUnavailable):
+            try:
                 await self._call(self._rejoin(follower))
                 while True:
                     for _ in range(TRIM_EVERY):
                         await self._read(follower)
                     await self._trim()
+            except StoreUnavailable:
+                pass
+            except Exception:  # whatever a client raises in a failover: a worker that stops has no events until its end
+                log.exception("the event log could not be read, and is read anew")
             await asyncio.sleep(PROBE_SECONDS)
 
     async def _call(self, work: Awaitable[T]) -> T:

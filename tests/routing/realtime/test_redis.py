@@ -204,6 +204,29 @@ async def test_an_event_that_was_published_before_any_worker_joined_is_replayed(
     await link.close()
 
 
+async def test_an_unexpected_error_of_the_client_does_not_end_the_log(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the Redis client raises in a failover is not only what it documents."""
+    link, recorder = RedisLink(redis_url), Recorder()
+    log, read = RedisLog(link), link.client.xread
+    errors = [RuntimeError("the connection is that of another server")]
+
+    async def failing(*arguments: Any, **more: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return await read(*arguments, **more)
+
+    monkeypatch.setattr(link.client, "xread", failing)
+    following = asyncio.create_task(log.follow(recorder))
+    await until(lambda: not errors)
+    await log.append(b"after")
+    await until(lambda: recorder.records == [b"after"])
+    assert caplog.text.count("the event log could not be read") == 1
+    await cancel_and_wait(following)
+    await link.close()
+
+
 async def test_an_event_that_is_sent_once_is_appended_once(redis_url: str) -> None:
     async with workers(redis_url) as (one, two):
         client = two.client(["a"])
