@@ -265,6 +265,15 @@ def test_names_and_labels_of_any_release_fit(release: str) -> None:
                 assert values[variable].partition("@")[2].partition(":")[0] in names
 
 
+def test_a_wildcard_of_the_ingress_is_a_domain_of_the_allowed_hosts() -> None:
+    values = {"ingress": {"enabled": True, "hosts": ["*.example.com"]}, "allowedHosts": ["*.example.org", ".a.example"]}
+    found = objects(values)
+    (container,) = found["Deployment", "intelligence-gateway"]["spec"]["template"]["spec"]["containers"]
+    allowed = next(each["value"] for each in container["env"] if each["name"] == "ALLOWED_HOSTS")
+    assert allowed.split(",")[:3] == [".example.com", ".example.org", ".a.example"]
+    assert found["Ingress", "intelligence-gateway"]["spec"]["rules"][0]["host"] == "*.example.com"
+
+
 def test_migrations_have_the_files_that_variables_may_name() -> None:
     """A variable that names a file which is not there ends a command."""
     for values in ({"secrets": {"files": "gateway-files"}}, EVERYTHING):

@@ -60,10 +60,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{- /* `*.example.com` of an Ingress is `.example.com` in ALLOWED_HOSTS. */ -}}
 {{- define "gateway.allowedHosts" -}}
 {{- $service := include "gateway.fullname" . -}}
 {{- $names := list $service (printf "%s.%s" $service .Release.Namespace) (printf "%s.%s.svc" $service .Release.Namespace) -}}
-{{- concat .Values.ingress.hosts .Values.allowedHosts $names | uniq | join "," -}}
+{{- $hosts := list -}}
+{{- range concat .Values.ingress.hosts .Values.allowedHosts $names -}}
+{{- $hosts = append $hosts (trimPrefix "*" .) -}}
+{{- end -}}
+{{- $hosts | uniq | join "," -}}
 {{- end -}}
 
 {{- /* Variables of the gateway and of its commands. Those of `env` win over those of the Secret, so that a server in the
