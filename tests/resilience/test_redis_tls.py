@@ -168,8 +168,10 @@ async def test_a_server_of_another_authority_is_refused_and_the_log_says_why(
     assert "certificate" in line
     assert "127.0.0.1" not in line
     assert "se@ret" not in caplog.text
-    (finding,) = check_redis(msgspec.structs.replace(settings.CONFIG, redis_url=url), url)
-    assert "certificate" in finding.message
+    *sentinels, connection = check_redis(msgspec.structs.replace(settings.CONFIG, redis_url=url), url)
+    assert "certificate" in connection.message
+    assert all("127.0.0.1" in finding.message for finding in sentinels)
+    assert "se@ret" not in " ".join(finding.message for finding in (*sentinels, connection))
 
 
 async def test_a_client_without_a_certificate_is_refused_and_with_one_unverified_servers_are_taken_if_told(
