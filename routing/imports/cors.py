@@ -38,7 +38,7 @@ def read_cors(item: Item, keys: Mapping[str, str], max_age: float | None) -> dic
 
 
 def _methods(item: Item, key: str) -> list[str]:
-    """The methods; None for any."""
+    """The methods; empty for any."""
     listed = list(dict.fromkeys(each.upper() for each in item.texts(key)))
     for each in listed:
         if each not in (ANY, *SUPPORTED_METHODS):

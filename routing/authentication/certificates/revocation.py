@@ -18,10 +18,8 @@ from cryptography.x509 import (
 from routing.authentication.certificates.certificate import MALFORMED, ClientCertificate, public_key
 
 _PEM: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
-
-
 MAX_KEYS: Final = 64
-"""Of authorities, for which it is remembered whether a list is theirs."""
+"""The most keys of authorities for which a list remembers whether they have signed it."""
 
 
 class RevocationList:
