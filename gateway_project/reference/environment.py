@@ -1,6 +1,6 @@
 """The page of the environment variables: what each accepts and its default, as the code reads it.
 
-Descriptions are those of the table in README.md, which has every variable.
+Descriptions are those of docs/environment.md, which has every variable.
 """
 
 import re
@@ -13,7 +13,7 @@ import msgspec
 
 from gateway_project import config
 from gateway_project.reference.markdown import code, page, table, text
-from gateway_project.reference.site import relink
+from gateway_project.reference.site import relink_sibling
 from resilience.ratelimit.policy import RatePolicy
 
 T = TypeVar("T")
@@ -38,12 +38,11 @@ class Variable(msgspec.Struct, frozen=True):
     default: str
 
 
-def environment_page(readme: str) -> str:
-    """`readme` is the text of README.md."""
+def environment_page(descriptions: str) -> str:
+    """`descriptions` is the text of docs/environment.md."""
     found = variables()
-    table_text = readme[readme.index("### Environment") :]
     parts = [_INTRODUCTION]
-    documented = _ROW.findall(table_text)
+    documented = _ROW.findall(descriptions)
     with_rows = {name for names, _, _ in documented for name in _NAME.findall(names)}
     for names, default, description in documented:
         mentioned = [name for name in _NAME.findall(description) if name in found.keys() - with_rows]
@@ -74,13 +73,13 @@ def _row(name: str, variable: Variable | None) -> tuple[str, str, str]:
 
 
 def _sentence(description: str) -> str:
-    content = relink(description, page="overview.md")
+    content = relink_sibling(description)
     return f"{content[:1].upper()}{content[1:]}." if content else ""
 
 
 def _documented_default(default: str, rows: list[tuple[str, str, str]]) -> str:
-    """The table of the code's defaults; README's words for them too, where these say more than a value."""
-    default = relink(default, page="overview.md")
+    """The table of the code's defaults; the words of the descriptions too, where these say more than a value."""
+    default = relink_sibling(default)
     words = "" if re.fullmatch(r"(`[^`]*`|none|any)?(, (`[^`]*`|none|any))*|off|", default) else f"Default: {default}."
     return "\n\n".join(filter(None, [words, table(("variable", "accepts", "default"), rows)]))
 

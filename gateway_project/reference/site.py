@@ -7,7 +7,6 @@ from typing import Final
 from gateway_project.reference.markdown import page, table
 
 _LINK: Final = re.compile(r"\[([^\]]*)\]\((?!https?://)([^)\s]+)\)")
-_TABLE: Final = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
 _HEADING: Final = re.compile(r"^# (\d+)\. (.+)$", re.MULTILINE)
 _DECISIONS: Final = """\
 Why the gateway is built as it is: each decision with its context and its consequences, in the order in which they were
@@ -16,27 +15,30 @@ _FIGURES: Final = """\
 The latest results of the benchmarks, as the commands of [performance](../performance.md) have written them."""
 
 
-def relink(content: str, page: str = "") -> str:
+def relink(content: str) -> str:
     """Text of a file at the root of the repository, or one level below it, for a page in docs/reference/.
 
     Links into docs/ lead to the site's pages. Of links to other files, which are no part of the site, the words stay.
-    Links to headings of the same file lead to `page`.
     """
 
     def replaced(link: re.Match[str]) -> str:
+        if link[2].startswith("#"):
+            return link[0]
         words, target = link[1].removeprefix("docs/").removesuffix(".md"), link[2].removeprefix("../")
-        if target.startswith("#"):
-            return f"[{words}]({page}{target})"
         return f"[{words}](../{target.removeprefix('docs/')})" if target.startswith("docs/") else words
 
     return _LINK.sub(replaced, content)
 
 
+def relink_sibling(content: str) -> str:
+    """Text of a page in docs/ for one in docs/reference/."""
+    return _LINK.sub(lambda link: f"[{link[1].removesuffix('.md')}](../{link[2]})", content)
+
+
 def overview_page(readme: str) -> str:
-    """README.md without its table of environment variables, which has a page of its own."""
-    before, heading, rest = readme.partition("### Environment\n")
-    rest = _TABLE.sub("[Environment variables](environment.md) lists them.\n", rest, count=1)
-    return relink(f"{before}{heading}{rest}").replace("](../adr)", "](decisions.md)")
+    """README.md, with links to the pages that have more than the files it names."""
+    found = relink(readme)
+    return found.replace("](../adr)", "](decisions.md)").replace("](../environment.md)", "](environment.md)")
 
 
 def changelog_page(changelog: str) -> str:

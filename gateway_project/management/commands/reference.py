@@ -35,7 +35,7 @@ class Command(BaseCommand):
 
 
 def pages(root: Path) -> dict[str, str]:
-    """The pages by file name. `root` is the repository, whose README and examples they contain too."""
+    """The pages by file name. `root` is the repository, whose README, docs and examples they contain too."""
 
     def read(name: str) -> str:
         return (root / name).read_text()
@@ -46,7 +46,7 @@ def pages(root: Path) -> dict[str, str]:
         "commands.md": commands_page,
         "configuration.md": lambda: configuration_page(read("docs/gateway.example.yaml")),
         "decisions.md": lambda: decisions_page(root / "docs" / "adr"),
-        "environment.md": lambda: environment_page(read("README.md")),
+        "environment.md": lambda: environment_page(read("docs/environment.md")),
         "errors.md": errors_page,
         "http-api.md": http_api_page,
         "metrics.md": metrics_page,

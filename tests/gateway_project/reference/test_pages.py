@@ -14,7 +14,7 @@ from gateway_project.management.commands.reference import pages
 from gateway_project.reference.configuration import example_lines
 from gateway_project.reference.defaults import display
 from gateway_project.reference.markdown import code, table, text
-from gateway_project.reference.site import relink
+from gateway_project.reference.site import relink, relink_sibling
 from metrics import prometheus
 from resilience.ratelimit.policy import RatePolicy
 from routing.configuration.decode import route_parsers, service_parsers
@@ -164,6 +164,7 @@ def test_defaults_are_written_as_in_the_file(value: object, words: str, shown: s
 
 
 def test_links_lead_to_pages_of_the_site() -> None:
-    assert relink("[docs/a.md](docs/a.md#b) [x](.env.example) [y](#z) [w](https://w.example)", page="o.md") == (
-        "[a](../a.md#b) x [y](o.md#z) [w](https://w.example)"
+    assert relink("[docs/a.md](docs/a.md#b) [x](.env.example) [y](#z) [w](https://w.example)") == (
+        "[a](../a.md#b) x [y](#z) [w](https://w.example)"
     )
+    assert relink_sibling("[a](a.md#b) [w](https://w.example)") == "[a](../a.md#b) [w](https://w.example)"
