@@ -41,8 +41,9 @@ export PYTHONDONTWRITEBYTECODE :=
 test: install install-dev ## run the tests (TESTS="tests/routing -k cors" for some; PROCESSES=0: one after the other)
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder $(TESTS)
 
+# More processes than cores: many of these tests wait.
 quick: install install-dev ## run the tests that need no server, browser, process or database
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup $(TESTS)
+	$(BIN)/python -m pytest -m "not slow" -n 4 --dist loadgroup $(TESTS)
 
 # A production environment for the checks; nothing is served with it.
 CHECK_ENV := DEBUG=off SECRET_KEY=c8f1e0b6a94d7352f08e1b6a94d7352c8f1e0b6a94d7352f08e DATABASE_URL=sqlite://:memory:

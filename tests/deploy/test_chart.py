@@ -20,6 +20,7 @@ from deploy import render
 from gateway_project.config import Config
 from gateway_project.config import read as read_environment
 
+pytestmark = pytest.mark.slow
 VERSIONS = ("1.33", "1.37")
 """The oldest and the newest version of Kubernetes that is checked."""
 EVERYTHING: dict[str, Any] = {

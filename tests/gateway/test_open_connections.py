@@ -22,6 +22,7 @@ from tests.gateway.websocket_world import proxy_of
 from tests.system.echo import echo
 from tests.websocket import Socket
 
+pytestmark = pytest.mark.slow
 PATH = "/api/v1/chat/"
 EVENTS = "/ws/events/"
 

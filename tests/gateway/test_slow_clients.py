@@ -25,6 +25,7 @@ from tests.gateway.entry_points import install
 from tests.origin import Peer
 from tests.resilience.waiting import until
 
+pytestmark = pytest.mark.slow
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SENSITIVE = BreakerPolicy(failure_threshold=1)
 SLOW = 0.05

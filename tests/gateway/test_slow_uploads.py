@@ -13,6 +13,7 @@ from tests.gateway.conftest import World, make_world
 from tests.origin import Peer
 from tests.resilience.waiting import until
 
+pytestmark = pytest.mark.slow
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 

@@ -24,6 +24,8 @@ from tests.resilience.cache.entries import until
 from tests.routing.backend.names import FakeResolver, unresponsive
 from tests.system.echo import echo, websocket_server
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def chat() -> Iterator[World]:

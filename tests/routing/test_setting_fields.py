@@ -30,6 +30,7 @@ from routing.presets import shipped
 from tests.routing.pages import browser_form
 from tests.routing.test_admin import both
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 FIELDS = {**SERVICE_SECTIONS, **SHARED_SECTIONS}
 NESTED: dict[str, set[tuple[str, ...]]] = {

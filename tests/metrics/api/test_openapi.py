@@ -9,6 +9,8 @@ import yaml
 from django.contrib.staticfiles import finders
 from django.test import Client
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, dict[str, dict[str, object]]]:

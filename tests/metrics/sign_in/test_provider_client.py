@@ -17,6 +17,7 @@ from tests.clock import FakeClock
 from tests.identity_provider import jwk
 from tests.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIDProvider, serving_openid
 
+pytestmark = pytest.mark.slow
 DOCUMENT = '{"issuer":"https://a.example","jwks_uri":"https://a.example/k","authorization_endpoint":"%s","token_endpoint":"%s"}'
 
 

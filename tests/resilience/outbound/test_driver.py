@@ -15,6 +15,8 @@ from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.redis import RedisStore
 from resilience.redis import RedisLink
 
+pytestmark = pytest.mark.slow
+
 
 def policy(limit: int, window: float = 1.0, queue: float = 10.0) -> OutboundPolicy:
     return OutboundPolicy(rate=RatePolicy(limit, window), queue=queue)

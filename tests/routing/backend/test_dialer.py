@@ -18,6 +18,7 @@ from tests.clock import FakeClock
 from tests.resilience.waiting import until
 from tests.routing.backend.names import FakeResolver, backends, found, unresponsive
 
+pytestmark = pytest.mark.slow
 ROUNDS = 5
 """How often times are measured, until they are within their limits: the machine may be busy."""
 

@@ -12,6 +12,7 @@ from routing.router.policy import Target, Timeout
 from tests.origin import Peer, ScriptedOrigin
 from tests.routing.backend.calls import GENEROUS, OK, call, chunks, fetch, read, send
 
+pytestmark = pytest.mark.slow
 HEAD = b"HTTP/1.1 200 OK\r\n"
 SHORT_READ = Timeout(connect=5, read=0.05, total=20)
 SHORT_TOTAL = Timeout(connect=5, read=20, total=0.1)

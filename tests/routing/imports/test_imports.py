@@ -216,6 +216,7 @@ def test_a_service_that_no_route_leads_to_is_left_out_since_it_would_be_open(pro
 JUNK: list[Any] = [None, 7, "text", True, [], {}, [None], ["text"], [{"name": None}], {"a": None}, {"a": "text"}, -1.5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_values_of_other_types_are_no_crash(name: str) -> None:
     text = (FILES / name).read_text()
