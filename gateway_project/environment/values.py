@@ -129,7 +129,7 @@ def file(text: str) -> Path:
 
 def authorities(text: str) -> bytes:
     """The content of a file with certificates of authorities in PEM."""
-    from routing.authentication.certificates.certificate import MALFORMED  # noqa: PLC0415 - few have any
+    from routing.authentication.certificates.certificate import MALFORMED  # noqa: PLC0415 - cryptography loads slowly, for CLIENT_CA alone
     from routing.authentication.certificates.trust import trust_in  # noqa: PLC0415 - as above
 
     content = file(text).read_bytes()

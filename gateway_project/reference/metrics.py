@@ -38,4 +38,4 @@ def _series(metric: Metric) -> Iterator[str]:
 
 def _labels(metric: Metric) -> tuple[str, ...]:
     """The names of its labels: prometheus_client keeps them in a private attribute of each family."""
-    return tuple(metric._labelnames)  # type: ignore[attr-defined] # as above
+    return tuple(metric._labelnames)  # type: ignore[attr-defined] # private, and its only record of them

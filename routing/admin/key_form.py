@@ -96,7 +96,7 @@ class KeyForm(GuardedForm):
         for name, items in errors.error_dict.items():
             for item in items:
                 found.setdefault(self._place(name, item), []).append(item)
-        super()._update_errors(ValidationError(found))  # type: ignore[misc]  # as above
+        super()._update_errors(ValidationError(found))  # type: ignore[misc]  # Django's, which has no types
 
     def _place(self, name: str, item: ValidationError) -> str:
         names = self.SECTIONS.get(name)

@@ -376,7 +376,7 @@ def test_each_sentinel_is_asked(tmp_path: Path) -> None:
                 )
                 processes.append(subprocess.Popen([binary(), str(file), "--sentinel"], stdout=subprocess.DEVNULL))
             for number, _ in made[:2]:
-                assert eventually(lambda number=number: accepts(number), 20.0)  # type: ignore[misc]
+                assert eventually(lambda number=number: accepts(number), 20.0)  # type: ignore[misc] # a default in a lambda
             hosts = ",".join(f"127.0.0.1:{number}" for number, _ in made)
             (well,) = check_sentinels(parse(f"redis+sentinel://127.0.0.1:{made[0][0]}/m"), 5.0)
             assert well.level is Level.OK

@@ -53,6 +53,16 @@ def staff_client(db: None) -> Client:
 
 
 @pytest.fixture
+def root(db: None) -> Client:
+    """A logged-in superuser."""
+    from django.contrib.auth.models import User
+
+    client = Client()
+    client.force_login(User.objects.create_superuser("root", password="for tests alone"))
+    return client
+
+
+@pytest.fixture
 def api_client(harness: "Harness") -> Client:
     """A client with an API key that may read and write."""
     return Client(headers={"X-API-Key": harness.keys["both"], "X-Request-ID": "req-1"})

@@ -24,13 +24,6 @@ pytestmark = pytest.mark.django_db
 USER = "/admin/auth/user/{}/change/"
 
 
-@pytest.fixture
-def root() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("root", password="for tests alone"))
-    return client
-
-
 def entries() -> list[Any]:
     """With `before` and `after`, which may be anything."""
     return list(Operation.objects.order_by("pk"))

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.widgets import AutocompleteMixin
-from django.contrib.auth.models import User
 from django.forms import SplitDateTimeField
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
@@ -14,13 +13,6 @@ from routing.pages.site import admin_site
 
 pytestmark = pytest.mark.django_db
 VALUES = ("TEXT", "9" * 25, "1.5", "\0", "\u00b2", "2026-13-45", "9999-12-31T23:59:59-23:00", "")
-
-
-@pytest.fixture
-def root() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("root", password="for tests alone"))
-    return client
 
 
 def add_page(model: Any) -> str | None:

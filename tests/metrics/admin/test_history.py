@@ -18,13 +18,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 HISTORY = "/admin/routing/configurationrevision/"
 
 
-@pytest.fixture
-def root() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("root", password="for tests alone"))
-    return client
-
-
 def apply(*, mail: bool = True, **crm: Any) -> ConfigurationRevision:
     services = {"crm": {"targets": [{"url": "http://crm"}], **crm}}
     if mail:

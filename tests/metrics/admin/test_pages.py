@@ -18,19 +18,12 @@ from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision, Service, Target
 from tests.metrics.harness import Harness, ok
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("harness")]
 
 CIRCUITS = "/admin/metrics/circuit/"
 CACHE = "/admin/metrics/cachedservice/"
 HISTORY = "/admin/routing/configurationrevision/"
 AUDIT_LOG = "/admin/metrics/operation/"
-
-
-@pytest.fixture
-def root(harness: Harness) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("root", password="for tests alone"))
-    return client
 
 
 @pytest.fixture

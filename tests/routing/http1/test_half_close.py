@@ -78,7 +78,7 @@ async def test_a_client_that_waits_gets_the_whole_response(data: bytes, probes: 
     await client.settle()
     assert client.connection.eof_received()
     for _ in range(probes):
-        client.connection.transport._probe()  # type: ignore[attr-defined]
+        client.connection.transport._probe()  # type: ignore[attr-defined] # a HalfClosed
     assert client.received == b"HTTP/1.1 "[:probes]
     handler.respond(b"/a")
     await client.settle()
@@ -120,7 +120,7 @@ async def test_interim_responses_and_streams_begin_once() -> None:
     client.send(get(b"/a"))
     await begun.wait()
     assert client.connection.eof_received()
-    client.connection.transport._probe()  # type: ignore[attr-defined]
+    client.connection.transport._probe()  # type: ignore[attr-defined] # a HalfClosed
     go_on.set()
     await client.settle()
     assert client.received.startswith(b"HTTP/1.1 103 Early Hints\r\nlink: </s>\r\n\r\nHTTP/1.1 200 OK\r\n")
