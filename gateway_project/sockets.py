@@ -40,7 +40,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await current.proxy.answer(scope, receive, send)  # which refuses it with 503
         return
     consumer = PATHS.get(scope["path"])
-    if scope["path"].startswith("/ws/dashboard/") and not _is_staff_origin(scope, host(request)):
+    if current.started and current.gateway.owns(host(request)):  # all paths of a service's own host are the service's
+        await current.proxy.answer(scope, receive, send)
+    elif scope["path"].startswith("/ws/dashboard/") and not _is_staff_origin(scope, host(request)):
         await send({"type": "websocket.close", "code": NOT_FOUND})
     elif consumer is not None:
         await consumer(scope, receive, send)

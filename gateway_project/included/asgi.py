@@ -55,7 +55,7 @@ class Gateway:
     def _handle(self, request: Request) -> Response | Awaitable[Response] | None:
         """None for the project's requests."""
         path, gateway = request.path, self._runtime.gateway
-        if self._is_service(path, host(request)):
+        if self._is_service(path, self._host(request)):
             return gateway.answer(request)
         if self._events and path == EVENTS:
             return self._runtime.events.answer(request)
@@ -72,8 +72,14 @@ class Gateway:
         return gateway.owns(host)
 
     def _has_socket(self, scope: Scope) -> bool:
-        name = host(asgi.handshake_request(scope))
+        name = self._host(asgi.handshake_request(scope))
         return scope["path"] in sockets.PATHS or self._is_service(scope["path"].encode(), name)
+
+    def _host(self, request: Request) -> str:
+        """The host that the client used, as trusted proxies say."""
+        if self._runtime.gateway.proxies is not None:
+            self._runtime.gateway.proxies.apply(request)
+        return host(request)
 
     async def _start(self) -> None:
         async with self._starting:

@@ -9,6 +9,7 @@ from routing.messages.cors import EXPOSE_HEADERS
 from routing.messages.identifiers import TRACEPARENT
 from routing.messages.proxies import port_of
 from routing.messages.references import PublicAddress
+from routing.messages.staff_origin import confine
 
 _GATEWAY_FIELDS: Final = frozenset(
     {
@@ -79,6 +80,7 @@ _STRIPPED_FROM_INTERIM: Final = frozenset(
     }
 )
 """An interim response has no content, and does not change the client's state."""
+_NOT_IN_HANDSHAKE: Final = frozenset({b"content-length", b"date"})
 _FOR_ALL_RECIPIENTS: Final = frozenset(
     {
         b"age",
@@ -247,6 +249,17 @@ def interim_to_client(headers: Headers, target: str, public: PublicAddress, own_
     """The same for an interim response, without the fields that only a final one should have."""
     forwarded = to_client(headers, target, public, own_cookies, 103)
     return [pair for pair in forwarded if pair[0] not in _STRIPPED_FROM_INTERIM]
+
+
+def handshake_to_client(headers: Headers, target: str, public: PublicAddress, own_cookies: frozenset[bytes]) -> Headers:
+    """The same for the response with which a backend accepts a WebSocket, without the fields that the gateway's own
+    handshake sets. Under the gateway's own hosts, nothing in it affects the whole origin.
+    """
+    forwarded = to_client(headers, target, public, own_cookies, 101)
+    kept = [
+        pair for pair in forwarded if not pair[0].startswith(b"sec-websocket-") and pair[0] not in _NOT_IN_HANDSHAKE
+    ]
+    return confine(kept) if public.prefix else kept
 
 
 def without_buffering(headers: Headers) -> Headers:

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
 from websockets.protocol import Event
 from websockets.typing import Subprotocol
 
@@ -75,7 +76,8 @@ class BackendHandshake:
         except (InvalidURI, UnicodeError) as error:
             raise BadRequest("the path cannot be sent to the service") from error
         self.accepted = cast(BackendSocket, accepted)  # by `create_connection`
-        return BackendResponse(SWITCHING_PROTOCOLS, [], None, _HandshakeBody(accepted))
+        assert accepted.response is not None  # noqa: S101 - it has accepted the handshake
+        return BackendResponse(SWITCHING_PROTOCOLS, _fields(accepted.response), None, _HandshakeBody(accepted))
 
     def _connect(self, origin: Origin, call: Call, timeout: Timeout, deadline: float) -> "_Connect":
         uri = b"%b://%b%b" % (b"wss" if origin.tls else b"ws", call.host or origin.authority, origin.target(call.path))
@@ -99,9 +101,11 @@ class BackendHandshake:
 
 
 def _refusal(error: InvalidStatus) -> BackendResponse:
-    fields = error.response.headers.raw_items()
-    headers = [(_encoded(name.lower()), _encoded(value)) for name, value in fields]
-    return BackendResponse(error.response.status_code, headers, None, _HandshakeBody(None))
+    return BackendResponse(error.response.status_code, _fields(error.response), None, _HandshakeBody(None))
+
+
+def _fields(response: Response) -> Headers:
+    return [(_encoded(name.lower()), _encoded(value)) for name, value in response.headers.raw_items()]
 
 
 def _encoded(text: str) -> bytes:

@@ -46,7 +46,7 @@ class Opening:
         """
         exchange = shake.exchange
         try:
-            return Opened(exchange, await self._open(stack, exchange, shake.subprotocols), [])
+            return await self._open(stack, exchange, shake.subprotocols)
         except SHARED_FAILURES as error:
             opened = await self._open_fallback(stack, shake, error) if _is_replaceable(exchange) else None
             if opened is None:
@@ -67,13 +67,13 @@ class Opening:
         if other is None:
             return None
         try:
-            socket = await self._open(stack, other, shake.subprotocols)
+            opened = await self._open(stack, other, shake.subprotocols)
         except (*SHARED_FAILURES, Forbidden) as failure:  # Forbidden: this caller has no credential for it
             fallbacks.mark(other, f"{other.service}: {failure.code}")
             return None
         fallbacks.mark(other, other.service)
         exchange.answered_by(other, error.code, "")
-        return Opened(other, socket, [(b"x-gateway-fallback", other.service.encode())])
+        return opened._replace(headers=[*opened.headers, (b"x-gateway-fallback", other.service.encode())])
 
     def _refusal(self, exchange: Exchange, policy: RoutePolicy) -> str:
         """Why the fallback service would refuse this WebSocket if it were called itself; empty if it would not."""
@@ -85,19 +85,19 @@ class Opening:
             return "does not accept WebSockets of this origin"
         return ""
 
-    async def _open(self, stack: AsyncExitStack, exchange: Exchange, subprotocols: tuple[str, ...]) -> BackendSocket:
+    async def _open(self, stack: AsyncExitStack, exchange: Exchange, subprotocols: tuple[str, ...]) -> Opened:
         """The handshake, with the service's credential if it has one, and once more if the backend refuses that."""
         credentials, backend = self._gateway.credentials, BackendHandshake(self._dialer, subprotocols)
         waiting = credentials.attach(exchange)
         if waiting is not None:
             await waiting
         try:
-            await stack.enter_async_context(self._calls.websocket(exchange, backend))
+            headers = await stack.enter_async_context(self._calls.websocket(exchange, backend))
         except BadGateway:
             if not await credentials.renew_handshake(exchange):
                 raise
-            await stack.enter_async_context(self._calls.websocket(exchange, backend))
-        return backend.accepted
+            headers = await stack.enter_async_context(self._calls.websocket(exchange, backend))
+        return Opened(exchange, backend.accepted, headers)
 
 
 def _is_replaceable(exchange: Exchange) -> bool:

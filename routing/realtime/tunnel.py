@@ -81,8 +81,9 @@ class Tunnel:
             for task in tasks:
                 task.cancel()
             with contextlib.suppress(Exception):
-                code = end.client_code or end.code
-                await self._send({"type": "websocket.close", "code": code, "reason": end.reason})
+                async with asyncio.timeout(CHECK_SECONDS):  # a client that does not read holds up what is sent to it
+                    code = end.client_code or end.code
+                    await self._send({"type": "websocket.close", "code": code, "reason": end.reason})
             try:
                 await self._backend.close(end.code, end.reason)
             except Exception:  # noqa: BLE001 - a code that may not be sent, or a connection already lost

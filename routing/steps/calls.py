@@ -101,10 +101,11 @@ class Calls:
         return send(exchange, self._backend, _permit(exchange).upstream.bulkhead, self._prepare)
 
     @asynccontextmanager
-    async def websocket(self, exchange: Exchange, handshake: Sender) -> AsyncIterator[None]:
+    async def websocket(self, exchange: Exchange, handshake: Sender) -> AsyncIterator[Headers]:
         """Steps 6 and 7 of a WebSocket: the call is its handshake, which is a GET, and `handshake` sends it.
 
-        The WebSocket is open for as long as the context is.
+        The WebSocket is open for as long as the context is, whose value is the fields of the backend's response for
+        the client.
 
         Raises what `admit` and `call` raise, and BadGateway for a handshake that the backend refuses. Open WebSockets
         have a bulkhead of their own, since they would fill that of calls, and do not count as load of their target: the
@@ -124,7 +125,8 @@ class Calls:
                 error = BadGateway(f"handshake refused with {call.response.status}", service=exchange.service)
                 exchange.call.error, exchange.call.reason = error.code, error.reason
                 raise error
-            yield
+            public, own_cookies = exchange.public_address, self._own_cookies
+            yield forwarding.handshake_to_client(call.response.headers, call.target.url, public, own_cookies)
         finally:
             upstream.websockets.leave()
 

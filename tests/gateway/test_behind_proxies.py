@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings
 from django.test import Client, override_settings
 
+from gateway_project.included import asgi as included
 from resilience.ratelimit.policy import RatePolicy
 from routing import asgi, runtime
 from routing.errors import Forbidden
@@ -16,7 +17,7 @@ from routing.realtime import handshake
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Route
 from tests.gateway.conftest import QUICK, World, make_world
-from tests.gateway.entry_points import install
+from tests.gateway.entry_points import install, send_request
 from tests.gateway.test_nine_steps import ok
 
 NETWORKS = (ip_network("10.0.0.0/8"),)
@@ -107,6 +108,31 @@ async def test_a_services_own_host_may_be_named_by_the_proxy(world: World) -> No
         return  # serves whatever it is given
     assert (await world.request("GET", "/x", FIELDS, client=PROXY)).status == 200
     assert forwarded(world)[b"x-forwarded-host"] == b"crm.example.com:8443"
+
+
+class ProjectEntryPoint:
+    """A Django project that includes the gateway."""
+
+    def __init__(self) -> None:
+        self.project: list[str] = []
+        self._application = included.Gateway(self._project)
+
+    async def handle(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await self._application(scope, receive, send)
+
+    async def _project(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        self.project.append(scope["path"])
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def test_a_services_own_host_may_be_named_by_the_proxy_of_a_project(world: World) -> None:
+    await world.serve(ok(), policy=OPEN, hosts=("crm.example.com",))
+    entry_point = ProjectEntryPoint()
+    assert (await send_request(entry_point, "GET", "/x", FIELDS, client=PROXY)).status == 200
+    assert forwarded(world)[b"x-forwarded-host"] == b"crm.example.com:8443"
+    assert (await send_request(entry_point, "GET", "/y", FIELDS)).status == 404  # not from a proxy
+    assert entry_point.project == ["/y"]
 
 
 async def test_forwarded_is_read_and_never_passed_on(world: World) -> None:

@@ -85,11 +85,12 @@ def world_of(
 
 
 async def opened(client: Socket) -> tuple[dict[bytes, bytes], str]:
-    """The header fields with which the handshake is accepted, and the first message."""
+    """The header fields of the gateway's own with which the handshake is accepted, and the first message."""
     await client._peer.send_input({"type": "websocket.connect"})
     accepted = await client.receive()
     assert accepted["type"] == "websocket.accept"
-    return dict(accepted["headers"]), (await client.receive())["text"]
+    own = {name: value for name, value in accepted["headers"] if name.startswith(b"x-gateway-")}
+    return own, (await client.receive())["text"]
 
 
 async def test_a_handshake_goes_to_the_fallback_while_no_target_connects_and_while_the_circuit_is_open() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection
@@ -274,6 +275,79 @@ async def test_the_limit_of_a_text_message_is_in_bytes() -> None:
         assert (await socket.receive())["code"] == 1009
         await _until(ends)
     assert ends == [1009]
+
+
+async def test_a_client_that_does_not_read_does_not_keep_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tunnel, "CHECK_SECONDS", 0.01)
+    ends: list[int | None] = []
+
+    async def record(ws: ServerConnection) -> None:
+        await ws.wait_closed()
+        ends.append(ws.close_code)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"} if not sent else await asyncio.Future()
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+        if message["type"] == "websocket.close":
+            await asyncio.Future()
+
+    sent: list[str] = []
+    with websocket_server(record) as port:
+        world = websocket_world(port)
+        proxy = proxy_of(world, FakeClock())
+        headers = [(b"host", b"gateway"), (b"x-api-key", world.key.encode())]
+        scope = {"path": "/api/v1/chat/", "raw_path": b"/api/v1/chat/", "query_string": b"", "headers": headers}
+        scope |= {"type": "websocket", "subprotocols": [], "client": ("127.0.0.1", 5), "http_version": "1.1"}
+        serving = asyncio.create_task(proxy.answer(scope, receive, send))
+        await until(lambda: "websocket.accept" in sent)
+        proxy.begin_shutdown()
+        await serving
+        await _until(ends)
+    assert (sent, ends) == (["websocket.accept", "websocket.close"], [1012])
+
+
+FIELDS = [
+    ("Set-Cookie", "sticky=b1; Path=/base/room; HttpOnly"),
+    ("Set-Cookie", "sessionid=forged"),
+    ("Set-Cookie", "wide=1; Domain=test"),
+    ("Strict-Transport-Security", "max-age=1"),
+    ("Access-Control-Allow-Origin", "*"),
+    ("X-Request-Id", "the backend's"),
+    ("X-Room", "caf\u00e9"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "expected"),
+    [
+        ("/api/v1/chat/room/7", b"gateway", [b"sticky=b1; Path=/api/v1/chat/room; HttpOnly"]),
+        ("/room/7", b"chat.test", [b"sticky=b1; Path=/room; HttpOnly", b"wide=1; Domain=test", b"max-age=1"]),
+    ],
+)
+async def test_the_client_gets_the_fields_with_which_the_backend_accepts(
+    path: str, host: bytes, expected: list[bytes]
+) -> None:
+    """A session or the choice of a backend, by a cookie; as in other responses, nothing that is the gateway's own."""
+
+    def add(_ws: ServerConnection, _request: Request, response: Response) -> None:
+        for name, value in FIELDS:
+            response.headers[name] = value
+
+    with websocket_server(greet, process_response=add) as port:
+        world = make_world("asgi")
+        policy = RoutePolicy(websocket=True)
+        target = Target(f"http://127.0.0.1:{port}/base")
+        world.add(Service("chat", (target,), policy=policy, hosts=("chat.test",)))
+        socket = client_of(proxy_of(world, FakeClock()), world, path, host=host)
+        await socket._peer.send_input({"type": "websocket.connect"})
+        accepted = await socket.receive()
+        await socket.disconnect()
+    assert accepted["type"] == "websocket.accept"
+    fields = [field for field in accepted["headers"] if field[0] != b"server"]
+    assert fields[-1] == (b"x-room", "caf\u00e9".encode("latin-1"))
+    assert [value for _, value in fields[:-1]] == expected
 
 
 async def _backends_close(code: int, reason: str) -> tuple[int | None, str | None]:

@@ -60,10 +60,12 @@ def client_of(
     path: str = "/api/v1/chat/",
     key: str | None = None,
     query: bytes = b"",
+    *,
+    host: bytes = b"gateway",
     **scope: Any,
 ) -> Socket:
     """A client with the first caller's key, or with `key`. `path` is as sent."""
-    headers = [(b"host", b"gateway"), (b"x-api-key", (world.key if key is None else key).encode())]
+    headers = [(b"host", host), (b"x-api-key", (world.key if key is None else key).encode())]
     if key == "":
         headers.pop()
     more = {"client": ("127.0.0.1", 5), "http_version": "1.1", "raw_path": path.encode(), "query_string": query}

@@ -35,6 +35,7 @@ services:
     retries: {attempts: 1}
   live:
     targets: [{url: "http://127.0.0.1:LIVE/base"}]
+    hosts: [live.test]
     websocket: true
     headers: {X-Inside: "secret"}
   gone:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.gateway_project.served import Served, close_code, read
@@ -65,3 +66,10 @@ async def test_an_unreachable_or_redirecting_backend_is_a_bad_gateway(served: Se
     for path in ("/api/v1/gone/", "/api/v1/live/elsewhere"):
         async with served.socket(path) as ws:
             assert await close_code(ws) == 1014
+
+
+@pytest.mark.parametrize("path", ["/ws/events/", "/ws/dashboard/", "/ws/dashboard/requests/", "/api/v1/crm/x", "/"])
+async def test_all_paths_of_a_services_own_host_are_the_services(served: Served, path: str) -> None:
+    headers = {"X-API-Key": served.key}
+    async with connect(f"ws://live.test{path}", host="127.0.0.1", port=served.port, additional_headers=headers) as ws:
+        assert (await read(ws))["path"] == f"/base{path}"
