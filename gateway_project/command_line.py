@@ -19,9 +19,9 @@ def main() -> int | str | None:
     from django.db import Error as DatabaseError  # noqa: PLC0415 - as above
 
     from gateway_project import garbage_collection, launch  # noqa: PLC0415 - as above
-    from gateway_project.config import ConfigurationFault  # noqa: PLC0415 - as above
     from gateway_project.django_settings.databases import missing_table  # noqa: PLC0415 - as above
     from gateway_project.doctor import faults as doctor  # noqa: PLC0415 - as above
+    from gateway_project.environment.variables import ConfigurationFault  # noqa: PLC0415 - as above
 
     garbage_collection.begin_loading()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")

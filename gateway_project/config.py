@@ -4,9 +4,9 @@ Immutable and validated; all faults are reported at once.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -20,19 +20,22 @@ from gateway_project.environment import (
     portal,
     redis_server,
     server,
+    service_secrets,
     telemetry,
 )
 from gateway_project.environment.extras import missing_extra
 from gateway_project.environment.firebase import Firebase
-from gateway_project.environment.generated_secrets import demonstration_secret, generated_secret, stored_secret
+from gateway_project.environment.generated_secrets import demonstration_secret
 from gateway_project.environment.installation import default_database, directory_of
 from gateway_project.environment.metering import Metering
 from gateway_project.environment.portal import PortalSettings
 from gateway_project.environment.redis_server import EMBEDDED
 from gateway_project.environment.server import ServerSettings
+from gateway_project.environment.service_secrets import ServiceSecrets
 from gateway_project.environment.sign_in import read_sign_in, sign_in_faults
 from gateway_project.environment.telemetry import Traces
 from gateway_project.environment.values import (
+    Get,
     Network,
     boolean,
     cookie_prefix,
@@ -47,6 +50,7 @@ from gateway_project.environment.values import (
     staff_host,
     words,
 )
+from gateway_project.environment.variables import ConfigurationFault, Variables
 from metrics.alerts.settings import AlertSettings
 from metrics.retention import policy as retention
 from metrics.retention.policy import Retention
@@ -55,8 +59,6 @@ from resilience import redis_address
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.certificates.source import CertificateSource
 from routing.authentication.key_form import ENVIRONMENTS
-from routing.configuration.headers import FILE
-from routing.configuration.secret_files import DEFAULT_DIRECTORY, NO_SOURCES, SecretDirectories, parse_sources
 from routing.credentials.cipher import parse_keys
 from routing.messages.staff_origin import StaffOrigin
 
@@ -64,20 +66,6 @@ VAR: Final = installation.default_state()
 """The default DATA_DIR: the SQLite database, and the files the gateway creates beside it."""
 MIN_SECRET_KEY: Final = 32
 """The fewest characters. Sessions are signed with the key, and a short one can be guessed."""
-SERVICE_VARIABLES: Final = "GATEWAY_SECRET_"
-"""Variables whose names begin with this may be sent to backends in the services' headers."""
-DEMONSTRATION_SECRET: Final = f"{SERVICE_VARIABLES}DEMONSTRATION"
-
-
-T = TypeVar("T")
-
-
-class ConfigurationFault(Exception):
-    """The environment is invalid; `faults` names each variable and what is wrong with it."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,10 +117,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The file in which the countries of addresses are looked up."""
     environment_name: str = ""
     """GATEWAY_ENVIRONMENT: API keys bound to another environment are refused."""
-    secrets_from: tuple[str, ...] = ()
-    """Names of variables that services may refer to, beside those that begin with GATEWAY_SECRET_."""
-    secret_directories: tuple[Path, ...] = (DEFAULT_DIRECTORY,)
-    """Directories of files that services may refer to."""
+    service_secrets: ServiceSecrets = ServiceSecrets()
     alerts: AlertSettings = AlertSettings()
     approval: bool = False
     """Whether changes of the configuration wait for another person."""
@@ -154,46 +139,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.cookie_prefix}connect"
 
     def secret(self, name: str) -> str | None:
-        """The value of `env:NAME` or `file:PATH` in a service's headers, or None if the variable is not set.
-
-        `name` is a variable's name, or `file:PATH`. Raises ValueError for a variable or a file that is not meant for
-        services, such as SECRET_KEY, and UnresolvedSecret for a file that cannot be read.
-        """
-        if name.startswith(FILE):
-            own = () if self.firebase.credentials is None else (self.firebase.credentials,)
-            return SecretDirectories(self.secret_directories, own).read(name.removeprefix(FILE))
-        if not name.startswith(SERVICE_VARIABLES) and name not in self.secrets_from:
-            raise ValueError(
-                f"env:{name} is not allowed: rename it {SERVICE_VARIABLES}{name}, or list it in SECRETS_FROM"
-            )
-        return self.environment.get(name)
-
-
-class Variables:
-    """Parses variables, and appends what is invalid to `faults`."""
-
-    def __init__(self, environment: Mapping[str, str], faults: list[str]) -> None:
-        self._environment = environment
-        self._faults = faults
-
-    def get(self, name: str, default: T, parse: Callable[[str], T]) -> T:
-        """The parsed value; `default` if the variable is unset, empty or invalid."""
-        text = self._environment.get(name, "").strip()
-        if not text:
-            return default
-        try:
-            return parse(text)
-        except ValueError as fault:
-            self._faults.append(f"{name}: {fault}")
-            return default
-
-    def from_file(self, name: str, state: Path, *, is_made: bool) -> str:
-        """The secret key in the state directory, made if there is none and `is_made`; "" if there is none."""
-        try:
-            return generated_secret(state) if is_made else stored_secret(state)
-        except OSError as error:
-            self._faults.append(f"{name}: {error.filename}: {error.strerror}; set DATA_DIR to a directory of your own")
-            return ""
+        """The secret of a service: as `ServiceSecrets.value`, but never the gateway's own credentials."""
+        own = () if self.firebase.credentials is None else (self.firebase.credentials,)
+        return self.service_secrets.value(name, self.environment, own)
 
 
 def locate(environment: Mapping[str, str]) -> tuple[Path, str]:
@@ -202,12 +150,10 @@ def locate(environment: Mapping[str, str]) -> tuple[Path, str]:
     Raises ConfigurationFault.
     """
     faults: list[str] = []
-    get = Variables(environment, faults).get
-    data_dir = get("DATA_DIR", None, directory)
-    database = get("DATABASE_URL", default_database(data_dir or VAR), database_url)
+    locations = _locations(Variables(environment, faults).get)
     if faults:
         raise ConfigurationFault(faults)
-    return data_dir or directory_of(database) or VAR, database
+    return locations
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Config:
@@ -225,11 +171,8 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
     """The configuration, with the default of each variable that is invalid."""
     get = variables.get
     debug = get("DEBUG", False, boolean)
-    data_dir = get("DATA_DIR", None, directory)
-    database = get("DATABASE_URL", default_database(data_dir or VAR), database_url)
-    var = data_dir or directory_of(database) or VAR
+    var, database = _locations(get)
     redis_url = get("REDIS_URL", None, redis_server.parse)
-    secrets_from, secret_directories = get("SECRETS_FROM", NO_SOURCES, parse_sources)
     secret_key = environment.get("SECRET_KEY", "") or variables.from_file("SECRET_KEY", var, is_made=debug)
     staff = StaffOrigin(get("STAFF_HOST", None, staff_host), get("STAFF_PORT", None, integer(1, 65_535)))
     return Config(
@@ -240,11 +183,7 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
         database_connections=get("DATABASE_CONNECTIONS", 10, integer(2, 1_000)),
         redis_url=redis_url,
         redis_prefix=get("REDIS_PREFIX", redis_server.default_prefix(redis_url), redis_address.parse_prefix),
-        firebase=firebase.read(get),
         trusted_proxies=get("TRUSTED_PROXIES", (), networks),
-        certificates=certificates.read(get),
-        client_crl=certificates.read_revocations(get),
-        geoip_database=countries.read(get),
         staff=staff,
         portal=portal.read(get, staff),
         sign_in=read_sign_in(environment, get),
@@ -255,8 +194,6 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
         issuers=get("ISSUERS", (), issuers),
         environment_name=get("GATEWAY_ENVIRONMENT", "", one_of(*ENVIRONMENTS)),
         credential_keys=get("CREDENTIAL_KEYS", (), parse_keys),
-        secrets_from=secrets_from,
-        secret_directories=secret_directories or (DEFAULT_DIRECTORY,),
         max_body_bytes=get("MAX_BODY_BYTES", 10 * 1024 * 1024, integer(0, 1 << 40)),
         hooks=get("HOOKS", True, boolean),
         status_page=get("STATUS_PAGE", False, boolean),
@@ -264,13 +201,32 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
         log_format=get("LOG_FORMAT", "console" if debug else "json", one_of("json", "console")),
         traces=traces,
         trace_url=get("TRACE_URL", "", telemetry.trace_url),
-        metering=metering.read(get),
-        retention=get("RETENTION", Retention(), retention.parse),
-        alerts=alerts.read(get),
-        server=server.read(get, debug=debug),
         var=var,
-        environment={DEMONSTRATION_SECRET: demonstration_secret(secret_key), **environment},
+        environment={service_secrets.DEMONSTRATION: demonstration_secret(secret_key), **environment},
+        **_sections(get, debug=debug),
     )
+
+
+def _locations(get: Get) -> tuple[Path, str]:
+    """The state directory, and the URL of the database."""
+    data_dir = get("DATA_DIR", None, directory)
+    database = get("DATABASE_URL", default_database(data_dir or VAR), database_url)
+    return data_dir or directory_of(database) or VAR, database
+
+
+def _sections(get: Get, *, debug: bool) -> dict[str, Any]:
+    """The fields of Config that depend on variables of their own alone."""
+    return {
+        "firebase": firebase.read(get),
+        "certificates": certificates.read(get),
+        "client_crl": certificates.read_revocations(get),
+        "geoip_database": countries.read(get),
+        "service_secrets": service_secrets.read(get),
+        "metering": metering.read(get),
+        "retention": get("RETENTION", Retention(), retention.parse),
+        "alerts": alerts.read(get),
+        "server": server.read(get, debug=debug),
+    }
 
 
 def _contradictions(config: Config) -> list[str]:

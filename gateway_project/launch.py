@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Final
 
-from gateway_project.config import MIN_SECRET_KEY, ConfigurationFault, locate, read
+from gateway_project.config import MIN_SECRET_KEY, locate, read
 from gateway_project.environment.generated_secrets import generated_secret
 from gateway_project.environment.installation import database_digest
 from gateway_project.environment.redis_server import EMBEDDED
+from gateway_project.environment.variables import ConfigurationFault
 from gateway_project.logs.capture import SERVE, SERVERS
 from gateway_project.server.embedded import EmbeddedUnavailable, EmbeddedValkey, supported
 from gateway_project.server.running_valkey import running_valkey

@@ -11,8 +11,9 @@ import msgspec
 import requests
 from django.contrib.auth import get_user_model
 
-from gateway_project.config import DEMONSTRATION_SECRET, Config
+from gateway_project.config import Config
 from gateway_project.demo.consumer import KEY, MEMBER, create_member
+from gateway_project.environment import service_secrets
 from routing.authentication.api_keys import digest
 from routing.database.api_keys import issue
 from routing.database.apply import apply_document
@@ -53,7 +54,7 @@ def demonstration(config: Config) -> Iterator[str]:
         ports = backends.start()
         state = _read(file)
         _configure(ports, state.ports or preferred_ports(), config.server.address)
-        _connect_webhooks(ports, config.server.address, config.environment[DEMONSTRATION_SECRET])
+        _connect_webhooks(ports, config.server.address, config.environment[service_secrets.DEMONSTRATION])
         state.ports = ports
         _forget_invalid(state)
         _create_access(state)

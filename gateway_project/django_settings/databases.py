@@ -8,8 +8,8 @@ from typing import Any, Final
 import dj_database_url
 from django.db import OperationalError, connections
 
-from gateway_project.config import ConfigurationFault
 from gateway_project.environment.database_address import split_hosts
+from gateway_project.environment.variables import ConfigurationFault
 
 POOL: Final = {"timeout": 10.0, "idle": 60.0}
 """Times in seconds. A request that finds no free connection waits for `timeout`."""

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Final, TypeVar
 
-from gateway_project.config import SERVICE_VARIABLES, Variables, parse
+from gateway_project.config import parse
 from gateway_project.doctor.finding import Finding, warning
+from gateway_project.environment import service_secrets
+from gateway_project.environment.variables import Variables
 
 T = TypeVar("T")
 
@@ -33,7 +35,7 @@ def check_names(environment: Mapping[str, str]) -> Iterator[Finding]:
     names = _Names()
     parse(_SIGN_IN, names, None)
     for name in sorted(environment.keys() - names.found):
-        if len(name) < SHORTEST or name.startswith(SERVICE_VARIABLES):
+        if len(name) < SHORTEST or name.startswith(service_secrets.PREFIX):
             continue
         if meant := get_close_matches(name, names.found, n=1, cutoff=ALIKE):
             yield warning("environment", f"{name} has no effect", f"write {meant[0]}, if that is meant")

@@ -6,8 +6,10 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from gateway_project.config import SERVICE_VARIABLES, Config, ConfigurationFault, read
+from gateway_project.config import Config, read
+from gateway_project.environment import service_secrets
 from gateway_project.environment.redis_server import EMBEDDED
+from gateway_project.environment.variables import ConfigurationFault
 from routing.configuration.secret_files import parse_sources
 
 NAME: Final = "GATEWAY"
@@ -84,7 +86,7 @@ def _secrets(variables: dict[str, str]) -> dict[str, str]:
         named, _ = parse_sources(variables.get("SECRETS_FROM", ""))
     except ValueError:  # reported as any other fault
         named = ()
-    return {name: text for name, text in os.environ.items() if name.startswith(SERVICE_VARIABLES) or name in named}
+    return {name: text for name, text in os.environ.items() if name.startswith(service_secrets.PREFIX) or name in named}
 
 
 def _faults(variables: Any) -> list[str]:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from gateway_project import config
+from gateway_project.environment.variables import Variables
 from gateway_project.reference.markdown import code, page, table, text
 from gateway_project.reference.site import relink_sibling
 from resilience.ratelimit.policy import RatePolicy
@@ -20,12 +21,12 @@ T = TypeVar("T")
 
 _INTRODUCTION: Final = """\
 The gateway reads its environment once, at the start. Every variable is optional except `SECRET_KEY`, which `DEBUG` does
-without. An empty variable is as one that is not set. If any is invalid, the gateway does not start, and names all that
-are. `.env.example` in the repository has all variables. Lists are separated by commas or spaces."""
+without. An empty variable counts as unset. If any is invalid, the gateway does not start, and names all that are.
+`.env.example` in the repository has all variables. Lists are separated by commas or spaces."""
 _ROW: Final = re.compile(r"^\| (`[A-Z_`, ]+`) \|(.*?)\|(.*)\|$", re.MULTILINE)
 _NAME: Final = re.compile(r"`([A-Z_]+)`")
 _UNREADABLE: Final = "\x01"
-"""A text that is no value of any variable but a plain text."""
+"""A text that only a variable for plain text accepts."""
 _SUBJECT: Final = re.compile(r"^(?:[^:]{0,20} )?(?:must be|is not) ")
 _READS_ALL: Final = {"STAFF_OIDC_ISSUER": "https://login.example.com"}
 """With it, the variables of staff's sign-in are read too."""
@@ -58,7 +59,7 @@ def variables() -> dict[str, Variable]:
     return recorder.found
 
 
-class _Recorder(config.Variables):
+class _Recorder(Variables):
     def __init__(self) -> None:
         super().__init__({}, [])
         self.found: dict[str, Variable] = {}

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from gateway_project import config
-from gateway_project.config import ConfigurationFault
 from gateway_project.django_settings.databases import databases
 from gateway_project.environment import extras
 from gateway_project.environment.telemetry import Traces
+from gateway_project.environment.variables import ConfigurationFault
 from tests import certificates
 from tests.mmdb import database
 

@@ -9,6 +9,7 @@ import pytest
 
 from gateway_project import config
 from gateway_project.environment.sign_in import roles
+from gateway_project.environment.variables import ConfigurationFault
 from metrics.sign_in.policy import Role, SecondFactor
 
 GIVEN = {"SECRET_KEY": "for tests alone, and long enough to sign with"}
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def faults(**environment: str) -> list[str]:
-    with pytest.raises(config.ConfigurationFault) as error:
+    with pytest.raises(ConfigurationFault) as error:
         config.read(GIVEN | environment)
     return error.value.faults
 

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client, override_settings
 
 from gateway_project import config
+from gateway_project.environment.variables import ConfigurationFault
 from routing.messages.staff_origin import StaffOrigin
 from routing.pages.cookies import own_cookies
 from tests.metrics.harness import Harness
@@ -83,7 +84,7 @@ def test_every_cookie_of_django_is_kept_from_backends() -> None:
 
 @pytest.mark.parametrize("environment", [{"STAFF_HOST": "https://staff.test"}, {"STAFF_PORT": "8000", "PORT": "8000"}])
 def test_a_wrong_origin_is_a_fault(environment: dict[str, str]) -> None:
-    with pytest.raises(config.ConfigurationFault) as error:
+    with pytest.raises(ConfigurationFault) as error:
         config.read({"SECRET_KEY": "for tests alone, and long enough to sign with", **environment})
     assert [fault.partition(":")[0] for fault in error.value.faults] == [next(iter(environment))]
 

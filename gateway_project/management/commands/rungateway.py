@@ -15,9 +15,10 @@ from django.db import DatabaseError, connection
 
 from gateway_project import config as environment
 from gateway_project import garbage_collection
-from gateway_project.config import Config, ConfigurationFault
+from gateway_project.config import Config
 from gateway_project.demo import quickstart
 from gateway_project.django_settings.databases import close_connections
+from gateway_project.environment.variables import ConfigurationFault
 from gateway_project.logs.capture import log_uncaught_errors
 from gateway_project.server import serving
 from gateway_project.starting.database import DatabaseUnavailable, prepare_database

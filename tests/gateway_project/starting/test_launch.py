@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway_project.config import ConfigurationFault
+from gateway_project.environment.variables import ConfigurationFault
 from gateway_project.launch import embedded_valkey
 
 

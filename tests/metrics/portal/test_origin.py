@@ -9,6 +9,7 @@ from django.test import RequestFactory, override_settings
 
 from gateway_project import config
 from gateway_project.environment.portal import PortalSettings
+from gateway_project.environment.variables import ConfigurationFault
 from metrics.admin.portal import _address
 from routing.messages.staff_origin import PortalOrigin, StaffOrigin
 from tests.metrics.portal.teams import Team
@@ -80,6 +81,6 @@ def test_the_environment_says_where_it_is() -> None:
     ],
 )
 def test_a_wrong_setting_is_a_fault(environment: dict[str, str]) -> None:
-    with pytest.raises(config.ConfigurationFault) as error:
+    with pytest.raises(ConfigurationFault) as error:
         config.read({**SECRET, **environment})
     assert [fault.partition(":")[0] for fault in error.value.faults] == [next(iter(environment))]
