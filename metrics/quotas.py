@@ -1,5 +1,6 @@
 """Consumers' quotas, for Django's threads: what is used of them, and changes of that, which the audit log records."""
 
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -11,12 +12,18 @@ from routing.authentication.api_keys import ApiKeys
 from routing.authentication.key_form import parse_prefix
 from routing.consumers.subscription import QuotaLimit
 from routing.database.key_records import key_record
-from routing.errors import UnknownConsumer
+from routing.errors import GatewayError
 
 KEY: Final = "key:"
 """What the name of a key's quotas begins with, in place of a consumer's; its prefix follows."""
 MAX_AMOUNT: Final = 1_000_000_000
 """The most requests that one operation may refund or add."""
+
+
+class UnknownConsumer(GatewayError):
+    status = HTTPStatus.NOT_FOUND
+    code = "unknown_consumer"
+    title = "There is no such consumer or quota"
 
 
 class QuotaStatus(msgspec.Struct, frozen=True):

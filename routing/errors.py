@@ -1,4 +1,4 @@
-"""The errors the gateway itself responds with, and the only place that knows their status codes.
+"""The errors of the data plane, with their status codes. Errors of one endpoint are defined beside it.
 
 GatewayError
 ├── BadRequest 400, RequestTimeout 408, BodyTooLarge 413,    the request is malformed, too slow or too large
@@ -6,8 +6,7 @@ GatewayError
 │   HeadersTooLarge 431
 ├── Unauthenticated 401 ── InvalidToken                      the caller
 ├── Forbidden 403 ── AddressNotAllowed                       the caller, or the client's address
-├── UnknownService 404, UnknownWebhook 404,                  the service, the method, or what is looked up
-│   UnknownConsumer 404, UnknownKey 404, MethodNotAllowed 405
+├── UnknownService 404, MethodNotAllowed 405                 the service or the method
 ├── IdempotencyConflict 409, IdempotencyMismatch 422         the idempotency key
 ├── MisdirectedRequest 421                                   the host
 ├── RateLimited 429, QuotaExceeded 429                       the limits of the caller
@@ -121,28 +120,10 @@ class AddressNotAllowed(Forbidden):
     title = "This address may not call"
 
 
-class UnknownKey(GatewayError):
-    status = HTTPStatus.NOT_FOUND
-    code = "unknown_key"
-    title = "There is no such API key"
-
-
 class UnknownService(GatewayError):
     status = HTTPStatus.NOT_FOUND
     code = "unknown_service"
     title = "There is no such service"
-
-
-class UnknownWebhook(GatewayError):
-    status = HTTPStatus.NOT_FOUND
-    code = "unknown_webhook"
-    title = "There is no such webhook"
-
-
-class UnknownConsumer(GatewayError):
-    status = HTTPStatus.NOT_FOUND
-    code = "unknown_consumer"
-    title = "There is no such consumer or quota"
 
 
 class MethodNotAllowed(GatewayError):

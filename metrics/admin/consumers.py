@@ -20,7 +20,6 @@ from routing.admin.rights import RightsMixin
 from routing.admin.settings_admin import SettingsAdmin
 from routing.configuration.decode import VERSION
 from routing.configuration.document import canonical
-from routing.errors import UnknownConsumer
 from routing.models import ApiKey, Consumer, ConsumerIdentity, Plan, Team
 from routing.pages.site import admin_site
 
@@ -132,7 +131,7 @@ def _reset(page: ModelAdmin, request: HttpRequest, names: list[str]) -> None:
                 if not quota.name.startswith("team-"):
                     quotas.reset(actor, name, quota.name)
                     number += 1
-    except (StoreUnavailable, UnknownConsumer) as error:
+    except (StoreUnavailable, quotas.UnknownConsumer) as error:
         page.message_user(request, gettext("Quotas cannot be reset: %(error)s.") % {"error": error}, messages.ERROR)
     page.message_user(request, gettext("%(number)d reset.") % {"number": number})
 

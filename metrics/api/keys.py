@@ -1,6 +1,7 @@
 """`/api/keys`: whether a key is valid, and a new secret for one."""
 
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Final
 
 from django.utils import timezone
@@ -17,7 +18,7 @@ from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES, Caller
 from routing.configuration.values import duration
 from routing.database.actor import acting_as
 from routing.database.api_keys import FoundKey, by_prefix, find, rotate
-from routing.errors import Forbidden, RateLimited, UnknownKey
+from routing.errors import Forbidden, GatewayError, RateLimited
 from routing.keys.document import describe, time_text
 from routing.models import ApiKey
 from routing.rights import Right, may
@@ -28,6 +29,12 @@ VERIFY_RATE: Final = "600/m"
 """The limit of verifications for each member of staff and each API key."""
 MAX_KEY_LENGTH: Final = 256
 DEFAULT_GRACE: Final = "24h"
+
+
+class UnknownKey(GatewayError):
+    status = HTTPStatus.NOT_FOUND
+    code = "unknown_key"
+    title = "There is no such API key"
 
 
 class VerifyInput(serializers.Serializer[Any]):

@@ -5,8 +5,10 @@ from itertools import groupby
 from typing import Any, Final
 
 from metrics.alerts.operations import UnknownAlert
+from metrics.quotas import UnknownConsumer
 from metrics.requests import UnknownRequest
 from routing import configuration_errors, errors
+from routing.deliveries.endpoint import UnknownWebhook
 from routing.errors import GatewayError
 
 SERVICE_NAME: Final = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,62}$"}
@@ -56,7 +58,7 @@ METRICS: Final = (
     errors.Unauthenticated,
     errors.Forbidden,
     errors.UnknownService,
-    errors.UnknownConsumer,
+    UnknownConsumer,
     UnknownRequest,
     UnknownAlert,
     errors.MethodNotAllowed,
@@ -107,7 +109,7 @@ SERVICES: Final = (
 WEBHOOKS: Final = (
     *ALWAYS,
     errors.Unauthenticated,
-    errors.UnknownWebhook,
+    UnknownWebhook,
     errors.MethodNotAllowed,
     errors.MisdirectedRequest,
     errors.ServiceDisabled,

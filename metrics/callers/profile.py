@@ -9,9 +9,8 @@ from django.utils import timezone
 
 from metrics import quotas
 from metrics.callers.kinds import CallerName, Kind
-from metrics.quotas import QuotaStatus
+from metrics.quotas import QuotaStatus, UnknownConsumer
 from resilience.outage import StoreUnavailable
-from routing.errors import UnknownConsumer
 from routing.models import ApiKey, Consumer, Plan, Team
 from routing.models.consumers import LimitSettings
 from routing.rights import Names

@@ -15,7 +15,6 @@ from metrics.runtime_access import running
 from metrics.usage.days import local_date
 from metrics.usage.selectors import DayUsage, daily_usage
 from resilience.outage import StoreUnavailable
-from routing.errors import UnknownConsumer
 from routing.models import Consumer
 
 RANGES: Final = (7, 30, 90)
@@ -64,7 +63,7 @@ def quotas_of(consumer: Consumer) -> list[dict[str, Any]] | None:
     """The consumer's quotas; None if they cannot be read now."""
     try:
         found = quotas.quotas_of(consumer.name)
-    except (UnknownConsumer, StoreUnavailable):
+    except (quotas.UnknownConsumer, StoreUnavailable):
         return None
     return [
         {

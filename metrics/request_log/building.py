@@ -1,6 +1,6 @@
 """The record of a request that has ended, from its exchange and its event."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -24,6 +24,8 @@ from routing.observability.events import RequestFinished
 from routing.router.request_log_policy import RequestLogPolicy
 
 CLIENT_GONE: Final = "client_gone"
+MAX_METHOD: Final = 32
+"""Characters of a method, which a client may choose freely."""
 _EARLY: Final = (RATE_LIMIT, AUTHENTICATION, SERVICE_ROUTER)
 """Steps that a request may take before its steps are logged."""
 
@@ -56,23 +58,11 @@ def build_record(
     exchange: Exchange, event: RequestFinished, kind: Kind, configuration: int, share: float = 1.0
 ) -> RequestRecord:
     """`configuration` is the version of the route table that decided, `share` as in RequestRecord."""
-    request, caller, match = exchange.request, exchange.caller, exchange.resolution.match
-    subscription = caller.subscription if caller is not None else None
-    policy = match.policy if match is not None else None
+    match = exchange.resolution.match
     return RequestRecord(
         at=event.at,
         id=event.request_id,
         kind=kind,
-        method=cut(event.method, 32),
-        scheme=request.scheme,
-        host=cut(request.fields.get(b"host", b"").decode("latin-1")),
-        path=cut(event.path, MAX_PATH),
-        query=cut(mask_query(request.query), MAX_PATH),
-        client=event.client,
-        caller=cut(event.caller),
-        consumer=subscription.consumer if subscription else "",
-        team=subscription.team if subscription else "",
-        plan=subscription.plan if subscription else "",
         service=event.service,
         route=event.route,
         also=match.also if match is not None else (),
@@ -90,15 +80,41 @@ def build_record(
         head=head_seconds(exchange, event),
         backend=event.backend,
         bytes=event.bytes,
-        cache=event.cache,
-        cache_status=cut(exchange.cache.cache_status),
-        cache_key=cache_key_of(exchange),
-        cache_rule=cache_rule_of(policy.cache) if policy is not None else "",
         configuration=configuration,
         trace=_trace(exchange),
         share=share,
         steps=tuple(_steps(exchange, event)),
+        **_request_fields(exchange, event),
+        **_cache_fields(exchange, event),
     )
+
+
+def _request_fields(exchange: Exchange, event: RequestFinished) -> dict[str, Any]:
+    """What was requested, and by whom."""
+    request, caller = exchange.request, exchange.caller
+    subscription = caller.subscription if caller is not None else None
+    return {
+        "method": cut(event.method, MAX_METHOD),
+        "scheme": request.scheme,
+        "host": cut(request.fields.get(b"host", b"").decode("latin-1")),
+        "path": cut(event.path, MAX_PATH),
+        "query": cut(mask_query(request.query), MAX_PATH),
+        "client": event.client,
+        "caller": cut(event.caller),
+        "consumer": subscription.consumer if subscription else "",
+        "team": subscription.team if subscription else "",
+        "plan": subscription.plan if subscription else "",
+    }
+
+
+def _cache_fields(exchange: Exchange, event: RequestFinished) -> dict[str, Any]:
+    match = exchange.resolution.match
+    return {
+        "cache": event.cache,
+        "cache_status": cut(exchange.cache.cache_status),
+        "cache_key": cache_key_of(exchange),
+        "cache_rule": cache_rule_of(match.policy.cache) if match is not None else "",
+    }
 
 
 def cache_key_of(exchange: Exchange) -> str:

@@ -3,6 +3,7 @@
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
 
@@ -14,13 +15,13 @@ from resilience.ratelimit.policy import RatePolicy
 from routing.errors import (
     BadRequest,
     BodyTooLarge,
+    GatewayError,
     MethodNotAllowed,
     RateLimited,
     ServiceDisabled,
     ServiceMisconfigured,
     Unauthenticated,
     Unavailable,
-    UnknownWebhook,
 )
 from routing.exchange import Exchange
 from routing.http import Request, Response
@@ -42,6 +43,12 @@ RETRY_SECONDS: Final = 5.0
 
 Count = Callable[[str, str], None]
 """Takes a webhook's name and what became of a delivery, for the metrics."""
+
+
+class UnknownWebhook(GatewayError):
+    status = HTTPStatus.NOT_FOUND
+    code = "unknown_webhook"
+    title = "There is no such webhook"
 
 
 class WebhookEndpoint:

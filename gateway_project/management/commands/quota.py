@@ -12,7 +12,6 @@ from metrics.runtime_access import run_on_loop
 from resilience.outage import StoreUnavailable
 from routing import runtime
 from routing.database.actor import command_user
-from routing.errors import UnknownConsumer
 
 
 class Command(BaseCommand):
@@ -43,7 +42,7 @@ class Command(BaseCommand):
             self._run(action, consumer, options)
         except StoreUnavailable:
             raise CommandError("the store cannot be reached") from None
-        except UnknownConsumer as error:
+        except quotas.UnknownConsumer as error:
             raise CommandError(error.detail) from None
         finally:
             if standalone:
