@@ -39,6 +39,7 @@ from routing.realtime.proxy import SocketProxy
 from routing.realtime.service import Realtime
 from routing.router.live import LiveConfiguration
 from routing.router.table import Service
+from routing.steps.cache.steps import CacheDependencies
 from routing.steps.plan import PlanLimits
 from routing.tracing import TracedGateway
 from routing.warming import Warmer
@@ -198,12 +199,10 @@ def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> G
         live=infra.live,
         limiter=resilience.limiter,
         authenticator=infra.authenticator,
-        cache=resilience.cache,
-        flights=resilience.flights,
-        hit_counter=resilience.hit_counter,
+        cache=CacheDependencies(
+            resilience.cache, infra.own_cookies, infra.cache_keys, resilience.flights, resilience.hit_counter
+        ),
         credentials=resilience.credentials,
-        own_cookies=infra.own_cookies,
-        cache_keys=infra.cache_keys,
         calls=resilience.calls,
         observers=infra.observers,
         idempotency=resilience.idempotency,

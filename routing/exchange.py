@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,12 +15,14 @@ from resilience.holdoff.driver import Probe
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
 from resilience.statuses import FAILURE_STATUSES
+from resilience.usage.slots import Held
 from routing.authentication.authenticator import Credential
 from routing.authentication.proof import PresentedProof, Proof
 from routing.caller import Caller
-from routing.credentials.holder import Holder
+from routing.consumers.limit_state import LimitState
+from routing.credentials.holder import UsedCredential
 from routing.errors import GatewayError
-from routing.http import IDEMPOTENT, Header, Headers, Request
+from routing.http import IDEMPOTENT, Headers, Request
 from routing.messages.bodies import resumed
 from routing.messages.identifiers import new_id, request_id
 from routing.messages.outcome import OutcomeClass
@@ -82,24 +84,6 @@ class PresentedCredential(NamedTuple):
     until: float = 0.0
 
 
-class LimitState(NamedTuple):
-    """A limit of a consumer that applies to the request, as its RateLimit fields report it. `remaining` is None where
-    it is not known, since the limit was not checked.
-    """
-
-    name: str
-    limit: int
-    window: int
-    remaining: int | None
-    reset: int
-
-
-class HeldSlots(Protocol):
-    """Slots of concurrent requests. `release` may be called more than once."""
-
-    def release(self) -> None: ...
-
-
 class Circuit(msgspec.Struct, frozen=True):
     """Step 6: the permit for the call, or the error's code where it was refused. `state` is empty while CLOSED.
 
@@ -141,18 +125,6 @@ class CallRecord(msgspec.Struct):
         return self.outcome is OutcomeClass.LIMITED or self.has_failed
 
 
-class UsedCredential(NamedTuple):
-    """The credential that a call is made with: `holder` obtains it, and `field` is the header field as it is sent."""
-
-    holder: Holder
-    field: Header
-
-    @property
-    def id(self) -> str:
-        """Opaque and stable over refreshes: `service`, `tenant:ID` or `caller:ID`."""
-        return self.holder.subject.id
-
-
 class Exchange:
     """`started` is monotonic seconds, `received_at` Unix time. `caller_slot`, `match` and `quota` exist from their
     steps on. Defaults are class attributes: most are never set, and assigning all of them for each request would cost
@@ -169,7 +141,7 @@ class Exchange:
     caller_slot: CallerSlot
     match: Match  # 4 service router
     plan_limits: tuple[LimitState, ...] = ()  # plan, where there are consumers
-    slots: HeldSlots | None = None
+    slots: Held | None = None
     cache = CacheOutcome()  # 5 cache check, 8 store
     cache_slot: CacheSlot | None = None
     content: RequestContent | None = None

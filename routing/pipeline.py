@@ -8,9 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
-from resilience.cache.driver import Cache
-from resilience.cache.flights import Flights
-from resilience.cache.hit_counter import HitCounter
 from resilience.ratelimit.driver import Limiter
 from routing.authentication.authenticator import Authenticator
 from routing.authentication.key_usage import KeyUsage
@@ -34,11 +31,7 @@ from routing.router.policy import Auth
 from routing.router.resolution import Resolution
 from routing.router.resolution_cache import ResolutionCache
 from routing.router.table import Match
-from routing.steps.cache.cache_key import CacheKeys
-from routing.steps.cache.check import CacheCheck
-from routing.steps.cache.coalescing import Coalescing
-from routing.steps.cache.lookup import CacheLookup
-from routing.steps.cache.store import CacheStore
+from routing.steps.cache.steps import CacheDependencies, CacheSteps
 from routing.steps.calls import Calls
 from routing.steps.compiled import CompiledSteps, Step, advance
 from routing.steps.credential import CredentialSteps
@@ -68,13 +61,9 @@ class Gateway:
         live: LiveConfiguration,
         limiter: Limiter,
         authenticator: Authenticator,
-        cache: Cache,
+        cache: CacheDependencies,
         calls: Calls,
         observers: Observers,
-        own_cookies: frozenset[bytes] = frozenset(),
-        cache_keys: CacheKeys | None = None,
-        flights: Flights | None = None,
-        hit_counter: HitCounter | None = None,
         credentials: Credentials | None = None,
         idempotency: Idempotency | None = None,
         meter: Meter | None = None,
@@ -91,10 +80,8 @@ class Gateway:
         self._cross_origin = CrossOrigin(rules.cors_origins, live, rules.staff, rules.portal)
         self._gatekeeper = Gatekeeper(rules, live, limiter, authenticator, timer, clock=clock, key_usage=key_usage)
         self._presented = PresentedCredentials(self._gatekeeper, live, nonces or MemoryNonces(clock), timer)
-        self._coalescing = Coalescing(cache, flights or Flights(clock=clock), self._fetch, clock=clock, timer=timer)
-        keys, hits = cache_keys or CacheKeys(own_cookies), hit_counter or HitCounter()
-        self._cache_check = CacheCheck(CacheLookup(cache, self._coalescing, keys=keys, hit_counter=hits, timer=timer))
-        self._store = CacheStore(cache, self._fetch, observers, own_cookies=own_cookies, clock=clock, timer=timer)
+        self._cache_steps = CacheSteps(cache, self._fetch, observers, clock=clock, timer=timer)
+        self._store = self._cache_steps.store
         self.credentials = CredentialSteps(credentials, calls, emit=observers.backend_event, timer=timer)
         self.fallbacks = Fallbacks(live, self._gatekeeper, self._store, self.credentials, timer=timer)
         self._idempotency = idempotency or Idempotency(MemoryStore(clock), emit=observers.backend_event)
@@ -120,7 +107,7 @@ class Gateway:
             ("network", self._gatekeeper.check_address if policy.ip else None),
             ("plan", self._plan_limits.admit if self._plan_limits and self.live.keys.has_limits else None),
             ("max forwards", MaxForwards(self.live).limit if method == "OPTIONS" else None),
-            ("cache check", self._cache_check.step(policy, method)),
+            ("cache check", self._cache_steps.check.step(policy, method)),
             ("idempotency", self._once if policy.idempotency and method in IDEMPOTENCY_METHODS else None),
             ("credential", self.credentials.attach if policy.credential else None),
             ("circuit breaker", self._calls.admit),
@@ -223,7 +210,7 @@ class Gateway:
 
     async def close(self) -> None:
         """End the fetches in the background."""
-        await self._coalescing.close()
+        await self._cache_steps.coalescing.close()
 
     async def _complete(
         self, exchange: Exchange, pending: Awaitable[Response | None] | None, remaining: Iterator[Step]

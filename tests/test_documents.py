@@ -22,6 +22,7 @@ from routing.pipeline import Gateway
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Match, Service
+from routing.steps.cache.steps import CacheDependencies
 from routing.steps.calls import Calls
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +38,7 @@ def test_the_readmes_nine_steps_are_the_pipelines() -> None:
         live=live,
         limiter=Limiter(RateMemory(), clock=time.time),
         authenticator=Authenticator(lambda: live.keys),
-        cache=Cache(CacheMemory(time.time)),
+        cache=CacheDependencies(Cache(CacheMemory(time.time))),
         calls=Calls(Backend(), Breakers(BreakerMemory()), own_cookies=frozenset(), max_body_bytes=1),
         observers=Observers([]),
     )

@@ -36,6 +36,7 @@ from routing.router.live import LiveConfiguration
 from routing.router.policy import Auth, RoutePolicy, Target, Timeout
 from routing.router.table import Route, RouteTable, Service
 from routing.steps.backend_limits import BackendLimits
+from routing.steps.cache.steps import CacheDependencies
 from routing.steps.calls import Calls
 
 REFRESH_SECONDS: Final = 1.0
@@ -138,9 +139,7 @@ class VirtualWorker:
             live=live,
             limiter=self._limiter,
             authenticator=Authenticator(lambda: live.keys),
-            cache=Cache(stores.responses),
-            flights=self._flights,
-            hit_counter=self._hits,
+            cache=CacheDependencies(Cache(stores.responses), flights=self._flights, hit_counter=self._hits),
             calls=Calls(InstantBackend(), self.breakers, own_cookies=frozenset(), max_body_bytes=1_000, limits=limits),
             observers=observers,
             request_log=self._log,

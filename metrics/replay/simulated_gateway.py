@@ -13,7 +13,6 @@ from metrics.replay.recorded_request import RecordedRequest
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.cache.driver import Cache
-from resilience.cache.flights import Flights
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.memory import MemoryStore as RateMemory
@@ -34,6 +33,7 @@ from routing.router.live import LiveConfiguration, LoadedConfiguration
 from routing.router.policy import Auth
 from routing.router.table import Match
 from routing.steps.cache.cache_key import CacheKeys
+from routing.steps.cache.steps import CacheDependencies
 from routing.steps.calls import Calls
 from routing.steps.compiled import Step
 from routing.steps.plan import PlanLimits
@@ -102,11 +102,12 @@ class SimulatedGateway(Gateway):
             live=LiveConfiguration(table, keys),
             limiter=limiter,
             authenticator=self.callers,
-            cache=Cache(CacheMemory(clock)),
-            flights=Flights(clock=clock),
+            cache=CacheDependencies(
+                Cache(CacheMemory(clock)),
+                environment.own_cookies,
+                CacheKeys(environment.own_cookies, environment.secret),
+            ),
             credentials=GrantedCredentials(clock),
-            own_cookies=environment.own_cookies,
-            cache_keys=CacheKeys(environment.own_cookies, environment.secret),
             calls=_simulated_calls(environment, clock, elapsed),
             observers=observers,
             plan_limits=PlanLimits(limiter, quotas, Slots(), clock=clock, timer=elapsed),

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -65,13 +65,25 @@ class Holder:
         self.field = (policy.header.encode(), value.encode())
 
 
+class UsedCredential(NamedTuple):
+    """The credential that a call is made with: `holder` obtains it, and `field` is the header field as it is sent."""
+
+    holder: Holder
+    field: Header
+
+    @property
+    def id(self) -> str:
+        """Opaque and stable over refreshes: `service`, `tenant:ID` or `caller:ID`."""
+        return self.holder.subject.id
+
+
 def client_digest(policy: CredentialPolicy, secret: bytes) -> str:
     """What a refresh token belongs to: the client and its token endpoint."""
     return _digest([policy.token_url, policy.client_id, policy.token_object], secret)
 
 
 def seed_digest(policy: CredentialPolicy, secret: bytes) -> str:
-    """Which configured refresh token it is, without telling it."""
+    """Identifies a configured refresh token without revealing it; empty if there is none."""
     return _digest(policy.refresh_token, secret) if policy.refresh_token else ""
 
 

@@ -8,9 +8,9 @@ from math import inf
 from typing import Final, TypeVar
 
 from routing.credentials.driver import Credentials
-from routing.credentials.holder import Holder
+from routing.credentials.holder import Holder, UsedCredential
 from routing.errors import CredentialFailed, ServiceMisconfigured
-from routing.exchange import Exchange, UsedCredential
+from routing.exchange import Exchange
 from routing.messages.outcome import OutcomeClass
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.steps.calls import Calls

@@ -12,9 +12,10 @@ from resilience.usage.driver import Quotas
 from resilience.usage.meter import Verdict
 from resilience.usage.periods import period_at
 from resilience.usage.slots import Slots
+from routing.consumers.limit_state import LimitState
 from routing.consumers.subscription import ConcurrencyLimit, QuotaLimit, RateLimit, Subscription
 from routing.errors import Forbidden, QuotaExceeded, RateLimited
-from routing.exchange import Exchange, LimitState
+from routing.exchange import Exchange
 from routing.steps.network import check_address
 
 Limit = RateLimit | QuotaLimit

@@ -8,8 +8,9 @@ from typing import Final
 
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
+from routing.consumers.limit_state import LimitState
 from routing.errors import GatewayError, InternalError, QuotaExceeded, RateLimited
-from routing.exchange import Exchange, LimitState
+from routing.exchange import Exchange
 from routing.http import Header, Headers, Response, first
 from routing.messages.cors import Cors
 from routing.messages.response_body import Relay

@@ -42,6 +42,7 @@ from routing.pipeline import Gateway
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Timeout
 from routing.router.table import RouteTable, Service
+from routing.steps.cache.steps import CacheDependencies
 from routing.steps.calls import Calls
 from routing.steps.plan import PlanLimits
 from tests.clock import FakeClock
@@ -217,11 +218,8 @@ def make_world(
         limiter=limiter,
         plan_limits=PlanLimits(limiter, quotas, Slots(), clock=clock, timer=clock),
         authenticator=Authenticator(lambda: live.keys),
-        cache=cache,
-        flights=flights,
-        hit_counter=hit_counter,
+        cache=CacheDependencies(cache, OWN_COOKIES, flights=flights, hit_counter=hit_counter),
         credentials=credentials,
-        own_cookies=OWN_COOKIES,
         calls=Calls(
             backend,
             breakers,

@@ -49,6 +49,7 @@ from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Timeout
 from routing.router.table import Route, RouteTable, Service
 from routing.steps.backend_limits import BackendLimits
+from routing.steps.cache.steps import CacheDependencies
 from routing.steps.calls import Calls
 from routing.warming import Warmer
 from routing.webhooks.memory import MemoryQueue
@@ -178,8 +179,7 @@ async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
         live=live,
         limiter=Limiter(RateMemory(), clock=clock),
         authenticator=Authenticator(lambda: live.keys),
-        cache=cache,
-        hit_counter=hit_counter,
+        cache=CacheDependencies(cache, hit_counter=hit_counter),
         calls=Calls(
             backend, breakers, own_cookies=frozenset(), max_body_bytes=1_000, balancers=balancers, limits=limits
         ),

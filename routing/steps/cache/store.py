@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from resilience.cache import invalidation, parts, rationale
+from resilience.cache import parts, rationale
 from resilience.cache.driver import BodyRecorder, Cache
 from resilience.cache.flights import UNCACHEABLE_SECONDS, FlightEnd
 from resilience.cache.leases import Release
@@ -25,20 +25,17 @@ from routing.exchange import CacheSlot, Exchange
 from routing.http import Headers, Response
 from routing.messages import forwarding
 from routing.messages.response_body import OnComplete, Relay
-from routing.messages.staff_origin import confine
 from routing.observability.events import Observers
-from routing.router import spelling
-from routing.router.tags import filled
 from routing.steps.cache import cache_status
-from routing.steps.cache.bypass import reads
-from routing.steps.cache.cache_key import query_spellings
 from routing.steps.cache.changes import ChangeLog
+from routing.steps.cache.client_headers import ClientHeaders
 from routing.steps.cache.coalescing import Fetch
 from routing.steps.cache.only_if import judged_body
 from routing.steps.cache.own_invalidation import OwnInvalidations
 from routing.steps.cache.responses import render, with_cookies
 from routing.steps.cache.revalidation import Revalidation
 from routing.steps.cache.storable import is_storable_part, passes_unverified, storable
+from routing.steps.cache.write_invalidation import tags_of_write
 from routing.upstream.call import BackendCall
 
 SHARED_FAILURES: Final = (CallFailed, CircuitOpen, CredentialFailed, Overloaded, BackendLimited)
@@ -60,7 +57,7 @@ class CacheStore:
     ) -> None:
         self._cache = cache
         self._fetch = fetch
-        self._own_cookies = own_cookies
+        self._client_headers = ClientHeaders(own_cookies)
         self._revalidation = Revalidation(cache)
         self.own = OwnInvalidations(self._revalidation, timer=timer)
         self._changes = ChangeLog(observers) if observers.observes_refetches else None
@@ -82,7 +79,7 @@ class CacheStore:
         call, slot = other.call.call, exchange.cache_slot
         assert call is not None  # noqa: S101 - the other service has responded
         try:
-            invalidate = self._plan_invalidation(exchange, call.response.status, self._client_headers(other, call))
+            invalidate = self._plan_invalidation(exchange, call.response.status, self._client_headers.of(other, call))
             if invalidate is not None:
                 await invalidate()
         except BaseException:
@@ -142,7 +139,7 @@ class CacheStore:
                 exchange.cache = cache_status.stale_for_status(cache_status.forward_reason(slot), status)
                 _land(slot, FlightEnd.FAILED, error=BadGateway(f"status {status}"))
                 return render(slot.request, stored)
-            response = self._cache_response(exchange, call, self._client_headers(exchange, call))
+            response = self._cache_response(exchange, call, self._client_headers.of(exchange, call))
             if status == 304 and slot.conditional_headers is not None:
                 await call.discard()
                 confirmed = await self._revalidation.confirm(exchange, slot, response)
@@ -160,7 +157,7 @@ class CacheStore:
 
     async def _pass_on(self, exchange: Exchange, call: BackendCall) -> Response:
         """A small body has arrived with its header fields and is sent whole; any other is relayed."""
-        response, headers, slot = call.response, self._client_headers(exchange, call), exchange.cache_slot
+        response, headers, slot = call.response, self._client_headers.of(exchange, call), exchange.cache_slot
         judged = None
         if slot is not None and (condition := slot.target.policy.only_if) is not None:
             judged = await judged_body(condition, exchange, call)
@@ -241,38 +238,13 @@ class CacheStore:
 
     def _plan_invalidation(self, exchange: Exchange, status: int, headers: Headers) -> OnComplete | None:
         """What a successful write invalidates, before its response is complete: the writer's next read sees it."""
-        request, match = exchange.request, exchange.match
-        is_success = exchange.call.outcome is None and invalidation.invalidates(request.method, status)
-        if not is_success or reads(match.policy, request.method):
-            return None
-        tags = set(filled(match.policy.invalidates, match, exchange.caller))
-        if _has_cache(exchange):
-            path, prefix = match.path.removesuffix(b"?"), exchange.public_address.url
-            same = partial(spelling.normalized, policy=match.service.paths)
-            queries = partial(query_spellings, match.service)
-            tags |= invalidation.invalidated_tags(path, request.query, headers, prefix, same, spellings=queries)
+        tags = tags_of_write(exchange, status, headers)
         return (lambda: self._revalidation.invalidate(exchange.service, tags)) if tags else None
 
     def _cache_response(self, exchange: Exchange, call: BackendCall, headers: Headers) -> CacheResponse:
         slot = exchange.cache_slot
         ignore = slot.target.policy.ignore if slot is not None else ()
         return CacheResponse(call.response.status, tuple(headers), self._clock(), exchange.call.seconds or 0.0, ignore)
-
-    def _client_headers(self, exchange: Exchange, call: BackendCall) -> Headers:
-        """The response's header fields as the client gets them, memoised with a head that came before."""
-        head, place = call.response.head, (exchange.prefix, exchange.resolution.sandboxed)
-        memo = head.client_headers if head is not None else None
-        if memo is not None and memo[0] is call.target and memo[1] == place:
-            return memo[2].copy()
-        headers = self._to_client(exchange, call)
-        if head is not None and not forwarding.depends_on_address(head.headers):
-            head.client_headers = call.target, place, headers.copy()
-        return headers
-
-    def _to_client(self, exchange: Exchange, call: BackendCall) -> Headers:
-        response, public = call.response, exchange.public_address
-        headers = forwarding.to_client(response.headers, call.target.url, public, self._own_cookies, response.status)
-        return confine(headers) if exchange.resolution.sandboxed else headers
 
     def _planned_release(self, slot: CacheSlot, fresh_until: float) -> Release | None:
         """How the lease of the fetch ends when the response is stored."""
@@ -292,9 +264,3 @@ class CacheStore:
 def _land(slot: CacheSlot, end: FlightEnd, *, remember: bool = False, error: Exception | None = None) -> None:
     if slot.flight:
         slot.flight.land(end, remember=remember, error=error)
-
-
-def _has_cache(exchange: Exchange) -> bool:
-    """Whether responses of any route of this service may be stored."""
-    service = exchange.match.service
-    return service.policy.cache is not None or any(route.policy.cache is not None for route in service.routes)

@@ -16,7 +16,6 @@ from metrics.request_log.store import MemoryStore
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.cache.driver import Cache
-from resilience.cache.flights import Flights
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.memory import MemoryStore as RateMemory
@@ -35,6 +34,7 @@ from routing.observability.events import Observers
 from routing.pipeline import Gateway
 from routing.router.live import LiveConfiguration, LoadedConfiguration
 from routing.router.policy import Target, Timeout
+from routing.steps.cache.steps import CacheDependencies
 from routing.steps.calls import Calls
 from routing.steps.plan import PlanLimits
 
@@ -145,8 +145,7 @@ async def _send(
         live=live,
         limiter=limiter,
         authenticator=Authenticator(lambda: keys),
-        cache=Cache(CacheMemory(clock)),
-        flights=Flights(clock=clock),
+        cache=CacheDependencies(Cache(CacheMemory(clock))),
         calls=Calls(
             FixedBackend(behaviours),
             Breakers(BreakerMemory(), clock=clock),

@@ -1,0 +1,45 @@
+"""Steps 5 and 8, built on one cache."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from resilience.cache.driver import Cache
+from resilience.cache.flights import Flights
+from resilience.cache.hit_counter import HitCounter
+from routing.observability.events import Observers
+from routing.steps.cache.cache_key import CacheKeys
+from routing.steps.cache.check import CacheCheck
+from routing.steps.cache.coalescing import Coalescing, Fetch
+from routing.steps.cache.lookup import CacheLookup
+from routing.steps.cache.store import CacheStore
+
+
+class CacheDependencies(NamedTuple):
+    """What the two steps need. `own_cookies` are the names of the gateway's cookies. Without `keys`, `flights` and
+    `hit_counter`, the gateway has its own.
+    """
+
+    cache: Cache
+    own_cookies: frozenset[bytes] = frozenset()
+    keys: CacheKeys | None = None
+    flights: Flights | None = None
+    hit_counter: HitCounter | None = None
+
+
+class CacheSteps:
+    """`fetch` takes an exchange through steps 6 to 8. `clock` is Unix seconds, `timer` monotonic ones."""
+
+    def __init__(
+        self,
+        needs: CacheDependencies,
+        fetch: Fetch,
+        observers: Observers,
+        *,
+        clock: Callable[[], float],
+        timer: Callable[[], float],
+    ) -> None:
+        cache, own_cookies = needs.cache, needs.own_cookies
+        self.coalescing = Coalescing(cache, needs.flights or Flights(clock=clock), fetch, clock=clock, timer=timer)
+        keys, hit_counter = needs.keys or CacheKeys(own_cookies), needs.hit_counter or HitCounter()
+        self.check = CacheCheck(CacheLookup(cache, self.coalescing, keys=keys, hit_counter=hit_counter, timer=timer))
+        self.store = CacheStore(cache, fetch, observers, own_cookies=own_cookies, clock=clock, timer=timer)
