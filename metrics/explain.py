@@ -10,6 +10,7 @@ from metrics.explained_caller import HypotheticalCaller, find_caller
 from metrics.runtime_access import running
 from metrics.targets.status import describe
 from resilience.breaker.machine import Snapshot
+from routing.authentication.key_fields import with_api_key
 from routing.caller import EVERY_SERVICE
 from routing.errors import Forbidden
 from routing.explain.explainer import Explainer
@@ -90,4 +91,4 @@ def _request(question: ExplainRequest) -> Request:
         headers.append((b"host", DEFAULT_HOST))
     if question.ip and parse_address(question.ip) is None:
         raise ValueError("ip must be an address such as 192.0.2.1 or 2001:db8::1")
-    return Request(method, path.encode(), query.encode(), headers, question.ip or CLIENT_ADDRESS)
+    return Request(method, path.encode(), query.encode(), with_api_key(headers), question.ip or CLIENT_ADDRESS)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from resilience.memo import TwoGenerationMemo
+from routing.authentication.key_fields import has_key_field, with_api_key
 from routing.http import Header, Headers, Request, SharedFields, SharedHead, connection_options, first_values
 
 MAX_CACHED_BYTES: Final = 2_048
@@ -58,10 +59,13 @@ class RequestHead:
         self.path, self.query = target
         self.has_empty_query = False
         self.version = version
-        self.headers = headers
+        fields = first_values(headers) if template is None else template.fields
+        if template is None and has_key_field(fields):
+            headers = with_api_key(headers)
+            fields = first_values(headers)
+        self.headers, self.fields = headers, fields
         self.keep_alive = keep_alive
         self.shared_head = SharedHead(SharedFields() if template is None else template.shared_head.shared_fields)
-        self.fields = first_values(headers) if template is None else template.fields
 
     @property
     def expects_continue(self) -> bool:

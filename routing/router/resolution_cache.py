@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from resilience.memo import TwoGenerationMemo
+from routing.authentication.key_fields import rename_key_field
 from routing.http import Headers, Request, SharedFields
 from routing.messages import validation
 from routing.router.hosts import AllowedHosts
@@ -48,6 +49,8 @@ class ResolutionCache:
             self._known.clear()
             self._credentials.clear()
             self._epoch = object()
+        if head is None:
+            rename_key_field(request)
         if head is None or request.caller is not None:
             return self._by_identity(request)
         if head.epoch is not self._epoch:

@@ -7,7 +7,7 @@ import anthropic
 import openai
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, AzureOpenAI, OpenAI
 
 from tests.sdk.conftest import Gateway
 
@@ -137,6 +137,19 @@ def test_errors_of_anthropic_are_the_sdks_own(claude: Anthropic, gateway: Gatewa
     with pytest.raises(anthropic.APIStatusError) as overloaded:
         claude.messages.create(model="router-small", max_tokens=1, messages=[{"role": "user", "content": QUESTION}])
     assert overloaded.value.status_code == 529
+
+
+def test_azures_client_sends_its_key_in_a_field_of_its_own(gateway: Gateway) -> None:
+    base = gateway.base("openai") + "/v1"
+    with AzureOpenAI(api_key=gateway.key, base_url=base, api_version="2024-10-21", max_retries=0) as client:
+        assert "router-large" in {model.id for model in client.models.list()}
+    with (
+        AzureOpenAI(api_key=gateway.key[:-1], base_url=base, api_version="2024-10-21", max_retries=0) as client,
+        pytest.raises(openai.AuthenticationError) as refused,
+    ):
+        client.models.list()
+    assert isinstance(refused.value.body, dict)
+    assert refused.value.body["detail"] == "X-API-Key is not an API key"
 
 
 def test_anthropics_key_may_be_a_bearer_token(gateway: Gateway) -> None:
