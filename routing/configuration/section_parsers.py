@@ -147,6 +147,7 @@ TIMEOUT: Final[dict[str, ValueParser]] = {
     "total": _limit,
     "idle": _limit,
     "stream": _limit,
+    "ping": _limit,
 }
 RETRIES: Final[dict[str, ValueParser]] = {"attempts": integer(1, 10), "budget": number(0, 1)}
 BREAKER: Final[dict[str, ValueParser]] = {

@@ -76,7 +76,8 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
 
     `connect`: to open a connection. `read`: from the complete request to the response's head. `total`: from the start
     to the head, over all attempts, and for the upload of a body. `idle`: between two pieces of a body, in either
-    direction. `stream`: for the whole body of a response.
+    direction. `stream`: for the whole body of a response. `ping`: of silence in an event stream, until a comment is
+    sent to the client (routing/messages/comments.py).
     """
 
     connect: float = 2.0
@@ -84,6 +85,7 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
     total: float = 30.0
     idle: float = 60.0
     stream: float = inf
+    ping: float = inf
 
     def __post_init__(self) -> None:
         for field in ("connect", "read", "total"):
@@ -94,6 +96,8 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, field)
             if not (0 < value <= MAX_SECONDS or value == inf):
                 raise ValueError(f"{field} must be above 0 and at most 365 days, or null for no limit")
+        if not (1 <= self.ping <= MAX_TOTAL_SECONDS or self.ping == inf):
+            raise ValueError("ping must be from 1 second to 1 hour, or null for none")
 
     def __str__(self) -> str:
         limits = msgspec.structs.asdict(self).items()

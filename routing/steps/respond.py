@@ -12,6 +12,7 @@ from routing.consumers.limit_state import LimitState
 from routing.errors import GatewayError, InternalError, QuotaExceeded, RateLimited
 from routing.exchange import Exchange
 from routing.http import Header, Headers, Response, first
+from routing.messages.comments import with_comments
 from routing.messages.cors import Cors
 from routing.messages.response_body import Relay
 from routing.messages.staff_origin import SANDBOX
@@ -143,6 +144,9 @@ class Responder:
             self._accounting.finished(exchange, response.status, len(body))
         else:
             self._accounting.streaming(exchange, response)
+            match = exchange.resolution.match
+            if match is not None and not isinstance(body, bytes) and exchange.request.method != "HEAD":
+                response.body = with_comments(body, response.status, response.headers, match.policy.timeout.ping)
         return response
 
     def error(self, exchange: Exchange, error: Exception) -> Response:

@@ -172,7 +172,7 @@ def test_the_call_section_shows_the_targets_and_no_secret() -> None:
     explanation = explain("/api/v1/crm/x", service=Service("crm", TARGETS, policy=policy))
     call = present(explanation.call)
     assert [target["share"] for target in call["targets"]] == [0.75, 0.25]
-    assert call["timeout"] == {"connect": 2.0, "read": 10.0, "total": 30.0, "idle": 60.0, "stream": None}
+    assert call["timeout"] == {"connect": 2.0, "read": 10.0, "total": 30.0, "idle": 60.0, "stream": None, "ping": None}
     assert call["headers"] == ["authorization"]
     assert "hunter2" not in repr(explanation)
 

@@ -118,6 +118,7 @@ LABELS: Final[dict[str, Label]] = {
     "stale_while_revalidate": _("Stale while revalidate"),
     "status": _("Status"),
     "stream": _("Stream"),
+    "ping": _("Comment after"),
     "success_threshold": _("Success threshold"),
     "tag": _("Tag"),
     "tags": _("Tags"),

@@ -78,6 +78,7 @@ _TIMEOUT: Final = Section(
         key("total", Duration, _("to the head over all attempts, and for an upload"), null=NO_LIMIT),
         key("idle", Duration, _("between two pieces of a body"), null=NO_LIMIT),
         key("stream", Duration, _("for a whole response"), null=NO_LIMIT),
+        key("ping", Duration, _("of silence in an event stream, until a comment is sent"), null=NONE),
     ),
 )
 _RETRIES: Final = Section(

@@ -107,7 +107,7 @@ def test_anything_else_is_not_a_duration(written: object) -> None:
 
 
 def test_null_is_no_time_limit() -> None:
-    policy = read(timeout={"total": None, "idle": None, "stream": None}).policy
+    policy = read(timeout={"total": None, "idle": None, "stream": None, "ping": None}).policy
     assert policy.timeout == Timeout(total=inf, idle=inf, stream=inf)
     assert policy.breaker.permit_lease == 2 * (2.0 + 10.0) + 5.0
     for field in ("connect", "read"):
@@ -243,6 +243,7 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
         ({"rate_limit": 100}, "rate_limit: must be a rate such as 100/m, not 100"),
         ({"rate_limit": "100/w"}, "rate_limit: '100/w' is not a rate"),
         ({"timeout": {"total": "2h"}}, "timeout: total must be above 0 and at most 1 hour"),
+        ({"timeout": {"ping": "500ms"}}, "timeout: ping must be from 1 second to 1 hour, or null for none"),
         ({"timeout": {"read": "\u0662s"}}, "timeout.read: must be a duration such as 500ms"),
         ({"rate_limit": "\u0662/m"}, "rate_limit: '\u0662/m' is not a rate such as 100/m"),
         ({"timeout": 3}, "timeout: must be a mapping of names to values, not 3"),
