@@ -46,7 +46,7 @@ EVENTS: Final = PATH.encode()
 HEALTH_PATHS: Final = frozenset({b"/health", b"/health/ready", b"/health/deep"})
 READ_ONLY: Final = HEALTH_PATHS if _status is None else HEALTH_PATHS | {b"/status"}
 SAFE_PAGES: Final = ("GET", "HEAD")
-"""Methods of pages that only show something."""
+"""The methods of read-only pages."""
 
 _session = settings.SESSION_COOKIE_NAME.encode()
 
@@ -116,7 +116,7 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _refusal(scope: Scope, error: BodyTooLarge | Overloaded) -> Response:
-    """A page for a browser that there is no thread for, otherwise a problem document."""
+    """The response if no thread is free or the body is too large: to a browser a page, else a problem document."""
     fields = dict(scope["headers"])
     identifier = request_id(fields.get(b"x-request-id"), time.time())
     response = problem(error, identifier)

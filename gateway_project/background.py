@@ -37,7 +37,7 @@ FLUSH_SECONDS: Final = 5.0
 
 
 class SharedState(NamedTuple):
-    """What all workers know of the backends."""
+    """The state of backends that all workers share."""
 
     breakers: Breakers
     hold_offs: HoldOffs
@@ -163,7 +163,7 @@ async def start(
 
 
 async def _refresh(shared: SharedState) -> None:
-    """Poll, since a message may be lost."""
+    """Refresh the shared state at intervals, since a message may be lost."""
     while True:
         await shared.refresh()
         await asyncio.sleep(REFRESH_SECONDS)

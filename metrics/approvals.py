@@ -42,7 +42,8 @@ class ChangeProposed(Exception):
 
 
 def submitted(change: Callable[[], T], user: Any, *, whole: bool = True) -> T:
-    """What `change` returns. All teams and consumers are compared, or only those whose signals were sent.
+    """Make the change, and return what `change` returns. `whole`: all teams and consumers are compared; otherwise only
+    those whose signals were sent.
 
     Raises ChangeProposed, TooManyProposals and NotProposable.
     """

@@ -73,8 +73,8 @@ def record_operation(
 def record_performed(
     actor: str, action: str, service: str = "", *, before: object = None, after: object = None
 ) -> None:
-    """The same for an operation that has had its effect outside the database. If the database is away or full, the
-    entry is in the log instead: staff must be able to act on circuits and the cache during an outage.
+    """The same for an operation that has had its effect outside the database. If the database is unavailable or full,
+    the entry is logged instead: staff must be able to act on circuits and the cache during an outage.
     """
     operation = _operation(actor, action, service, before, after)
     try:
@@ -106,7 +106,7 @@ def staff_actor(user: Any) -> str:
 
 
 def shortened(value: object, length: int) -> str:
-    """A state in one line of at most so many characters, which ends with … if something is left out."""
+    """A state in one line of at most `length` characters, which ends with … if something is left out."""
     text = "" if value is None else inline(value)
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
@@ -171,7 +171,7 @@ def _signing_key_document(row: SigningKey) -> dict[str, Any]:
 
 
 def _consumer_name(row: ApiKey | SigningKey | ConsumerIdentity) -> str | None:
-    """Of rows that are deleted with their consumer, that may be gone."""
+    """The name of the row's consumer, which may be deleted already where the row is deleted with it."""
     if type(row).consumer.is_cached(row):
         return None if row.consumer is None else row.consumer.name
     return Consumer.objects.filter(pk__in=[row.consumer_id]).values_list("name", flat=True).first()

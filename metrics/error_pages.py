@@ -101,7 +101,9 @@ def error_page(request: HttpRequest, status: int, text: str = "", *, retry_after
 
 
 def _record(request: HttpRequest, status: int, identifier: str) -> bool:
-    """Record staff's errors, and everybody's failures, in the request log. Returns whether to show staff where."""
+    """Record staff's errors, and everybody's failures, in the request log. Returns whether the page may link to the
+    record.
+    """
     caller = _staff(request)
     if not (caller or status >= HTTPStatus.INTERNAL_SERVER_ERROR) or not runtime.current().started:
         return False
@@ -115,7 +117,7 @@ def _record(request: HttpRequest, status: int, identifier: str) -> bool:
 
 
 def _staff(request: HttpRequest) -> str:
-    """The member of staff who may view the gateway; "" for others, and while that cannot be found out.
+    """The name of the member of staff, if they may view the gateway; "" for others, and while that is unknown.
 
     Without a session, it takes no query.
     """

@@ -67,7 +67,7 @@ class HostMiddleware(CommonMiddleware):
 class CorsMiddleware:
     """CORS for the API under `/metrics` and `/api/`, which programs call with a key. Staff pages have none.
 
-    `CORS_ORIGINS` are the origins. Cookies are never among what they may send.
+    `CORS_ORIGINS` are the origins. Requests with cookies are never allowed.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

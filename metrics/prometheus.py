@@ -253,7 +253,7 @@ def _webhooks(totals: Mapping[str, Fields], depth: int | None) -> Iterator[Metri
 
 
 def _watches(statuses: Iterable[WatchStatus] | None) -> Iterator[Metric]:
-    """Nothing while the database is away."""
+    """Yields nothing while the database is unavailable."""
     if statuses is None:
         return
     help_text = "Seconds until the first of a webhook's watches ends, if it is not renewed; negative if one has ended."

@@ -12,5 +12,5 @@ def exceeds(request: HttpRequest, group: str, key: Key, rate: str, *, count: boo
     """Whether the requests that were counted under `group` and `key` exceed `rate`; `count` counts this one."""
     try:
         return bool(is_ratelimited(request, group=group, key=key, rate=rate, increment=count))
-    except TypeError:  # what the cache has is no count: another program has written it
+    except TypeError:  # the cached value is not a count: another program has written it
         return False

@@ -1,6 +1,6 @@
 """Writes, for Django's threads: they block. Each adds an entry to the audit log before it returns.
 
-What acts on circuits and the cache does so while the database is away, too.
+Operations on circuits and the cache work while the database is unavailable, too.
 """
 
 from collections.abc import Sequence

@@ -60,7 +60,7 @@ def _request_figures(named: defaultdict[str, dict[str, int]]) -> dict[str, Any]:
 
 
 def _by_name(fields: Fields) -> defaultdict[str, dict[str, int]]:
-    """The counts by label of each name: in one pass, since all of them are needed."""
+    """The counts by name and label, in one pass, since all names are needed."""
     named: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for field, number in fields.items():
         name, separator, label = field.partition("|")

@@ -37,7 +37,7 @@ class Partition(NamedTuple):
 
     @property
     def stored(self) -> tuple[str, ...]:
-        """As it is kept in the shared store: without a model where there is none, as earlier versions write it."""
+        """Its form in the shared store: without an empty model, as earlier versions write it."""
         return self if self.model else self[:-1]
 
     def by(self, parts: Iterable[Part]) -> "Partition":

@@ -1,4 +1,4 @@
-"""What is noted in memory and stored at intervals."""
+"""The base of what is collected in memory and stored at intervals."""
 
 import asyncio
 import contextlib

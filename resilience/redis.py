@@ -113,7 +113,7 @@ class RedisLink:
         self.feed.start()
 
     async def settle(self) -> None:
-        """Let an outage pass that is only this process's: calls time out while it is busy with its own start.
+        """Wait out an outage that is only this process's: calls time out while it is busy starting.
 
         A round trip ends after those that the start has begun.
         """

@@ -26,7 +26,7 @@ cluster, and not a RedisError.
 """
 
 REFUSED_USER: Final = (AuthenticationError, NoPermissionError)
-"""What it raises for a user or password that is wrong, and one that lacks rights."""
+"""What it raises for a wrong user or password, and for a user that lacks rights."""
 
 Client = Redis | RedisCluster
 

@@ -16,8 +16,8 @@ FileState = tuple[int, int, int]
 
 
 class WatchedFile:
-    """`use` is given the content, and raises ValueError for one that it cannot use; what it was given before stays in
-    use then. `name` is for the log. All methods but `run` block.
+    """`use` is called with the content, and raises ValueError if it is invalid: the previous content stays in use then.
+    `name` is for the log. All methods but `run` block.
     """
 
     def __init__(self, path: Path, use: Callable[[bytes], None], name: str) -> None:

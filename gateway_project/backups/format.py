@@ -72,7 +72,7 @@ class Writer:
         self._write(values)
 
     def close(self) -> None:
-        """Write the last line. Without it the file is no backup."""
+        """Write the last line. Without it the file is not a valid backup."""
         self._write(End(rows=self.rows, sha256=self._digest.hexdigest()))
         self._zipped.close()
 

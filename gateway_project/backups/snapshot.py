@@ -68,7 +68,9 @@ def _write_table(writer: Writer, model: Model, database: BaseDatabaseWrapper, ci
 
 
 def _rows(model: Model, names: list[str], database: BaseDatabaseWrapper, writer: Writer) -> Iterator[list[Any]]:
-    """All rows by primary key, a chunk at a time: cursors of the server outlive no transaction of a pooler."""
+    """All rows by primary key, a chunk at a time. Not by a server-side cursor: behind a transaction pooler, it ends
+    with its transaction.
+    """
     rows: models.QuerySet[Any] = model._base_manager.using(database.alias).order_by("pk")
     pk, count, last = names.index(model._meta.pk.attname), FEW_ROWS, None
     while True:
@@ -84,13 +86,13 @@ def _rows(model: Model, names: list[str], database: BaseDatabaseWrapper, writer:
 
 @contextmanager
 def _snapshot(database: BaseDatabaseWrapper) -> Iterator[None]:
-    """All reads of the block see the same moment."""
+    """Let all reads of the block see the database at one moment."""
     if database.vendor == "postgresql":
         with transaction.atomic(using=database.alias), database.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield
         return
-    # Not `atomic`, whose transactions of SQLite are those of a writer, and would keep the gateway from writing.
+    # Not `atomic`: on SQLite it begins a write transaction, which would keep the gateway from writing.
     with database.cursor() as cursor:
         cursor.execute("BEGIN DEFERRED")
         try:

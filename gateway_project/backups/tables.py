@@ -14,7 +14,7 @@ LEFT_OUT: Final = frozenset(
         "routing.PendingConnection",
     }
 )
-"""Sessions, and links that are valid for minutes: who was signed in signs in again."""
+"""Sessions, and links that are valid for minutes. Whoever was signed in has to sign in again."""
 SEALED: Final = {
     "routing.Service": ("headers", "credential"),
     "routing.Route": ("headers", "credential"),
@@ -32,7 +32,7 @@ MADE_BY_MIGRATIONS: Final = frozenset(
         "auth.Group_permissions",
     }
 )
-"""A database that has rows in these alone is empty."""
+"""A database with rows in these tables alone counts as empty."""
 
 
 def stored_models(apps: Any) -> Iterator[Model]:

@@ -6,7 +6,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 
 
 class ChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc] # channels-redis is untyped
-    """Ignores what is no message: it would end the consumer."""
+    """Ignores malformed messages, which would end the consumer."""
 
     async def receive(self, channel: str) -> dict[str, Any]:
         while True:

@@ -91,7 +91,7 @@ def close_connections() -> None:
 
 
 def missing_table(error: BaseException) -> str | None:
-    """What the database lacks, if that is the error: a table or a column, which a migration would create.
+    """The missing table or column, which a migration would create, if the error is about one; otherwise None.
 
     SQLite has no error code for it.
     """

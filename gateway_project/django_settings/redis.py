@@ -7,7 +7,7 @@ from resilience.redis_client import channel_host
 
 
 def caches(url: str | None, prefix: str) -> dict[str, Any]:
-    """CACHES. Without Redis each process has a cache of its own; with one that is away, nothing is found."""
+    """CACHES. Without Redis each process has a cache of its own. While Redis is unavailable, nothing is found."""
     if url is None:
         return {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     options = {

@@ -1,6 +1,6 @@
 """django-redis over every kind of address that REDIS_URL may have, with keys that are the gateway's alone.
 
-What another program has written under them is as if Redis were away: nothing is found.
+A value that another program has written under one of them counts as missing.
 """
 
 from functools import cache

@@ -1,4 +1,4 @@
-"""Variables whose name is nearly one of the gateway's: a misspelt variable is no fault, and has no effect."""
+"""Variables whose names resemble one of the gateway's: a misspelt variable is not a fault, and has no effect."""
 
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 SHORTEST: Final = 6
 ALIKE: Final = 0.9
-"""Of one letter that is wrong, left out or added in a name of ten."""
+"""The least similarity: that of a name of ten letters with one wrong, left out or added."""
 _SIGN_IN: Final = {"STAFF_OIDC_ISSUER": "https://login.example.com"}
 """With it, the variables of staff's sign-in are read too."""
 

@@ -9,7 +9,7 @@ from gateway_project.environment.values import Get, file
 NAME: Final = "GEOIP_DATABASE"
 _MARKER: Final = b"\xab\xcd\xefMaxMind.com"
 _MARKED: Final = 128 * 1024
-"""The marker is within so many bytes of the end, as the format says."""
+"""The format's marker is within this many bytes of the end."""
 
 
 def read(get: Get) -> Path | None:

@@ -35,7 +35,7 @@ ELSEWHERE: Final = (
     (("LOG_FORMAT",), "that is the setting LOGGING"),
     (("START_TIMEOUT", "DATA_DIR"), "the project has its database"),
 )
-"""What the names of variables begin with that have no effect in a project."""
+"""Prefixes of the names of variables that have no effect in a project, and why."""
 _CONDITIONAL: Final = "OTEL_"
 """Variables that are read only if others are set."""
 

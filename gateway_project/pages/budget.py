@@ -27,7 +27,7 @@ MAX_CLIENTS: Final = 4_096
 """Above this number, clients that owe nothing any more are removed."""
 
 _Debt = tuple[float, float]
-"""Processor seconds, as of a time."""
+"""Processor seconds owed, and the time as of which they are."""
 _NO_DEBT: Final[_Debt] = (0.0, 0.0)
 
 

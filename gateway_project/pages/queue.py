@@ -16,7 +16,7 @@ MAX_WAITING_PER_CLIENT: Final = 256
 QUEUE_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 5.0
 RECHECK_SECONDS: Final = 1.0
-"""The time after which a client that waits for its budget may no longer have to."""
+"""How often it is checked whether a client that waits for its budget may run."""
 
 
 class PageQueue:

@@ -31,7 +31,9 @@ class ThreadPool(Executor):
         return future
 
     def _serve(self) -> None:
-        """Each piece of work was put with a thread for it: a new one, or a permit of `_idle`."""
+        """Run work until none comes for IDLE_SECONDS. Each item was queued with a thread for it: a new one, or a permit
+        of `_idle`.
+        """
         self._work.get()()
         while True:
             self._idle.release()

@@ -165,7 +165,7 @@ async def _enter(queue: PageQueue, client: str, receive: Receive) -> bool:
 
 
 def _is_short(response: StreamingHttpResponse) -> bool:
-    """Whether this is a file that is read at once. The others are read as their clients take them."""
+    """Whether this is a file so short that it is read at once. Others are read at the pace of their clients."""
     if not isinstance(response, FileResponse):
         return False
     response.block_size = CHUNK_BYTES
@@ -174,7 +174,7 @@ def _is_short(response: StreamingHttpResponse) -> bool:
 
 
 def _is_authenticated(request: HttpRequest | None) -> bool:
-    """Whether a user was authenticated while the request was handled. Looks for none that was not needed."""
+    """Whether a user was authenticated while the request was handled. Loads no user that was not needed."""
     user = None if request is None else request.__dict__.get("user")
     if isinstance(user, LazyObject) and user.__dict__.get("_wrapped") is empty:
         return False

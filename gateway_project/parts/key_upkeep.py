@@ -1,4 +1,4 @@
-"""What is done about API keys beside requests: their uses are saved, and warnings of their expiry sent."""
+"""The upkeep of API keys in the background: their uses are saved, and warnings of their expiry sent."""
 
 from functools import partial
 

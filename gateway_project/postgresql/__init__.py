@@ -1,1 +1,1 @@
-"""Django's database backend for PostgreSQL with a pool that reports a server that is away at once (ADR 51)."""
+"""Django's database backend for PostgreSQL, with a pool that reports an unavailable server at once (ADR 51)."""

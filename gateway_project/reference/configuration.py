@@ -35,7 +35,7 @@ A route has the keys of this table and all [settings of services and routes](#se
 does not set, it inherits from its service: sections such as `cache` and `timeout` key by key, anything else whole."""
 _SETTINGS: Final = "Each of these may be set on a service and on any of its routes."
 _TARGET: Final = {**defaults.of_record(Target), "enabled": True}
-"""A disabled target is one of weight 0."""
+"""A disabled target is stored with weight 0."""
 _ELSEWHERE: Final = {
     "cache": "caching.md",
     "breaker": "resilience.md#the-circuit",
@@ -158,5 +158,5 @@ def example_lines(example: str, key: str, *, indent: int) -> str:
 
 
 def _any_secret(name: str) -> str:
-    """A value for every secret: this is about the file alone."""
+    """A stand-in for every secret: the page describes the file alone."""
     return name

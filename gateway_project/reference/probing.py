@@ -1,7 +1,7 @@
 """What a parser of configuration values accepts, as its own error messages say it.
 
-A parser is called with a value that is of no type, with numbers and texts beyond any limit, and with unknown keys. What
-the reference says is therefore what the gateway tells the author of a faulty file, and both change together.
+A parser is called with a value of an unknown type, with numbers and texts beyond any limit, and with unknown keys. So
+the reference says what the gateway tells the author of a faulty file, and both change together.
 """
 
 import re
@@ -77,7 +77,7 @@ def _list_words(item: Accepted) -> str:
 
 
 def _takes_a_list(parser: ValueParser) -> bool:
-    """Whether a fault in a list is reported as that of an item."""
+    """Whether the parser reports a fault in a list as a fault of an item."""
     try:
         parser([_Untyped()])
     except ConfigurationError as error:

@@ -18,7 +18,7 @@ The latest results of the benchmarks, as the commands of [performance](../perfor
 def relink(content: str) -> str:
     """Text of a file at the root of the repository, or one level below it, for a page in docs/reference/.
 
-    Links into docs/ lead to the site's pages. Of links to other files, which are no part of the site, the words stay.
+    Links into docs/ lead to the site's pages. Links to other files, which are not part of the site, become plain text.
     """
 
     def replaced(link: re.Match[str]) -> str:
@@ -36,7 +36,7 @@ def relink_sibling(content: str) -> str:
 
 
 def overview_page(readme: str) -> str:
-    """README.md, with links to the pages that have more than the files it names."""
+    """README.md, with its links to files replaced by links to the site's pages about them."""
     found = relink(readme)
     return found.replace("](../adr)", "](decisions.md)").replace("](../environment.md)", "](environment.md)")
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 PREFIX: Final = "intelligence-gateway-"
-"""What the names of private directories begin with. A directory is in use while its supervisor holds a lock on it."""
+"""The prefix of private directories' names. A directory is in use while its supervisor holds a lock on it."""
 SOCKET: Final = "valkey.sock"
 LOG: Final = "valkey.log"
 DATABASE: Final = "database"
@@ -98,7 +98,7 @@ class EmbeddedValkey:
     def start(self, database: str = "") -> str:
         """Start the server and wait until it responds. Returns its URL, `unix://<path>`. Raises EmbeddedUnavailable.
 
-        `database` is what other commands find it by.
+        `database` is the digest by which other commands find it.
         """
         server = binary()
         if server is None:

@@ -58,7 +58,7 @@ async def exit_without_parent() -> None:
     """
     parent, main = os.getppid(), multiprocessing.parent_process()
     process = main.pid if main is not None else None
-    while os.getppid() == parent and _exists(process):  # noqa: ASYNC110 - a death is no event of this loop
+    while os.getppid() == parent and _exists(process):  # noqa: ASYNC110 - the loop has no event for it
         await asyncio.sleep(ORPHAN_SECONDS)
     log.error("the main process has died; this worker stops")
     os.kill(os.getpid(), signal.SIGTERM)

@@ -9,7 +9,7 @@ from gateway_project.server.embedded import DATABASE, PREFIX, SOCKET, send_comma
 
 
 def running_valkey(database: str, root: Path | None = None) -> str | None:
-    """The URL of the one that a gateway with this database has started last; None if none runs.
+    """The URL of the Valkey that a gateway with this database has started last; None if none runs.
 
     `database` is a digest; an empty one is that of no gateway. Only directories of this user are looked at.
     """

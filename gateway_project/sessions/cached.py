@@ -8,7 +8,9 @@ from gateway_project.sessions import KEY_PREFIX, SALT
 
 
 class SessionStore(cached_db.SessionStore):
-    """Loads a session from the database if what the cache has is none, and only one of the cookie's present name."""
+    """Loads a session from the database if the cached value is not a session, and only sessions of the cookie's present
+    name.
+    """
 
     key_salt = SALT
     cache_key_prefix = KEY_PREFIX

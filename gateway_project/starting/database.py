@@ -1,4 +1,4 @@
-"""At the start: waits for a database that is away, and brings its tables up to date, or says that they are not."""
+"""At the start: waits for an unavailable database, and migrates its tables, or reports that they are out of date."""
 
 import logging
 import math

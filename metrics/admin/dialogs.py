@@ -1,4 +1,4 @@
-"""What follows a dialog of the admin's pages."""
+"""The response to a dialog of the admin's pages."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect

@@ -42,7 +42,7 @@ class AnnotationForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic 
 
 @admin.register(ConfigurationRevision, site=admin_site())
 class ConfigurationRevisionAdmin(ServiceReadOnlyAdmin):
-    """Those who have rights for some services see what was changed in one of these alone, and may undo it."""
+    """Staff with rights for some services see changes that are about one of these alone, and may undo them."""
 
     service_path = "service"
     list_display = ("number", "created_at", "actor", "summary", "label", "comment", "links")
@@ -60,7 +60,7 @@ class ConfigurationRevisionAdmin(ServiceReadOnlyAdmin):
         return not lookup.startswith(hidden) and bool(super().lookup_allowed(lookup, value, request))
 
     def get_search_fields(self, request: HttpRequest) -> Any:
-        """A document has all services."""
+        """Documents are not searched for staff with rights for some services: they contain all services."""
         names = super().get_search_fields(request)
         return names if may(request.user, Right.VIEW) else [name for name in names if name != "document"]
 

@@ -29,7 +29,7 @@ from routing.rights import Right, may
 
 @admin.register(ConfigurationProposal, site=admin_site())
 class ConfigurationProposalAdmin(HiddenColumnsMixin, ServiceReadOnlyAdmin):
-    """Those who have rights for some services see and decide what is about one of these alone."""
+    """Staff with rights for some services see and decide proposals that are about one of these alone."""
 
     service_path = "service"
     hidden_columns = ("secrets", "parts")

@@ -49,12 +49,12 @@ class GroupAdmin(RecordedMixin, DjangoGroupAdmin, ModelAdmin):
 
 
 def _permissions(rows: models.QuerySet[Permission]) -> dict[str, list[str]]:
-    """Of Django, as `routing.view_gateway`; nothing without any."""
+    """Django's permissions, such as `routing.view_gateway`, under `permissions`; empty if there are none."""
     found = rows.values_list("content_type__app_label", "codename")
     return {"permissions": sorted(f"{app}.{name}" for app, name in found)} if found else {}
 
 
 def _roles(**holder: Any) -> dict[str, list[dict[str, Any]]]:
-    """The roles for services, which end with their holder; nothing without any."""
+    """The holder's roles for services, which are deleted with it, under `service_roles`; empty if there are none."""
     found = [role.to_document() for role in ServiceRole.objects.filter(**holder)]
     return {"service_roles": found} if found else {}

@@ -64,7 +64,9 @@ class TtlAdvice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def advise(evidence: Evidence, ttl: float) -> TtlAdvice | None:
-    """The advice for a route whose `ttl` is now so many seconds; None if that is right, or too little was observed."""
+    """The advice for a route whose responses are fresh for `ttl` seconds now; None if that is right, or too little was
+    observed.
+    """
     if evidence.pairs < MIN_PAIRS or ttl <= 0 or evidence.days <= 0:
         return None
     rate = change_rate(evidence.same, evidence.changed)

@@ -82,7 +82,8 @@ def _addresses(services: Iterable[Service]) -> Iterator[tuple[Address, str]]:
 
 
 async def _end(host: str, port: int) -> float:
-    """When the certificate expires, in Unix seconds, whether it is valid or not. Nothing is trusted because of it.
+    """When the certificate expires, in Unix seconds, whether it is valid or not: the connection is used for nothing
+    else.
 
     Raises OSError, ValueError and TimeoutError.
     """

@@ -63,7 +63,7 @@ def send_tests(actor: str, name: str | None = None) -> Sequence[RecipientResult]
 
 
 def silence(actor: str, *, alert: str = "", service: str = "", seconds: int, reason: str) -> AlertSilence:
-    """Send nothing of an alert, a service, or both, for so many seconds; empty: of every one.
+    """Send nothing of an alert, a service, or both, for `seconds`. An empty name stands for every one.
 
     Raises UnknownAlert, ServiceNotConfigured, and BadRequest if there are too many silences.
     """

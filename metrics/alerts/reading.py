@@ -93,8 +93,8 @@ class SnapshotReader:
     async def _count(
         self, kinds: set[ConditionKind], services: Mapping[str, Service], now: float
     ) -> frozenset[ConditionKind]:
-        """Read counts if that is due. Returns what cannot be known, since the store of counts is unavailable: no
-        requests of other workers are no recovery.
+        """Read counts if that is due. Returns the kinds of conditions that are unknown while the store of counts is
+        unavailable: missing counts of other workers must not look like a recovery.
         """
         counted, measured = kinds & TRAFFIC, kinds & OBJECTIVES
         has_traffic = counted and not 0 <= now - self._counted_at < COUNTS_SECONDS
@@ -116,7 +116,7 @@ class SnapshotReader:
         return await in_thread(work, StoreUnavailable, self._executor)
 
     async def _unhealthy(self, services: Iterable[Service]) -> dict[str, dict[str, str]]:
-        """As all workers see it, or this one, while they cannot report."""
+        """Why targets receive no calls, as all workers see it; as this one does while the others cannot report."""
         try:
             gauges = (await self._flusher.pending()).gauges
         except StoreUnavailable:

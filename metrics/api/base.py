@@ -56,7 +56,9 @@ def response_example(value: Any, code: int, name: str = "response") -> OpenApiEx
 
 
 class JsonRequest(Request):
-    """REST framework's takes a request without Content-Length for one without a body; a chunked body has none."""
+    """A request whose chunked body is read: REST framework takes a request without Content-Length for one without a
+    body.
+    """
 
     def _load_stream(self) -> None:
         if "Transfer-Encoding" in self._request.headers:
@@ -118,7 +120,7 @@ class MetricsView(ProblemsView):
 
 
 class LimitedReadView(MetricsView):
-    """One that staff with rights for some services may read. It shows nothing of others than `access.visible`."""
+    """A view that staff with rights for some services may read. It shows only services in `access.visible`."""
 
     limited = ("GET", "HEAD")
 

@@ -19,7 +19,7 @@ from routing.errors import BadRequest, GatewayError, InternalError, UnknownServi
 from routing.router.hosts import explain_refusal
 
 MAX_TEXT: Final = 300
-"""The longest reason, in characters, why something is not allowed."""
+"""The most characters of the reason why something is not allowed."""
 _API: Final = re.compile(r"/(?:metrics|api)(?:/|$)")
 
 

@@ -156,7 +156,7 @@ def _verified(found: FoundKey) -> dict[str, Any]:
 
 
 def _covers(caller: Caller, key: ApiKey) -> bool:
-    """Whether who has the caller's credential may have the key's secret: it must not be another consumer's."""
+    """Whether the caller may learn the key's secret: it must not be another consumer's, nor have further scopes."""
     own, consumer = caller.scopes or frozenset(), caller.subscription.consumer_id if caller.subscription else 0
     if key.scopes is None or (key.tenant or None) != caller.tenant or (consumer and key.consumer_id != consumer):
         return False

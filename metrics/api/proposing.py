@@ -11,7 +11,7 @@ from metrics.approvals import ChangeProposed
 
 
 class ProposingView(MetricsView):
-    """One that calls `metrics.approvals.submitted`."""
+    """A view that calls `metrics.approvals.submitted`."""
 
     def handle_exception(self, exc: Exception) -> Any:
         """202 for a change that waits for approval: nothing has changed yet."""

@@ -1,4 +1,4 @@
-"""What kinds of callers there are, and which rows of usage are theirs."""
+"""The kinds of callers, and which rows of usage belong to each."""
 
 from enum import StrEnum
 from http import HTTPStatus

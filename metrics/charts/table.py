@@ -48,7 +48,9 @@ CHARTS: Final[dict[str, Callable[[Series], Iterator[Row]]]] = {
 
 
 def to_csv(chart: str, series: Series) -> str:
-    """Nothing of it is text that somebody else has chosen. Unknown values are empty."""
+    """The chart as CSV; unknown values are empty. No cell has text that a client chose, so none needs escaping against
+    formulas.
+    """
     output = io.StringIO()
     csv.writer(output).writerows(CHARTS[chart](series))
     return output.getvalue()

@@ -165,8 +165,8 @@ def _pieces(
     *,
     most: int,
 ) -> Iterator[_Piece]:
-    """All rows from `start` to `end`, in pieces of at most `most` rows, unless a single period has more. Server-side
-    cursors outlive no transaction of a pooler.
+    """All rows from `start` to `end`, in pieces of at most `most` rows, unless a single period has more. Not by a
+    server-side cursor: behind a transaction pooler, it ends with its transaction.
     """
     if resolution not in SECONDS:
         yield _Piece(0, 1, *_read_or_recall(batches, resolution, service))

@@ -46,7 +46,7 @@ class PendingCounts(msgspec.Struct, frozen=True):
 
 
 def read_fields(stored: Mapping[bytes, bytes]) -> dict[str, int]:
-    """A batch's counts as they were stored, without those that are no integers or whose name is no text."""
+    """A batch's counts as they were stored, without those that are not integers or whose name is not text."""
     return {
         name.decode(): int(number) for name, number in stored.items() if _COUNT.fullmatch(number) and _is_text(name)
     }

@@ -1,4 +1,4 @@
-"""What the dashboard's pages receive each second: a small row for each service, and in turn if they are many."""
+"""What the dashboard's pages receive each second: a small row for each service; if there are many, they take turns."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache

@@ -15,7 +15,7 @@ from metrics.dashboard.views import services_page, shown
 from routing.rights import Names, Right, require
 
 CURRENT: Final = 1
-"""Seconds: a range that ends now includes the step that has just begun."""
+"""Seconds added to a range that ends now, so that it includes the step that has just begun."""
 
 
 class _Asked(NamedTuple):

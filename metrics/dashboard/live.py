@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 CHANNEL_GROUP: Final = "dashboard"
 BROADCAST_SECONDS: Final = 1.0
 CURSOR: Final = "dashboard:cursor"
-"""The key of the cache under which the name of the service is whose row was sent last."""
+"""The cache key of the name of the service whose row was sent last."""
 
 
 def snapshot(names: Names = None) -> bytes:

@@ -43,7 +43,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def changes(service: str, since: float, *, is_limited: bool = False) -> list[Change]:
-    """The latest first. `is_limited`: of the service alone, for those who may view no other."""
+    """The changes since `since` (Unix seconds), the latest first. `is_limited`: of the service alone, for those who may
+    view no other.
+    """
     start = datetime.fromtimestamp(since - BEFORE_SECONDS, UTC)
     found = [*_revisions(service, start, is_limited), *_operations(service, start, is_limited)]
     return sorted(found, key=lambda change: -change.at)[:MAX_CHANGES]

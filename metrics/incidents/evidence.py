@@ -19,7 +19,7 @@ _KINDS: Final = {
 
 
 def _statuses(error: type[GatewayError]) -> dict[str, int]:
-    """The status of each error code of a class and those below it."""
+    """The status of each error code of a class and its subclasses."""
     own = {error.code: int(error.status)} if hasattr(error, "code") else {}
     for subclass in error.__subclasses__():
         own = {**_statuses(subclass), **own}

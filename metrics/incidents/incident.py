@@ -40,7 +40,7 @@ class Phase(StrEnum):
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong, in words. `since` and `ended` are Unix seconds; None: unknown, and not ended.
+    """One thing that is wrong, in words. `since` and `ended` are Unix seconds, None if unknown and not ended.
 
     `tentative`: it seems to be over, and is being tried.
     """
@@ -85,7 +85,7 @@ def incident_of(service: str, signals: Iterable[Signal], now: float) -> Incident
 
 
 def _phase(lasting: list[Signal], shown: list[Signal]) -> Phase:
-    """A circuit that has closed knows more of the last calls than counts of minutes do."""
+    """A circuit that has closed is better evidence of the last calls than counts by minute."""
     if not lasting:
         return Phase.RECOVERED
     has_closed = any(signal.kind is Kind.CIRCUIT and signal.ended is not None for signal in shown)

@@ -16,8 +16,8 @@ from routing.router.thresholds import Thresholds
 HORIZON_MINUTES: Final = 30
 """How far back a signal is followed, and what its hit rate is compared with."""
 RECENT_MINUTES: Final = 2
-"""A signal lasts while the last minute is above the threshold too; with few requests these minutes, or while there are
-none.
+"""A signal lasts while the last minute is above the threshold too. If that has too few requests, so many minutes are
+considered; a signal also lasts if there are no requests in them.
 """
 _AFTER: Final = int(AFTER_SECONDS // MINUTE)
 _P95: Final = (0.95,)

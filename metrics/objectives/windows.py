@@ -22,7 +22,7 @@ def hours_by_minute(now: float) -> tuple[int, ...]:
 
 
 def sum_window(minutes: Counts, hours: Counts, length: int, now: float) -> ObjectiveCounts:
-    """The sum of so many seconds: by minute up to an hour, else by hour, with the minutes of the hour it begins in."""
+    """The sum of `length` seconds: by minute up to an hour, else by hour, with the minutes of the hour it begins in."""
     begin = _end(now) - length
     if length <= HOUR:
         return _sum(minutes, begin)

@@ -197,7 +197,7 @@ def _row(key: ApiKey, now: Any) -> dict[str, Any]:
 
 
 def _is_repeated(request: HttpRequest) -> bool:
-    """Whether this form has created a secret before. Tells so, since the secret is not shown again."""
+    """Whether this form has created a secret before. Adds a message if it has, since the secret is not shown again."""
     form_id, used = request.POST.get("form_id", "")[:40], request.session.get(FORM_IDS, [])
     if form_id and form_id in used:
         messages.info(request, _("This form was sent before. The secret that it created is not shown again."))
@@ -207,7 +207,7 @@ def _is_repeated(request: HttpRequest) -> bool:
 
 
 def _too_many(request: MemberRequest) -> bool:
-    """Count a secret that is created."""
+    """Count a created secret. Returns whether there are too many, and adds a message then."""
     consumer = str(request.member.consumer_id)
     if not exceeds(request, "portal.keys", lambda *_: consumer, CREATION_RATE, count=True):
         return False

@@ -1,6 +1,6 @@
 """What can be called, by a service's OpenAPI document. Pure.
 
-A document may be of anybody, and faulty: what has another form than it should is left out, and texts are cut.
+A document may come from anybody, and be faulty: malformed parts are left out, and texts are cut.
 """
 
 import json

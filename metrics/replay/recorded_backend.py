@@ -68,7 +68,7 @@ class RecordedBackend:
 
 
 class RecordedBody:
-    """A body that takes its time, and has no content: none is recorded."""
+    """A body that ends after `seconds` without content, since none is recorded."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

@@ -26,7 +26,7 @@ class Known(NamedTuple):
 
 
 class StandIns:
-    """Header fields in the place of a recorded caller's credential: the same under every configuration.
+    """Header fields that stand in for a recorded caller's credential: the same under every configuration.
 
     Callers without one have shown a certificate or a signature with the request itself.
     """

@@ -1,4 +1,4 @@
-"""An event loop whose time passes only while nothing is left to do: days of waiting take none."""
+"""An event loop whose time advances only when nothing is left to do, so that days of waiting take no real time."""
 
 import asyncio
 import selectors

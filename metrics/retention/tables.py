@@ -41,7 +41,7 @@ Rows = QuerySet[Any]
 BATCH_KEPT: Final = timedelta(days=1)
 """How long the ids of applied batches are kept: longer than any store may offer one again."""
 QUOTA_KEPT: Final = timedelta(days=31)
-"""After the end of its period: a row that is away is that of a new period."""
+"""How long a quota's row is kept after the end of its period. A missing row means a new period."""
 
 
 class UsageRetention(NamedTuple):
@@ -54,7 +54,7 @@ class UsageRetention(NamedTuple):
 
 class GrowingTable(NamedTuple):
     """`expired` are the rows that are too old at a moment. Of `rows`, those beyond the latest `limit.rows` are deleted
-    too. `kept` says the same in words. `is_observed`: deletions are told to receivers of signals.
+    too. `kept` says the same in words. `is_observed`: signals are sent for deletions.
     """
 
     name: str

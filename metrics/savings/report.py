@@ -49,7 +49,7 @@ class Month(NamedTuple):
         return cls(moment.year, moment.month)
 
     def earlier(self, months: int) -> "Month":
-        """So many months before; not before the first that dates can have."""
+        """The month `months` earlier, at the earliest the first that a date can have."""
         index = max(12, self.year * 12 + self.number - 1 - months)
         return Month(index // 12, index % 12 + 1)
 

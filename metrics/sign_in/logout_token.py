@@ -15,11 +15,11 @@ from routing.authentication.issuer_token import MAX_NAME_LENGTH, check_audience,
 from routing.errors import InvalidToken
 
 MAX_AGE_SECONDS: Final = 3_600.0
-"""After its time of issue, whatever the token says: so long, repeated tokens must be told."""
+"""The longest accepted age of a token, whatever its `exp`. Ids of used tokens are kept as long, to refuse repeats."""
 AGE_WITHOUT_EXPIRY_SECONDS: Final = 300.0
 """Some providers leave `exp` out, which was not required at first."""
 _LATEST: Final = 1e15
-"""JSON has numbers that are no Unix time, nor any float."""
+"""JSON has numbers that no Unix time and no float can represent."""
 _TYPES: Final = ("", "jwt", "logout+jwt")
 
 

@@ -60,7 +60,7 @@ def arrive(request: HttpRequest, user: Any, wanted: str) -> HttpResponse:
 def landing(request: HttpRequest, user: Any, wanted: str) -> str | None:
     """Where somebody goes after signing in; None if there is no page for them here.
 
-    People of the portal are no staff, and have no page of staff's.
+    Members of the portal have no page for staff.
     """
     if user.is_active and user.is_staff and is_staff_origin(request):
         return wanted or reverse("admin:index")

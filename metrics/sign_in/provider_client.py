@@ -31,7 +31,7 @@ from routing.errors import InvalidToken
 
 METADATA_SECONDS: Final = 3_600.0
 KEEP_SECONDS: Final = 24 * 3_600.0
-"""How long metadata and keys are used while the provider is away."""
+"""How long metadata and keys are used while the provider is unavailable."""
 RETRY_SECONDS: Final = 5.0
 """The time between two fetches of metadata while they fail."""
 EXTRA_SECONDS: Final = 5.0
@@ -49,7 +49,7 @@ class ProviderUnavailable(Exception):
 
 
 class ProviderRefused(Exception):
-    """The provider has refused a request, or has answered with rubbish. The text is for the log and the page."""
+    """The provider has refused a request, or its response is malformed. The text is for the log and the page."""
 
 
 class ProviderClient:

@@ -26,7 +26,7 @@ class Metadata(msgspec.Struct, frozen=True):
 
 
 def read_provider_metadata(body: bytes, issuer: str) -> Metadata:
-    """Raises KeyFetchFailed, also for another issuer's document and for addresses that are no https URLs."""
+    """Raises KeyFetchFailed, also for another issuer's document and for addresses that are not https URLs."""
     key_set = read_metadata(body, issuer)
     document = parse_object(body)
     methods = document.get("token_endpoint_auth_methods_supported")

@@ -35,7 +35,9 @@ def _signed_out(user: User | None, **_: Any) -> None:
 
 
 def _refused(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
-    """A wrong password. Names of nobody are not recorded: anybody can send them, and some are passwords."""
+    """Record a wrong password for an account. Unknown names are not recorded: anybody can send them, and some are
+    passwords typed into the wrong field.
+    """
     name = credentials.get("username")
     user = User.objects.filter(username=name).first() if isinstance(name, str) and "\0" not in name else None
     if user is not None:

@@ -46,7 +46,7 @@ def _back_channel() -> list[URLPattern]:
 
 
 def admin_urls() -> list[URLPattern]:
-    """Pages of the admin that a second factor must not be passed by: the admin's own login knows none."""
+    """Replacements of the admin's own login pages, which know no second factor."""
     if settings.CONFIG.sign_in is None:
         return []
     from metrics.sign_in import passwords  # noqa: PLC0415 - as above

@@ -19,7 +19,7 @@ from routing.steps.respond import CLIENT_CLOSED_REQUEST, SWITCHING_PROTOCOLS
 FROM_CACHE: Final = frozenset({"HIT", "STALE"})
 """The values of X-Cache for responses for which the backend was not called."""
 CLIENT_GONE: Final = "client_gone"
-"""Why a body ended that is no failure of the service."""
+"""Why a body ended early without a failure of the service."""
 SERVICES: Final = PREFIX.decode()
 MAX_CALLERS: Final = 10_000
 """Callers without a consumer that a worker tells apart in one day."""

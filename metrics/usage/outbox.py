@@ -56,7 +56,7 @@ class Outbox:
     def claim(self, owner: str, now: float) -> DeliveryStatus | None:
         """Let this worker alone deliver for LEASE_SECONDS; None if another one does.
 
-        A claim that ends later than any can is of a clock that was wrong.
+        A claim that ends much later than that was made with a wrong clock.
         """
         free = Q(claimed_until__lte=now) | Q(owner=owner) | Q(claimed_until__gt=now + 10 * LEASE_SECONDS)
         claimed: dict[str, Any] = {"owner": owner, "claimed_until": now + LEASE_SECONDS}

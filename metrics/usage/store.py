@@ -38,7 +38,7 @@ class NoBackup:
         """There is nowhere to keep them."""
 
     async def remove(self, ids: Sequence[str]) -> None:
-        """There is nothing."""
+        """None is kept."""
 
     async def all(self) -> list[UsageBatch]:
         return []

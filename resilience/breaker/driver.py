@@ -123,8 +123,8 @@ class Breaker:
         return len(self.snapshot.leases) >= self.policy.half_open_permits
 
     async def _lease(self) -> Admission:
-        """A mirror that shows all permits leased may be out of date: the end of another worker's probe is no transition
-        and is not published. It is read again, once for all calls that are waiting.
+        """Lease a permit. A mirror that shows all permits leased may be out of date, since the end of another worker's
+        probe is not a transition and is not published: it is read again, once for all calls that are waiting.
         """
         holder, reads = self._breakers.next_holder(), self.reads
         async with self._lock:

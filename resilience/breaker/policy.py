@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 _WRITTEN: Final = {"open_factor": "open_for.factor", "open_max": "open_for.max"}
-"""Fields that the configuration calls otherwise."""
+"""The configuration's names of fields, where they differ."""
 
 
 class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from resilience.redis import RedisLink, Script
 
 SNAPSHOT_CHANNEL: Final = "breaker"
 SNAPSHOT_TTL_SECONDS: Final = 172_800
-"""Time to live of a state that is no override: longer than any window and any open time."""
+"""Time to live of a state, unless it is an override: longer than any window and any open time."""
 
 _SWAP: Final = Script(
     """

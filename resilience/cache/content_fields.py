@@ -23,7 +23,7 @@ MAX_ITEMS: Final = 1_000
 
 _CHARSET: Final = re.compile(rb"(?:;[ \t]*charset=(?:utf-8|\"utf-8\")[ \t]*)*;?", re.IGNORECASE)
 _FORM: Final = re.compile(rb"(?:[A-Za-z0-9*._~!$'(),:@/?+=&-]++|%[0-9A-Fa-f]{2})*+")
-"""A form as clients write it. JSON that is declared as a form is none, nor is one with `;` between parameters."""
+"""A form as clients write it: neither JSON that is declared as a form, nor parameters separated by `;`."""
 _DECISIVE: Final = frozenset(
     {"_method", "token", "access_token", "auth_token", "id_token", "refresh_token", "auth", "authorization"}
     | {"api_key", "apikey", "secret", "client_secret", "password", "sessionid", "session_id", "user_token"}

@@ -34,7 +34,7 @@ _PROHIBITIONS: Final = frozenset({b"no-store", b"private", b"no-cache", b"must-r
 _LISTS: Final = frozenset({b"private", b"no-cache"})
 """Directives whose argument lists field names (RFC 9111 sections 5.2.2.4 and 5.2.2.7)."""
 _TRUE: Final = frozenset({b"?1", b"1", b"true", b"yes", b"on"})
-"""What is written after `private=` by who means the whole response: no field has such a name."""
+"""Arguments of `private=` that mean the whole response: no field has such a name."""
 _FIELD_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NUMERIC: Final = frozenset({b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error"})
 _INTEGER: Final = re.compile(rb"-?[0-9]{1,15}")
@@ -125,8 +125,8 @@ def _argument(name: bytes, match: re.Match[bytes]) -> bytes | None:
 
 
 def _fields_or_none(name: bytes, argument: bytes | None) -> bytes | None:
-    """A directive's argument; None where there should be a list of fields, and is none: an empty one, or one with
-    blanks for commas. The directive then is for the whole response.
+    """A directive's argument; None where it should list fields but is empty, or has blanks for commas: the directive
+    then applies to the whole response.
     """
     if name not in _LISTS or argument is None:
         return argument

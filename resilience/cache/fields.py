@@ -88,7 +88,7 @@ def names(lines: Iterable[bytes]) -> set[bytes]:
 def variant(headers: Sequence[Header], vary: Iterable[bytes]) -> bytes:
     """A digest of the request's fields named in `vary` (RFC 9111 section 4.1); their values may be secret.
 
-    Some backends read underscores in names as hyphens: what they may take for a field that is named is part of it.
+    Some backends read underscores in names as hyphens: the fields that they may take for a named one are included.
     """
     parts = []
     has_underscore = b"_" in b"".join([field for field, _ in headers])

@@ -44,7 +44,7 @@ def ignored_fields(ignore: Collection[Ignorable]) -> list[bytes]:
 
 
 def without_ignored(control: Directives, ignore: Collection[Ignorable]) -> Directives:
-    """The directives that apply nevertheless."""
+    """The directives that are not ignored."""
     ignored = {name for _, name in _ignored_directives(control, ignore)}
     return {name: argument for name, argument in control.items() if name not in ignored} if ignored else control
 

@@ -174,7 +174,9 @@ class ObjectCache:
         return Held(msgspec.json.decode(body))
 
     async def _lead(self, computation: Computation) -> bytes | None:
-        """Wait until no other worker computes the value. What it has stored, or None: it is ours to compute."""
+        """Wait until no other worker computes the value. Returns the value that it has stored, or None if this worker
+        is to compute it.
+        """
         if self._flights is None:
             return None
         key = _value_key(self.service, computation.name)
@@ -195,7 +197,9 @@ class ObjectCache:
             del self._computations[computation.name]
 
     def _detach(self, name: str) -> None:
-        """What is being computed is for those who already wait; later callers, here or elsewhere, do not join them."""
+        """Let only those who already wait have the value that is being computed: later callers, here or elsewhere, do
+        not join them.
+        """
         computation = self._computations.pop(name, None)
         if computation is not None and computation.flight is not None:
             computation.flight.land(FlightEnd.ABANDONED)

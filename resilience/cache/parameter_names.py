@@ -2,7 +2,7 @@
 
 
 def loose_name(name: str) -> str:
-    """What a name may be taken for: the same for any two names that some backend takes for one parameter.
+    """A form of the name that is the same for any two names that some backend takes for one parameter.
 
     PHP strips leading white space, ends a name at `[` and reads `.` and spaces as `_`; Go and .NET compare JSON names
     without case; C libraries end a string at a null character.

@@ -78,7 +78,7 @@ def extent_of(entry: Entry) -> ByteRange | None:
 
 
 def to_whole(entry: Entry) -> Entry:
-    """The whole response of a part that has all bytes."""
+    """The whole response, from a part that has all bytes."""
     headers = tuple([pair for pair in entry.headers if pair[0] not in _OF_THE_PART])
     return msgspec.structs.replace(entry, status=200, headers=headers)
 
@@ -107,7 +107,7 @@ def response_fields(entry: Entry, part: Part, age: int) -> tuple[list[Header], b
 
 
 def without_range(request: CacheRequest) -> CacheRequest:
-    """The request for the whole."""
+    """The same request for the whole response."""
     headers = [pair for pair in request.headers if pair[0] not in RANGE_FIELDS]
     return CacheRequest("GET", headers, request.authenticated)
 

@@ -29,8 +29,8 @@ HEURISTIC_ERRORS: Final = frozenset({404, 405, 410, 414, 501})
 apply: the response itself must say how long it is fresh, or at least when it was last modified.
 """
 REQUEST_STATUSES: Final = frozenset({407, 408, 411, 412, 413, 415, 416, 421, 425, 426, 428, 429, 431, 511})
-"""Refusals of what is not part of the key: fields, content or circumstances of one request (RFC 9110 section 15.5, RFC
-6585, RFC 8470). Stored, the 416 for one client's Range would be everybody's.
+"""Refusals because of fields, content or circumstances that are not part of the key (RFC 9110 section 15.5, RFC 6585,
+RFC 8470). If one were stored, the 416 for one client's Range would be sent to all.
 """
 CALLER_STATUSES: Final = frozenset({400, 401, 403, 406})
 """Refusals for which any part of a request may be the reason: a field that is too long for the backend, a credential,
@@ -66,7 +66,7 @@ _REVALIDATING: Final = frozenset({b"must-revalidate", b"proxy-revalidate", b"s-m
 _UNSHAREABLE: Final = frozenset({b"private", b"no-store"})
 _SHAREABLE: Final = frozenset({b"public", b"s-maxage", b"must-revalidate"})
 _EXPLICIT: Final = frozenset({b"public", b"s-maxage", b"max-age", b"no-cache"})
-"""Directives by which a response says itself how it may be reused. With `no-cache` the backend is asked each time."""
+"""Directives by which a response itself says how it may be reused. With `no-cache` it is validated each time."""
 _COOKIE: Final = b"set-cookie"
 _BYTES_UNIT: Final = b"bytes"
 _VALIDATORS: Final = frozenset({b"etag", b"last-modified"})

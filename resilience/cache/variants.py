@@ -25,7 +25,7 @@ def varied_fields(response: CacheResponse) -> set[bytes]:
     """The request fields that a response varies by: those of Vary, and two that some backends omit there.
 
     Content with a coding is of no use to a client that does not accept it (RFC 9110 section 12.5.3). A response with a
-    Content-Range and another status than 206 has a range in a unit that this cache does not know, such as rows.
+    Content-Range and a status other than 206 has a range in a unit that this cache does not know, such as rows.
     """
     varied = fields.names(response.values(b"vary"))
     if fields.names(response.values(b"content-encoding")) - {b"identity"}:
@@ -36,7 +36,7 @@ def varied_fields(response: CacheResponse) -> set[bytes]:
 
 
 def is_malformed(varied: Set[bytes]) -> bool:
-    """Whether Vary has a member that is no field name: which fields are meant cannot be known."""
+    """Whether Vary has a member that is not a field name, so that it is unknown which fields are meant."""
     return not all(map(_FIELD_NAME.fullmatch, varied))
 
 

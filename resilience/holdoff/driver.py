@@ -209,8 +209,8 @@ class HoldOffs:
 
     @contextmanager
     def _listening(self) -> Iterator[list[Change]]:
-        """The changes that messages bring during a call to the store. They come over another connection than its
-        replies, so a reply may be older than a message received before it.
+        """The changes that messages bring during a call to the store. They come over a connection of their own, so a
+        reply may be older than a message received before it.
         """
         received: list[Change] = []
         self._listeners[id(received)] = received

@@ -13,9 +13,9 @@ from resilience.holdoff.policy import HoldOffPolicy
 PROBE_SECONDS: Final = 1.0
 """`retry_after` while a probe is in flight: it usually ends long before its lease."""
 KEPT_SECONDS: Final = 3_600.0
-"""How long after its end a hold-off waits for a call to be the probe."""
+"""How long after its end a hold-off is kept until a call becomes its probe."""
 JITTER: Final = 0.25
-"""The share by which a hold-off of a length of our own is extended at random, so that probes are spread."""
+"""The share by which a hold-off is extended at random if the backend named no time, so that probes are spread."""
 MAX_DOUBLINGS: Final = 20
 MAX_UNANNOUNCED_SECONDS: Final = 64.0
 """The longest hold-off if the backend names no time, unless `base` is longer. A request may exceed a limit by itself,

@@ -13,7 +13,7 @@ from resilience.task_set import TaskSet
 MAX_QUEUED: Final = 1_000
 """The most calls in one queue."""
 MIN_PAUSE_SECONDS: Final = 0.01
-"""Between two questions for a token, whatever the limiter says of when there is one."""
+"""The least time between two attempts to get a token, whatever the limiter says."""
 
 Waiter = asyncio.Future[Decision]
 

@@ -8,7 +8,7 @@ from resilience.quotas.reading import remaining
 from resilience.quotas.store import Quotas, Store
 
 MAX_PER_SERVICE: Final = 16
-"""Limits of one service that are noted, so that a backend cannot add labels to the metrics without end."""
+"""The most limits of one service that are noted: each adds a label to the metrics."""
 
 
 class QuotaBook:

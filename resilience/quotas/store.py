@@ -1,4 +1,6 @@
-"""What remains of each service's limits, as the worker saw that has seen it last: in memory, or for all in Redis."""
+"""The stores of what remains of each service's limits, by the latest response to any worker: in memory, or in Redis for
+all workers.
+"""
 
 from typing import Any, Final, Protocol
 

@@ -38,7 +38,9 @@ Notify = Callable[[Meter, int, Counter], None]
 
 
 class _Tokens:
-    """What this worker knows of one counter. `budget` is its share while the store is away; times are its clock's."""
+    """What this worker knows of one counter. `budget` is its share while the store is unavailable; times are by its
+    clock.
+    """
 
     __slots__ = ("budget", "count", "counter", "denied_until", "ends", "expires", "refilling", "spare", "waiters")
 
@@ -55,7 +57,7 @@ class _Tokens:
 
 
 class Quotas:
-    """`share` is the number of workers among which a quota is divided while the store is away."""
+    """`share` is the number of workers among which a quota is divided while the store is unavailable."""
 
     def __init__(
         self,
@@ -277,7 +279,9 @@ class Quotas:
         await self._refund_key(meter.key, counter, count)
 
     async def _refund_key(self, key: str, counter: Counter, count: int) -> None:
-        """A counter that has begun again, or was filled again, has not counted them: the database subtracts them."""
+        """Uncount requests in the store. A counter that was reset or filled again since has not counted them: the
+        database subtracts them.
+        """
         self._journal.count(key, counter, -count)
         with contextlib.suppress(StoreUnavailable):  # they stay counted in the store, which errs towards the quota
             await self._store.settle(key, counter.generation, counter.since, -count)

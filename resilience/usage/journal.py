@@ -7,8 +7,8 @@ from resilience.usage.store import Delta, Ledger, Store
 
 
 class Journal:
-    """Saved in batches. What was counted under another generation than the database's, the store has not counted: it
-    was away, or was filled before this was saved.
+    """Saved in batches. Requests counted under a generation other than the database's are missing in the store: it was
+    unavailable, or was filled before they were saved.
     """
 
     def __init__(self, store: Store, ledger: Ledger) -> None:

@@ -1,4 +1,4 @@
-"""Slots of requests in flight, over all workers. A worker that ends without releasing its slots loses them in time."""
+"""Slots of requests in flight, over all workers. The slots of a worker that ends without releasing them expire."""
 
 import hashlib
 import time
@@ -102,7 +102,7 @@ class Slots:
             self._tasks.create(self._leave(key))
 
     async def renew(self) -> None:
-        """Hold what is held for another term, if it is time. Called every second."""
+        """Renew the slots that are held, if it is time. Called every second."""
         now = self._clock()
         if self._link is None or now < self._renewed_at + RENEW_SECONDS:
             return

@@ -29,7 +29,7 @@ class Store(Protocol):
 
 
 class Delta(msgspec.Struct):
-    """What was counted and is not saved yet. `generation` is empty if it was counted while the store was away.
+    """What was counted and is not saved yet. `generation` is empty if it was counted while the store was unavailable.
 
     `lowered`: `warned` may be less than before, since requests were refunded.
     """

@@ -1,4 +1,4 @@
-"""The forms of plans, teams, consumers and their identities."""
+"""The forms of plans, teams and consumers, and of consumers' identities."""
 
 from django.utils.translation import gettext_lazy as _
 

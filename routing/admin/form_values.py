@@ -1,4 +1,4 @@
-"""Values in addresses and posted forms that are none of their fields: Django looks them up as they are."""
+"""Invalid values in addresses and posted forms: Django looks them up as they are, and fails."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,7 +20,7 @@ class KeySelect(AutocompleteSelect):
 
 
 class FormValuesMixin:
-    """For pages with forms. A value in the address that is none of its field is not used."""
+    """For pages with forms. An invalid value in the address is not used."""
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
         searched: Sequence[str] = self.get_autocomplete_fields(request)  # type: ignore[attr-defined]  # a ModelAdmin's
@@ -38,7 +38,7 @@ class FormValuesMixin:
         return initial
 
     def _value_of(self, name: str, value: Any) -> Any:
-        """What a form shows for it. Raises ValidationError and OverflowError."""
+        """What a form shows for the value. Raises ValidationError and OverflowError."""
         try:
             field = self.opts.get_field(name)  # type: ignore[attr-defined]  # as above
         except FieldDoesNotExist:

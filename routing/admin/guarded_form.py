@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from routing.models import ConfigurationRevision
 
 SEEN: Final = "seen"
-"""The field that says what the form was made of."""
+"""The field with a digest of the values that the form was made from."""
 _SALT: Final = "routing.admin.guarded_form"
 _DIGEST_LENGTH: Final = 32
 _MAX_REVISIONS: Final = 50
@@ -22,8 +22,8 @@ _EDITED_ELSEWHERE: Final = frozenset({"position"})
 
 
 class GuardedForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
-    """A form that was made of other values than those that are stored is shown again, with an error. If it is then
-    saved once more, it replaces them. Without the field, as programs post it, nothing is compared.
+    """A form that was made from values that are no longer stored is shown again, with an error. If it is then saved
+    once more, it replaces them. A program may post it without the field: nothing is compared then.
     """
 
     guarded: ClassVar[tuple[str, ...]] = ()
@@ -61,7 +61,7 @@ class GuardedForm(ModelForm):  # type: ignore[type-arg]  # not generic at run ti
         self.add_error(None, text % {"name": self.instance, "actors": f" ({', '.join(actors)})" if actors else ""})
 
     def _digest(self) -> str:
-        """Keyed, since the rows may have secrets. `instance` is as it is stored."""
+        """The digest of the stored rows. Keyed, since they may have secrets."""
         rows = [self.instance, *(row for name in self.guarded for row in getattr(self.instance, name).all())]
         values = [model_to_dict(row, exclude=_EDITED_ELSEWHERE) for row in rows]
         text = json.dumps(values, sort_keys=True, default=str)
@@ -73,6 +73,6 @@ def _latest_revision() -> int:
 
 
 def _actors(name: str, revision: int) -> list[str]:
-    """Who has changed what has this name since a revision, as far as it is in the history."""
+    """Who has changed anything of this name since a revision, as far as the history has it."""
     rows = ConfigurationRevision.objects.filter(pk__gt=revision).values_list("actor", "summary")[:_MAX_REVISIONS]
     return sorted({actor for actor, summary in rows if name in summary.replace(",", " ").replace(";", " ").split()})

@@ -22,7 +22,7 @@ from routing.models.faults import FaultError
 class KeyForm(GuardedForm):
     """Refuse scopes that are unknown or left blank.
 
-    A key stored before may keep the scopes it has, none of them too. What is posted as it was shown is kept.
+    A stored key may keep the scopes it has, or have none. A value that is posted as it was shown is kept.
     """
 
     LISTS: ClassVar = ("scopes", "methods")

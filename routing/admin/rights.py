@@ -1,4 +1,4 @@
-"""The admin's permission checks, by the rights that hold everywhere."""
+"""The admin's permission checks, by the rights of `routing.rights`, which apply everywhere."""
 
 from typing import Any, ClassVar
 

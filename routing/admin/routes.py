@@ -207,7 +207,7 @@ class RouteAdmin(ServiceSettingsAdmin, HelpTextsMixin, ModelAdmin):
 
 
 def changed_text(number: int, *, enabled: bool) -> str:
-    """What is said after rows were enabled or disabled."""
+    """The message after rows were enabled or disabled."""
     text = gettext("%(number)d enabled.") if enabled else gettext("%(number)d disabled.")
     return text % {"number": number}
 

@@ -9,7 +9,7 @@ from routing.admin.setting_fields.lists import Words
 
 
 class ScopesForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
-    """For rows with a column `scopes`. What is posted as it was shown is kept."""
+    """For rows with a column `scopes`. A value that is posted as it was shown is kept."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -21,7 +21,7 @@ class ServiceSettingsAdmin(ServiceRightsMixin, SettingsAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Changes are refused that are not within the services that the user may change."""
+        """Refuse changes outside the services that the user may change."""
         names, view = services(request.user, Right.CONFIGURE), super().changeform_view
         if names is None:
             return view(request, object_id, form_url, extra_context)

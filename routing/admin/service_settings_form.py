@@ -17,7 +17,7 @@ class ServiceSettingsForm(SettingsForm):
         self._fallbacks = self._named_fallbacks()
 
     def is_refused(self) -> bool:
-        """Before the model tells which services there are, and to which they fall back."""
+        """Refuse the form before the model's errors reveal which services exist, and what they fall back to."""
         added = self._named_fallbacks() - self._fallbacks
         others = [] if self.writable is None else sorted(added - self.writable)
         if others:

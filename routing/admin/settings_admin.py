@@ -41,7 +41,7 @@ class SettingsAdmin(RightsMixin):
     sections: ClassVar[Mapping[str, Section]]
     plain_fieldsets: ClassVar[tuple[Fieldset, ...]]
     identity_fields: ClassVar[tuple[str, ...]]
-    """What those who may only view see beside the settings as YAML."""
+    """The fields that those who may only view see, besides the settings as YAML."""
     is_in_history: ClassVar[bool] = True
     """Whether changes are recorded in the history, with a comment."""
     change_form_before_template = "admin/gateway/syntax_tabs.html"
@@ -102,7 +102,7 @@ class SettingsAdmin(RightsMixin):
             return saved
 
     def trial_document(self, request: HttpRequest, object_id: str | None) -> Callable[[], dict[str, Any]]:  # noqa: ARG002 - for those who need it
-        """What reads the part of the configuration that saving the page's row may change."""
+        """A function that reads the part of the configuration that saving the page's row may change."""
         return present_document
 
     def _preview(

@@ -117,7 +117,7 @@ class SettingsForm(GuardedForm):
             super()._post_clean()
 
     def is_refused(self) -> bool:
-        """Whether what was read is refused, with an error, before the model sees it."""
+        """Whether the values were refused, with an error, before the model validates them."""
         return False
 
     def _read_yaml(self) -> None:
@@ -153,7 +153,7 @@ class SettingsForm(GuardedForm):
         self._row.store(name, self._without_masks(name, value))
 
     def _without_masks(self, name: str, value: Any) -> Any:
-        """With the secrets that its masks stand for. Faults are reported."""
+        """The value with the secrets that its masks stand for. Reports faults."""
         found, faults = self._secrets.unmask(name, value)
         self._report(faults)
         return found
@@ -176,7 +176,7 @@ class SettingsForm(GuardedForm):
         super()._update_errors(ValidationError(found))  # type: ignore[misc]  # as above
 
     def _place(self, fault: Fault) -> tuple[str | None, str]:
-        """The field of the fault's key, or of what the key is within, and the message there."""
+        """The form's field for a fault, that of its key or of a key around it, and the message there."""
         prefix = self._row.prefix
         if prefix and fault.path[: len(prefix)] == prefix:
             fault = fault.without_prefix(len(prefix))

@@ -88,7 +88,7 @@ class SigningKeyAdmin(RightsMixin, HelpTextsMixin, ModelAdmin):
         return ((None, {"fields": own}), (_("Use"), {"fields": self.readonly_fields}))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """What the key is cannot be changed: a rotation replaces it."""
+        """What identifies the key and verifies its signatures cannot be changed: a rotation replaces the key."""
         own = super().get_readonly_fields(request, obj)
         return (*own, "keyid", "consumer", "algorithm", "public_key") if obj is not None else own
 

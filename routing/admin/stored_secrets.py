@@ -75,6 +75,6 @@ def refused(value: object) -> list[str]:
 
 
 def check_reference(name: str, value: object) -> None:
-    """The same as a ValidationError."""
+    """Raise `refused` as a ValidationError."""
     for message in refused(value):
         raise ValidationError(f"{name}: {message}")

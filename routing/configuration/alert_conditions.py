@@ -8,7 +8,7 @@ from routing.configuration.values import display, duration, string
 
 MAX_DAYS: Final = 365
 WARNED_PERCENT: Final = (80, 100)
-"""The percentages of a quota at which events are sent. All workers know no more about a quota than these events."""
+"""The percentages of a quota at which events are sent: all that workers know of each other's counts."""
 MAX_MINUTES: Final = 15
 _NUMBER: Final = re.compile(r"(budget|quota|certificate)\.([0-9]{1,3})(d?)")
 _COMPARISON: Final = re.compile(r"([a-z0-9_]+) *([<>]) *([0-9]+(?:\.[0-9]+)?)(%|ms|s|m)?(?: +for +([0-9]+[smh]))?")

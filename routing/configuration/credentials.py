@@ -52,7 +52,7 @@ OAUTH2: Final = (
     "allow_http",
 )
 CREDENTIAL: Final = ("oauth2", "per", "shared_cache")
-"""Both in canonical order."""
+"""The keys of the section, in canonical order."""
 GOOGLE_TOKEN_URL: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 _TEXT: Final = re.compile(r"[^\x00-\x1f\x7f]{1,2048}")
 _PREFIX: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}|")
@@ -112,7 +112,7 @@ def _secret(secret: SecretLookup) -> ValueParser:
 
 
 def _text(secret: SecretLookup) -> ValueParser:
-    """A text that may be kept outside of the configuration too."""
+    """A text, or a reference to one outside of the configuration."""
     parse_secret = _secret(secret)
 
     def parse(value: object) -> str:
@@ -150,7 +150,7 @@ def _header(value: object) -> str:
 
 
 def _service_account(secret: SecretLookup) -> ValueParser:
-    """Google's JSON file of a service account: what of it a token request needs."""
+    """The keys of a service account's JSON file, as Google issues it, that a token request needs."""
     parse_secret = _secret(secret)
 
     def parse(value: object) -> dict[str, str]:

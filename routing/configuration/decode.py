@@ -58,7 +58,7 @@ TARGET: Final[dict[str, ValueParser]] = {
 
 
 _OWN_SECTIONS: Final[tuple[tuple[str, Any], ...]] = (("paths", PathPolicy()), ("thresholds", {}), ("slo", None))
-"""Those that only services have, and what stands for a missing one."""
+"""The sections that only services have, and the value of a missing one."""
 
 
 def _unparsed(value: Any) -> Any:

@@ -10,7 +10,7 @@ import msgspec
 from routing.configuration.faults import Path
 
 MAX_ALIGNED: Final = 2_000
-"""Longest list of which added and removed items are found: that takes time in the square of its length."""
+"""The longest list whose added and removed items are found: the time for it grows with the square of the length."""
 ABSENT: Final = object()
 """Stands for a value that is not there."""
 
@@ -70,7 +70,7 @@ def _of_block(old: list[Any], new: list[Any], path: Path, start: int, begin: int
 
 
 def is_equal(left: Any, right: Any) -> bool:
-    """Whether two configurations, or ABSENT, are the same."""
+    """Whether two values of configurations are equal. ABSENT is equal to itself alone."""
     return (left is ABSENT) == (right is ABSENT) and _text(left) == _text(right)
 
 
@@ -79,5 +79,5 @@ def _shown(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """For comparison: in Python `1 == True`, in a configuration they differ."""
+    """A text for comparison: in Python `1 == True`, in a configuration they differ."""
     return "" if value is ABSENT else json.dumps(value, sort_keys=True)

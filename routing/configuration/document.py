@@ -60,7 +60,7 @@ def parse(text: str | bytes) -> Document:
 
 
 def parse_file(text: str | bytes) -> Document:
-    """The same for a whole configuration file, of which all faults are raised together: also those of its settings."""
+    """Like `parse`, for a whole configuration file: raises its faults of syntax together with those of its settings."""
     built = _build(text)
     document = Document(built.structure, built.lines)
     if built.faults.found:
@@ -71,7 +71,7 @@ def parse_file(text: str | bytes) -> Document:
 
 
 def _setting_faults(document: Document) -> tuple[Fault, ...]:
-    """Those that do not depend on secrets."""
+    """The faults of settings that do not depend on secrets."""
     try:
         document.services(lambda _: "", is_part=True)
     except ConfigurationError as error:

@@ -10,7 +10,7 @@ from routing.configuration.faults import Fault, Path
 from routing.router.policy import NAME
 
 MAX_TRACED: Final = 100
-"""Faults of cycles that show the cycle: to find it takes as long as it is."""
+"""The most faults that show their cycle: finding one takes time in proportion to its length."""
 MAX_SHOWN: Final = 12
 """The most services of a cycle that a fault names."""
 Graph = Mapping[str, tuple[str, ...]]
@@ -50,8 +50,8 @@ def _problem(name: str, other: str, graph: Graph) -> str:
 
 
 def _cyclic(graph: Mapping[str, set[str]]) -> dict[str, tuple[str, ...]]:
-    """The services that are on a cycle or between two, with their fallbacks among these: what remains without those
-    that have no fallback, and without those that are nobody's, again and again.
+    """The services that are on a cycle or between two, with their fallbacks among these: what remains after repeatedly
+    removing services that have no fallback, and services that are no service's fallback.
     """
     onward = {name: {other for other in others if other in graph and other != name} for name, others in graph.items()}
     backward: dict[str, set[str]] = {name: set() for name in graph}

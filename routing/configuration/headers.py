@@ -53,7 +53,7 @@ def reference(value: object) -> Reference | None:
 
 
 def value_fault(content: str) -> str | None:
-    """What makes `content` invalid as a field's value, without any of it, or None if it is valid."""
+    """What makes `content` invalid as a field's value, without quoting it; None if it is valid."""
     if _FIELD_VALUE.fullmatch(content) is None:
         return "contains control characters, or leading or trailing white space"
     return None

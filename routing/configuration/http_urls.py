@@ -4,8 +4,8 @@ from urllib.parse import SplitResult, urlsplit
 
 
 def split_http_url(text: str) -> SplitResult | None:
-    """The parts of an absolute http or https URL; None for anything else. Nothing of it is in an error: it may be
-    secret.
+    """The parts of an absolute http or https URL; None for anything else. Raises nothing: an error could contain the
+    URL, which may be secret.
     """
     try:
         parts = urlsplit(text)

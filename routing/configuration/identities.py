@@ -25,7 +25,9 @@ _named: Final = matching(
     CERTIFICATE_SUBJECT, "sha256:HEX, uri:URI, dns:NAME or subject:DN, each as the certificate has it, or *"
 )
 _OTHER_SUBJECT: Final = re.compile(r"subject:(?:/|[A-Za-z0-9.]+ =)|subject:.*(?<!\\), ")
-"""A subject as OpenSSL prints it without options, now and formerly, which is none of a certificate's spellings."""
+"""A subject as current and earlier versions of OpenSSL print it without options: no certificate's subject is written
+so.
+"""
 
 
 def _certificate(value: object) -> str:
@@ -45,7 +47,7 @@ IDENTITY: Final[dict[str, ValueParser]] = {
 
 
 def parse_identity(value: object) -> Identity:
-    """Scopes are those of the credential, and no part of what it is."""
+    """An identity: the scopes beside it belong to the credential, and do not identify anybody."""
     settings = mapping_of(IDENTITY)(value)
     has_scopes = settings.pop("scopes", None) is not None
     if "certificate" in settings:

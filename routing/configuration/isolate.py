@@ -1,4 +1,6 @@
-"""Decodes each service on its own, so that a faulty one is out of service and harms no other. No Django, no I/O."""
+"""Decodes each service on its own, so that a faulty one is out of service and does not affect others. No Django, no
+I/O.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -15,7 +17,7 @@ from routing.router.table import Service
 
 
 class Unreadable(NamedTuple):
-    """In place of a service's settings, if its rows cannot be read."""
+    """Stands for a service's settings if its rows cannot be read."""
 
     reason: str
 

@@ -1,6 +1,6 @@
 """Secrets that a configuration contains as they are: finds them, and masks them wherever it is shown.
 
-Pure: no Django, no I/O. Documents may be invalid; what has no form of headers is masked as a whole.
+Pure: no Django, no I/O. Documents may be invalid: a malformed section of headers is masked as a whole.
 """
 
 import json
@@ -26,7 +26,7 @@ _LAST_WORDS: Final = ("auth", "key", "sig", "sid", "pat", "pin")
 _LAST_ENDINGS: Final = ("token", "secret", "password", "apikey", "authkey", "accesskey", "secretkey", "credential")
 """The same for names that are written as one word: `X-AccessToken`."""
 _WHOLE: Final = frozenset({"headers", "oauth2", "introspection", *MAPS})
-"""Sections that are not of their form, which are masked as a whole."""
+"""Sections that are masked as a whole if they are malformed."""
 _NAME_WORDS: Final = re.compile(r"[-_.]+")
 _SHAPES: Final = re.compile(
     r"""
@@ -156,7 +156,7 @@ def _headers(service: str, settings: dict[str, Any], path: Path) -> Iterator[Fie
 
 
 def _credential(service: str, settings: dict[str, Any], path: Path) -> Iterator[Field]:
-    """Keys that have secrets, and parameters that may. What has no form of its own is one field."""
+    """Keys that have secrets, and parameters that may. A malformed section is one field."""
     section = settings.get("credential")
     if not isinstance(section, dict):
         if section and section is not True:
@@ -186,7 +186,8 @@ def mask(structure: Any, key: bytes) -> Masked:
     """The document with `masked:DIGEST` in place of each literal secret.
 
     The digest depends on the secret, on its service and on the field's name, so that a change is visible and a mask
-    cannot be moved to another service. It is made with `key`, at most 64 bytes, without which nobody can guess.
+    cannot be moved to another service. It is keyed with `key`, at most 64 bytes, so that nobody without the key can
+    test a guess.
     """
     copy, secrets = _copy(structure), dict[str, str]()
     for field in list(fields(copy)):

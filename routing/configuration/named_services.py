@@ -7,7 +7,7 @@ from routing.configuration.faults import Fault
 
 
 def named_services(settings: Any) -> tuple[str, ...]:
-    """Those that an item names. What is no name is left out: decoding reports it."""
+    """The services that an item names. Invalid names are left out: decoding reports them."""
     named = settings.get("services") if isinstance(settings, Mapping) else None
     items = named if isinstance(named, list | tuple) else [named]
     return tuple(name for name in items if isinstance(name, str))

@@ -20,7 +20,8 @@ def _entry(value: object) -> str:
 
 
 def _set(value: object) -> NetworkSet | None:
-    """Parsed entry by entry only where one is faulty: a list may be long, and is parsed at every reload.
+    """A list of networks. Parsed entry by entry only if one is faulty: a list may be long, and is parsed at every
+    reload.
 
     Without a database of countries, a list that names one is a fault: nobody could tell whom it lets in.
     """

@@ -88,7 +88,7 @@ class SecretDirectories:
 
 
 class _Found(NamedTuple):
-    """What a file was found to be: its value or its fault. `is_refused`: whether it may not be used at all."""
+    """The result of reading a file: its value or its fault. `is_refused`: it may not be used at all."""
 
     value: str | None
     fault: str = ""
@@ -162,7 +162,9 @@ class _WatchedFile:
 
 
 def _fault(text: str) -> str | None:
-    """A key in PEM or JSON has several lines; where it is used as a header field, that is found there."""
+    """What makes a file's content invalid. Several lines are valid here, as of a key in PEM; header fields are checked
+    where they are used.
+    """
     return None if text.startswith(("-----BEGIN ", "{")) and "\0" not in text else value_fault(text)
 
 

@@ -136,7 +136,7 @@ def _parts(value: object) -> tuple[Part, ...]:
 
 
 def cors(value: object) -> dict[str, Any]:
-    """`off` allows no origin; `on` those of CORS_ORIGINS."""
+    """The settings; `off` allows no origin, and `on` those of CORS_ORIGINS."""
     settings = switchable(CORS)(value)
     return {"origins": ()} if settings is None else settings
 

@@ -162,7 +162,7 @@ def build_policy(settings: dict[str, Any]) -> RoutePolicy:
 
 
 def _with_limits(settings: dict[str, Any]) -> dict[str, Any]:
-    """Where the backend's limits are configured, one covers more than the same call, unless `per` says otherwise."""
+    """The default of `per`: where the backend's limits are configured, each covers a route, not just one call."""
     hold_off: dict[str, Any] | None = settings.get("hold_off", {})
     is_configured = hold_off is not None and "limited" in (settings.get("outcome") or {})
     if not is_configured or "per" in (hold_off or {}):

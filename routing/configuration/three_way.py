@@ -58,8 +58,8 @@ def _of_mappings(before: Any, after: Any, current: Any, path: Path, conflicts: l
 
 
 def _order(before: list[Hashable], after: list[Hashable], current: list[Hashable]) -> list[Hashable]:
-    """The order of `before` if nothing was moved since, else the present one, in which a restored item follows its
-    former neighbour.
+    """The order of `before` if nothing was moved since; otherwise the present order, in which a restored item follows
+    its former neighbour.
     """
     if current == after:
         return before

@@ -1,4 +1,4 @@
-"""What in a valid configuration may not be what its author meant."""
+"""Warnings about a valid configuration that may not mean what its author meant."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -45,9 +45,7 @@ def webhook_warnings(items: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def warnings(services: Iterable[Service]) -> Iterator[Fault]:
-    """One warning of each kind for each service at most, at the service or at its first route that has what is warned
-    of.
-    """
+    """At most one warning of each kind for each service: at the service, or at the first route that it applies to."""
     found = {service.name: service for service in services}
     for service in found.values():
         yield from _fallback_warnings(service, found)
@@ -109,7 +107,7 @@ def _of_addresses(addresses: AddressPolicy) -> Iterator[tuple[str, str]]:
 
 
 def _first_unclear(service: Service) -> Path | None:
-    """Where callers whom the gateway does not know may have credentials that it does not know either."""
+    """Where callers whom the gateway does not authenticate may have credentials that it does not know."""
     path: Path = ("services", service.name)
     if _is_unclear(service.policy):
         return path

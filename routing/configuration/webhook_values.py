@@ -15,7 +15,7 @@ MAX_SECRETS: Final = 2
 MAX_TEMPLATES: Final = 20
 MAX_DATA_FIELDS: Final = 20
 OWN_TOPICS: Final = ("service", "tag", "resource", "caller", "tenant")
-"""Kinds of topics that have rules of their own for who may subscribe (routing/realtime/topics.py)."""
+"""Kinds of topics whose subscribers are restricted by rules of their own (routing/realtime/topics.py)."""
 
 
 def secrets(secret: SecretLookup) -> ValueParser:

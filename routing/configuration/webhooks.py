@@ -174,7 +174,7 @@ def _named(forward: object) -> object:
 
 
 def _keys(verify: Verify, secrets: tuple[str, ...]) -> tuple[bytes, ...]:
-    """The secrets as keys of the HMAC. An empty one, of an empty variable, verifies nothing."""
+    """The secrets as keys of the HMAC. An empty one, as of an empty variable, accepts no delivery."""
     if verify is Verify.STANDARD:
         return tuple(standard_secret(text) if text else b"" for text in secrets)
     return tuple(text.encode("utf-8", "surrogateescape") for text in secrets)

@@ -1,7 +1,7 @@
 """Builds plain structures from the events of a YAML parser, and records the line on which each part begins.
 
-YAML as a tree of what JSON has: without anchors and aliases, which can expand without bound, without further types, and
-with limited nesting. libyaml parses ten times as fast as PyYAML alone, and is part of its wheels.
+YAML as a tree of JSON's types: without anchors and aliases, which can expand without bound, and with limited nesting.
+libyaml parses ten times as fast as PyYAML alone, and is part of its wheels.
 """
 
 import re

@@ -26,7 +26,7 @@ _BREAKS: Final = frozenset("\n\x85\u2028\u2029")
 
 
 class Dumper(yaml.SafeDumper):
-    """For values of configurations. `write_block` writes the same text, faster."""
+    """Dumps values of configurations. `write_block` writes the same text faster."""
 
     yaml_implicit_resolvers = RESOLVERS
 

@@ -1,4 +1,4 @@
-"""Puts the values of fields together to a section's value, and takes that apart. Pure."""
+"""Builds a section's value from the values of its fields, and takes it apart. Pure."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -28,7 +28,7 @@ def switch_of(section: Any) -> str:
 
 
 def with_values(section: Any, switch: str, values: Mapping[Path, Any]) -> Any:
-    """The section with these values, of which UNSET removes one. None if nothing is left. What else it has is kept.
+    """The section with these values; UNSET removes one. Other keys are kept. None if nothing is left.
 
     `off` leaves no settings.
     """
@@ -42,7 +42,7 @@ def with_values(section: Any, switch: str, values: Mapping[Path, Any]) -> Any:
 
 
 def _set(section: dict[str, Any], path: Path, value: Any) -> None:
-    """Set or remove the value. A mapping that it was the last of is removed too."""
+    """Set or remove the value. A mapping that is empty then is removed too."""
     *steps, last = (str(step) for step in path)
     parents = [section]
     for step in steps:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Unset:
-    """The value of a setting that is not set, which is another than null."""
+    """The value of a setting that is not set, as opposed to one that is null."""
 
     def __repr__(self) -> str:
         return "UNSET"
@@ -129,7 +129,7 @@ class Suffixed(forms.TextInput):
 
 
 class Text(SettingField):
-    """A text. `can_be_empty`: the empty text is a value too, and another than none."""
+    """A text. `can_be_empty`: the empty text is a value, as opposed to a setting that is not set."""
 
     EMPTY: ClassVar[str] = "empty"
 

@@ -24,15 +24,15 @@ from routing.admin.setting_fields.base import (
 from routing.configuration.document import inline
 
 EMPTY: Final = "empty"
-"""The choice that stands for a list without entries, which is another value than none."""
+"""The choice that stands for an empty list, as opposed to a setting that is not set."""
 
 
 class Words(SettingField):
     """A list of texts, one in each line, or as the file writes it. In a browser, they are picked, typed and removed one
     by one.
 
-    `suggestions` are offered; any other text may be entered too. `empty`: what a list without entries means, if it is
-    another than none. `null`: what null means, if it may be one.
+    `suggestions` are offered; any other text may be entered too. `empty` and `null`: what an empty list and null mean,
+    if they differ from a setting that is not set.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Boxes(forms.CheckboxSelectMultiple):
 
 
 class Choices(SettingField):
-    """A choice of several among a few words. `empty`: as for Words."""
+    """A choice of several among a few words. `empty` is as for Words."""
 
     NONE: ClassVar[str] = "[]"
 
@@ -145,7 +145,7 @@ class Named(SettingField):
         super().__init__(label=label, help_text=help_text, widget=widget)
 
     def show(self, value: Any) -> Any:
-        """As YAML on one line, if it has values that are no texts of one line."""
+        """As YAML on one line, if a value is not a text of one line."""
         if not self._words:
             return self._text(value)
         is_word = isinstance(value, str) and value in self._words

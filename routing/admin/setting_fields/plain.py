@@ -1,4 +1,4 @@
-"""The settings that are no sections: each is one value, with one field."""
+"""The settings other than sections: each is one value, with one field."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final

@@ -25,8 +25,8 @@ class Part(NamedTuple):
 
 
 class RowsWidget(forms.Widget):
-    """Its value is a list of lists of texts, in the order of the parts. With `empty`, it is such a list and the choice
-    of what a list without rows means.
+    """Its value is a list of lists of texts, in the order of the parts. With `empty`, it is a pair of such a list and
+    the choice of what an empty list means.
     """
 
     template_name = "setting_fields/rows.html"
@@ -89,7 +89,7 @@ class RowsWidget(forms.Widget):
 
 
 class RowsField(SettingField):
-    """`empty`: what a list without rows means, if it is another than none."""
+    """`empty`: what an empty list means, if it differs from a setting that is not set."""
 
     parts: tuple[Part, ...]
     row_name: Label
@@ -131,7 +131,7 @@ class RowsField(SettingField):
         return list(value) if isinstance(value, list | tuple) else [value]
 
     def value(self, items: list[Any]) -> Any:
-        """The value of items, of which there is one at least."""
+        """The value of at least one item."""
         return items
 
     def row(self, item: Any) -> list[str]:

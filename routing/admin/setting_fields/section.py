@@ -28,7 +28,7 @@ class Key(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A section's keys. `switch`: the words that may stand in place of its keys, of `on` and `off`."""
+    """A section's keys. `switch`: which of the words `on` and `off` may stand in place of the keys."""
 
     title: Label
     help_text: Label

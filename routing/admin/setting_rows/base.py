@@ -11,10 +11,12 @@ ANY: str = "any"
 
 
 class RowSettings:
-    """The settings of one row, by their names in the configuration file. Here, each has a column of its name."""
+    """The settings of one row, by their names in the configuration file. In this base class, each has a column of its
+    name.
+    """
 
     identity: ClassVar[tuple[str, ...]] = ("name",)
-    """The form's fields that are no settings."""
+    """The form's fields that are not settings."""
     names: ClassVar[tuple[str, ...]]
     """All settings, those without a form field of their own too."""
     secret_forms: ClassVar[Mapping[str, type | tuple[type, ...]]] = {}

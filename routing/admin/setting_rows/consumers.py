@@ -36,7 +36,7 @@ class ConsumerSettings(RowSettings):
         return canonical_item(self.section, settings)
 
     def _unknown(self, sections: dict[str, Any]) -> list[Fault]:
-        """The faults of names of plans and teams that do not exist."""
+        """A fault for each plan or team that is named and does not exist."""
         (settings,) = sections[self.section].values()
         known = {
             f"{name}s": list(model._default_manager.filter(name=settings[name]).values_list("name", flat=True))

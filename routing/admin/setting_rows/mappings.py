@@ -30,7 +30,7 @@ class MappingSettings(RowSettings):
         self.row.settings = settings
 
     def replace(self, settings: Mapping[str, Any]) -> None:
-        """Null is kept: with a preset, it is another value than none."""
+        """Null is kept: it replaces what a preset sets."""
         enabled = settings.get("enabled")
         self.row.enabled = True if enabled is None else enabled
         self.row.settings = {name: value for name, value in settings.items() if name != "enabled"}

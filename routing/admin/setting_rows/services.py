@@ -46,7 +46,7 @@ class RouteSettings(ServiceSettings):
     empty_values: ClassVar = {**EMPTY_VALUES, "path": "", "idempotency": False, "enabled": True}
 
     def owner(self) -> str:
-        """A route's secrets are its service's."""
+        """The service's name: masks of a route's secrets are made with it."""
         return str(self.row.service.name)
 
     def faults(self, settings: dict[str, Any]) -> list[Fault]:
