@@ -37,9 +37,10 @@ class Document(msgspec.Struct, frozen=True):
         except ConfigurationError as error:
             raise ConfigurationError(self.located(error.faults)) from None
 
-    def warnings(self, services: Iterable[Service]) -> list[Fault]:
-        """What in its services and webhooks may not be what the author meant, each with its line."""
-        return self.located([*warnings(services), *webhook_warnings(self.structure.get("webhooks") or {})])
+    def warnings(self, services: Iterable[Service], others: Iterable[Fault] = ()) -> list[Fault]:
+        """What in its services and webhooks may not be what the author meant, and `others`, each with its line."""
+        found = [*warnings(services), *webhook_warnings(self.structure.get("webhooks") or {})]
+        return self.located([*found, *others])
 
     def located(self, faults: Iterable[Fault]) -> list[Fault]:
         """The faults with their lines, in the order of these."""

@@ -23,6 +23,7 @@ from routing.database.locks import lock_configuration
 from routing.database.masking import unmask
 from routing.database.named_rows import Changes, WantedRow, apply_rows
 from routing.models import ANY_SECRET, Service, Webhook
+from routing.models.own_hosts import reserved_fault
 
 
 def apply_document(
@@ -113,6 +114,12 @@ def _check_hosts(wanted: dict[str, Any], kept: Iterable[Service]) -> None:
         for name, item in wanted.items()
         for host in item.get("hosts", ())
         if host.lower() in owners
+    ]
+    faults += [
+        fault
+        for name, item in wanted.items()
+        for index, host in enumerate(item.get("hosts", ()))
+        if (fault := reserved_fault(("services", name, "hosts", index), host))
     ]
     if faults:
         raise ConfigurationError(faults)

@@ -14,17 +14,18 @@ from routing.database.document_diff import document_diff
 from routing.database.locks import lock_configuration
 from routing.database.trial import present_document
 from routing.errors import Forbidden
+from routing.models import own_hosts
 from routing.rights import Names
 
 T = TypeVar("T")
 
 
 def check_bounds(structure: dict[str, Any], before: dict[str, Any], names: frozenset[str]) -> None:
-    """Raise Forbidden if the document has more than these services, or gives one a secret that it does not have, or a
-    fallback to another service.
+    """Raise Forbidden if the document has more than these services, or gives one a secret that it does not have, a
+    fallback to another service, or a host at which the gateway itself may be reached.
 
-    Otherwise who may change one service could send the secrets of all others to a backend of their own, or what
-    another service answers to the callers of this one.
+    Otherwise who may change one service could send the secrets of all others to a backend of their own, what another
+    service answers to the callers of this one, or what people and programs send to the gateway to that backend.
     """
     services = structure.get("services") or {}
     foreign = sorted(set(services) - names)
@@ -38,6 +39,8 @@ def check_bounds(structure: dict[str, Any], before: dict[str, Any], names: froze
             raise Forbidden(f"you may not give {name} another secret: {', '.join(sorted(added))}")
         if others := _fallbacks(item) - _fallbacks(known) - names:
             raise Forbidden(f"you may not let {name} fall back to {', '.join(sorted(others))}")
+        if hosts := sorted(filter(own_hosts.is_own, _hosts(item) - _hosts(known))):
+            raise Forbidden(f"you may not give {name} a host of the gateway itself: {', '.join(hosts)}")
 
 
 def bounded(change: Callable[[], T], names: Names) -> T:
@@ -65,6 +68,11 @@ def bounded(change: Callable[[], T], names: Names) -> T:
 def _references(name: str, item: Any) -> set[str]:
     found = (reference(field.value) for field in service_fields(name, item))
     return {each.name for each in found if each is not None}
+
+
+def _hosts(item: Any) -> set[str]:
+    hosts = item.get("hosts") if isinstance(item, dict) else None
+    return {str(host).lower() for host in hosts} if isinstance(hosts, list) else set()
 
 
 def _fallbacks(item: Any) -> set[str]:

@@ -24,7 +24,7 @@ from routing.database.document_parts import owner
 from routing.database.locks import lock_configuration
 from routing.database.references import references
 from routing.database.startup_file import ORIGIN
-from routing.models import ANY_SECRET, Service
+from routing.models import ANY_SECRET, Service, own_hosts
 from routing.rights import Names
 from routing.router.table import Service as ServicePolicy
 
@@ -103,7 +103,8 @@ def write_document(
 def _doubts(document: Document, services: Iterable[ServicePolicy], diff: DocumentDiff) -> list[str]:
     """What of the parts that change may not be what their author meant."""
     changed = {*diff.created, *diff.changed}
-    found = [fault for fault in document.warnings(services) if owner(fault, document.structure) in changed]
+    warnings = document.warnings(services, own_hosts.warnings(services))
+    found = [fault for fault in warnings if owner(fault, document.structure) in changed]
     return [str(fault if document.lines else msgspec.structs.replace(fault, line=None)) for fault in found]
 
 

@@ -16,6 +16,7 @@ from routing.configuration.decode import decode_route, decode_service, decode_ta
 from routing.configuration.faults import ConfigurationError, Fault, Faults
 from routing.configuration.sections import setting_parsers
 from routing.models.faults import to_validation_error
+from routing.models.own_hosts import reserved_fault
 from routing.presets import shipped
 from routing.router.policy import NAME, Auth
 
@@ -118,6 +119,7 @@ class Service(Settings):
             taken = {str(host).lower() for hosts in others for host in hosts or ()}
             for name in taken.intersection(service.hosts):
                 faults.add(("hosts",), f"{name!r} is already a host of another service")
+            faults.found += [fault for host in service.hosts if (fault := reserved_fault(("hosts",), host))]
             faults.found += self.fallback_faults(self.to_document())
         if faults.found:
             raise to_validation_error(faults.found, (field.name for field in self._meta.fields))

@@ -1,6 +1,6 @@
 """What browsers may do with a response: the CORS policy of its route, preflight requests, and the sandbox."""
 
-from routing.errors import GatewayError, MethodNotAllowed
+from routing.errors import GatewayError
 from routing.http import Request, Response, first
 from routing.messages.cors import Cors, is_preflight, preflight_response
 from routing.messages.staff_origin import PortalOrigin, StaffOrigin
@@ -31,11 +31,11 @@ class CrossOrigin:
         return self._staff.shares(domain) or (self._live.table.has_members and self._portal.shares(domain))
 
     def of(self, resolution: Resolution) -> Cors | None:
-        """The policy of a resolved request; a service's own too where none of its routes takes the method."""
+        """The policy of a resolved request; a service's own too where none of its routes takes the method or path."""
         match, error = resolution.match, resolution.routing_error
         if match is not None:
             policy = match.policy
-        elif isinstance(error, MethodNotAllowed) and error.service in self._live.table.services:
+        elif error is not None and error.service in self._live.table.services:
             policy = self._live.table.services[error.service].policy
         else:
             return self.default

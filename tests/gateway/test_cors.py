@@ -31,6 +31,11 @@ async def preflight(world: World, path: str, method: str = "PUT", origin: tuple[
     return await world.request("OPTIONS", path, sent, key="")
 
 
+async def preflight_of(world: World, path: str, host: str) -> ReceivedResponse:
+    sent = [APP, ("Access-Control-Request-Method", "GET")]
+    return await world.request("OPTIONS", path, sent, key="", host=host)
+
+
 def allowed(response: ReceivedResponse) -> str | None:
     return response.get("access-control-allow-origin")
 
@@ -139,3 +144,16 @@ async def test_a_page_can_read_that_its_request_is_malformed() -> None:
     response = await world.request("GET", "/api/v1/crm/%00", [APP])
     assert (response.status, allowed(response)) == (400, APP[1])
     await world.close()
+
+
+@pytest.mark.parametrize("path", ["/a//b", "/%zz", "/a%2Fb", "/a%25252Fb"])
+async def test_a_page_can_read_that_its_path_is_refused(world: World, path: str) -> None:
+    """As the policy of the service says, which has origins of its own."""
+    await world.serve(answer(b"x"), policy=policy(), routes=(Route("/guarded", (), policy()),), hosts=("crm.test",))
+    for target, host in ((f"/api/v1/crm{path}", "gateway.test"), (path, "crm.test")):
+        if host == "crm.test" and world.entry_point.__class__.__name__ == "AsgiEntryPoint":
+            continue  # which is given requests for the gateway alone
+        assert allowed(await preflight_of(world, target, host)) == APP[1]
+        response = await world.request("GET", target, [APP], host=host)
+        assert (response.status, allowed(response)) == (400, APP[1])
+        assert allowed(await world.request("GET", target, [EVIL], host=host)) is None

@@ -4,10 +4,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -16,6 +17,7 @@ from metrics.models import AlertSilence, Operation
 from metrics.sign_in import accounts
 from metrics.sign_in.policy import Provider, Role
 from routing.database.config_file import stored_document
+from routing.messages.staff_origin import StaffOrigin
 from routing.models import ApiKey, ConfigurationRevision, FailedDelivery, Route, Service, ServiceRole, Target, Watch
 from routing.rights import Grant, Right, granted, may
 from routing.rights import services as services_of
@@ -158,6 +160,32 @@ def test_an_owner_of_a_service_borrows_nothing_from_others(world: Harness) -> No
         response = client.patch(f"/api/config/services/{OWN}", body, content_type=JSON)
         assert response.status_code == 403, response.content
     assert stored_document() == before
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "status"),
+    [
+        (["gw.example.com"], "gw.example.com", 403),
+        (["gw.example.com"], "GW.example.com", 403),
+        ([".example.com"], "any.example.com", 403),
+        (["*"], "crm.example.org", 403),
+        (["gw.example.com"], "staff.example.org", 403),
+        (["gw.example.com"], "crm.example.com", 200),
+    ],
+)
+def test_an_owner_of_a_service_takes_over_no_host_of_the_gateway(
+    world: Harness, allowed: list[str], host: str, status: int
+) -> None:
+    """There they would receive what others send to the gateway, and could show a login of their own."""
+    client, config = limited("Owner"), msgspec.structs.replace(settings.CONFIG, staff=StaffOrigin("staff.example.org"))
+    with override_settings(ALLOWED_HOSTS=[*allowed, "testserver", "staff.example.org"], CONFIG=config):
+        path, fields = f"/api/config/services/{OWN}", {"Host": "staff.example.org"}
+        response = client.patch(path, {"hosts": [host]}, content_type=JSON, headers=fields)
+        assert response.status_code == status, response.content
+        if status == 200:  # what the service has already, it keeps
+            with override_settings(ALLOWED_HOSTS=[host, "staff.example.org"]):
+                again = client.patch(path, {"rate_limit": "12/s"}, content_type=JSON, headers=fields)
+                assert again.status_code == 200
 
 
 def test_an_owner_of_services_neither_adds_nor_deletes_one(world: Harness) -> None:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.test import override_settings
 
 from routing.authentication.api_keys import ApiKeys
 from routing.database.loader import current_version, load
@@ -92,6 +93,14 @@ def test_validate_warns_once_about_credentials_that_the_gateway_cannot_know(
     if line is not None:
         assert err.startswith(f"warning: line {line}: services.crm")
         assert "cache.credentials" in err
+
+
+def test_validate_warns_about_a_host_that_is_the_gateways_too(file: Path) -> None:
+    file.write_text(CRM + "    hosts: [crm.example.com, gw.example.com]\n")
+    with override_settings(ALLOWED_HOSTS=["GW.example.com", ".example.com"]):
+        _, err = run("config", "validate", str(file))
+    assert err.startswith("warning: line 5: services.crm.hosts[1]: 'gw.example.com' is in ALLOWED_HOSTS too")
+    assert len(err.splitlines()) == 1
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:

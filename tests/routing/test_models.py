@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import IntegrityError, models, transaction
+from django.test import override_settings
 
 from routing import signals
 from routing.configuration.document import canonical
@@ -15,6 +18,7 @@ from routing.database.api_keys import issue, revoke
 from routing.database.apply import apply_document
 from routing.database.loader import current_version, raw_document
 from routing.database.named_rows import Changes
+from routing.messages.staff_origin import PortalOrigin, StaffOrigin
 from routing.models import ApiKey, Route, Service, Target
 
 pytestmark = pytest.mark.django_db
@@ -62,6 +66,19 @@ def test_two_services_cannot_share_a_host() -> None:
     crm(hosts=["crm.example.com"])
     other = Service(name="other", hosts=["CRM.example.com"])
     assert errors(other)["hosts"] == ["'crm.example.com' is already a host of another service"]
+
+
+@pytest.mark.parametrize("variable", ["STAFF_HOST", "PORTAL_HOST"])
+def test_a_service_cannot_have_the_host_of_staffs_pages_or_of_the_portal(variable: str) -> None:
+    staff = StaffOrigin("own.example.com" if variable == "STAFF_HOST" else None)
+    portal = PortalOrigin(staff, host="own.example.com" if variable == "PORTAL_HOST" else None)
+    portal_settings = msgspec.structs.replace(settings.CONFIG.portal, origin=portal)
+    with override_settings(CONFIG=msgspec.structs.replace(settings.CONFIG, staff=staff, portal=portal_settings)):
+        message = f"'own.example.com' is {variable}, and so no service's"
+        assert errors(Service(name="crm", hosts=["OWN.example.com"]))["hosts"] == [message]
+        crm = {"targets": [{"url": URL}], "hosts": ["own.example.com"]}
+        with pytest.raises(ConfigurationError, match=variable):
+            apply_document({"version": 1, "services": {"crm": crm}})
 
 
 def test_faults_of_targets_and_routes_are_at_their_fields() -> None:

@@ -22,7 +22,7 @@ from routing.database.document_parts import owner, part_of
 from routing.database.named_rows import Changes
 from routing.management import config_diff, config_import
 from routing.management.approval import add_emergency, submitted
-from routing.models import ConfigurationRevision
+from routing.models import ConfigurationRevision, own_hosts
 from routing.presets import shipped
 from routing.presets.expand import expand_all
 
@@ -226,7 +226,7 @@ class Command(BaseCommand):
         services = masking.unmasked(document).services(lambda name: self._secret(name, unset))
         for missing in sorted(unset):
             self.stderr.write(f"{missing}; the gateway needs it to load this file", self.style.WARNING)
-        for warning in document.warnings(services):
+        for warning in document.warnings(services, own_hosts.warnings(services)):
             self.stderr.write(f"warning: {warning}", self.style.WARNING)
         return document
 
