@@ -73,8 +73,8 @@ class BackendHandshake:
             raise BadGateway(failure_reason(error)) from error
         except InvalidHandshake as error:
             raise BadGateway(f"invalid handshake: {innermost(error)}") from error
-        except (InvalidURI, UnicodeError) as error:
-            raise BadRequest("the path cannot be sent to the service") from error
+        except (InvalidURI, ValueError) as error:  # ValueError: characters, or a port of the client's Host field
+            raise BadRequest("the path or the host cannot be sent to the service") from error
         self.accepted = cast(BackendSocket, accepted)  # by `create_connection`
         assert accepted.response is not None  # noqa: S101 - it has accepted the handshake
         return BackendResponse(SWITCHING_PROTOCOLS, _fields(accepted.response), None, _HandshakeBody(accepted))

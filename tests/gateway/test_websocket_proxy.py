@@ -277,6 +277,16 @@ async def test_the_limit_of_a_text_message_is_in_bytes() -> None:
     assert ends == [1009]
 
 
+async def test_a_port_that_cannot_be_sent_to_the_backend_is_refused() -> None:
+    """Of the client's Host field, where that is preserved."""
+    with websocket_server(greet) as port:
+        world = websocket_world(port, policy=RoutePolicy(websocket=True, preserve_host=True))
+        socket = client_of(proxy_of(world, FakeClock()), world, host=b"gateway:99999")
+        assert await socket.connect() is not None
+        await socket.disconnect()
+    assert world.observer.requests[-1].code == "bad_request"
+
+
 async def test_a_client_that_does_not_read_does_not_keep_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tunnel, "CHECK_SECONDS", 0.01)
     ends: list[int | None] = []
