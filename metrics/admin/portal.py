@@ -18,6 +18,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from metrics.audit import staff_actor
+from routing.admin.guarded_form import GuardedFieldsets, GuardedForm
 from routing.admin.rights import RightsMixin
 from routing.database import plan_requests
 from routing.database.members import NotPossible, invite, new_link
@@ -30,7 +31,8 @@ State = PlanRequest.State
 
 
 @admin.register(Member, site=admin_site())
-class MemberAdmin(RightsMixin, ModelAdmin):
+class MemberAdmin(GuardedFieldsets, RightsMixin, ModelAdmin):
+    form = GuardedForm
     list_display = ("email", "consumer", "role", "state", "invited_by", "joined_at")
     list_filter = ("role",)
     list_select_related = ("consumer", "user")

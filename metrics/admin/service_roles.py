@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db import models
 from django.forms.widgets import Script
@@ -11,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from metrics.audit import record_operation, staff_actor
+from routing.admin.guarded_form import GuardedFieldsets, GuardedForm
 from routing.admin.setting_fields.base import UNSET
 from routing.admin.setting_fields.lists import Named, Words
 from routing.admin.setting_fields.suggestions import service_names
@@ -20,7 +20,7 @@ from routing.pages.site import admin_site
 GIVEN, CHANGED, TAKEN = "account.service_role_given", "account.service_role_changed", "account.service_role_taken"
 
 
-class ServiceRoleForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+class ServiceRoleForm(GuardedForm):
     services = Words(
         label=_("Services"), help_text=_("by name, also if they are added later"), suggestions=service_names
     )
@@ -45,7 +45,7 @@ class ServiceRoleForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic
 
 
 @admin.register(ServiceRole, site=admin_site())
-class ServiceRoleAdmin(ModelAdmin):
+class ServiceRoleAdmin(GuardedFieldsets, ModelAdmin):
     form = ServiceRoleForm
     list_display = ("holder", "role", "of")
     list_display_links = ("holder",)

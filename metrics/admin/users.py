@@ -11,6 +11,7 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from metrics.admin.recorded import RecordedMixin
+from routing.admin.guarded_form import GuardedFieldsets, GuardedForm
 from routing.models import ServiceRole
 
 if TYPE_CHECKING:
@@ -22,9 +23,15 @@ admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
+class UserForm(GuardedForm, UserChangeForm):
+    """A sign-in changes the time of the last one, and may store the password with another hasher."""
+
+    unguarded = frozenset({"last_login", "password"})
+
+
 @admin.register(User)
-class UserAdmin(RecordedMixin, _UserAdmin, ModelAdmin):
-    form = UserChangeForm
+class UserAdmin(GuardedFieldsets, RecordedMixin, _UserAdmin, ModelAdmin):
+    form = UserForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     noun = "account"
@@ -41,7 +48,8 @@ class UserAdmin(RecordedMixin, _UserAdmin, ModelAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(RecordedMixin, DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(GuardedFieldsets, RecordedMixin, DjangoGroupAdmin, ModelAdmin):
+    form = GuardedForm
     noun = "group"
 
     def document_of(self, row: Group) -> dict[str, Any]:

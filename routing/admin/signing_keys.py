@@ -17,6 +17,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from routing.admin.fields import HelpTextsMixin
+from routing.admin.guarded_form import SEEN, GuardedForm
 from routing.admin.rights import RightsMixin
 from routing.admin.scopes_form import ScopesForm
 from routing.admin.setting_fields.lists import Words
@@ -40,7 +41,7 @@ def cipher() -> Cipher:
     return Cipher(settings.CONFIG.credential_keys, settings.CONFIG.secret_key)
 
 
-class SigningKeyForm(ScopesForm):
+class SigningKeyForm(GuardedForm, ScopesForm):
     scopes = Words(
         label=_("Scopes"), help_text=_("services and scopes that the key may use"), suggestions=scope_names, empty=NONE
     )
@@ -80,11 +81,12 @@ class SigningKeyAdmin(RightsMixin, HelpTextsMixin, ModelAdmin):
     class Media:
         js = (Script("forms/settings.js", type="module"),)
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002 - Django's signature
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         new = ("keyid", "consumer", "algorithm", "public_key", "secret_reference", "scopes", "expires_at")
         if obj is None:
             return ((None, {"fields": new}),)
-        own = [name for name in new if name != "secret_reference"]
+        seen = (SEEN,) if self.has_change_permission(request, obj) else ()
+        own = [*(name for name in new if name != "secret_reference"), *seen]
         return ((None, {"fields": own}), (_("Use"), {"fields": self.readonly_fields}))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -15,6 +15,7 @@ class _Form(HTMLParser):
         self._templates = 0
         self._area: tuple[str, list[str]] | None = None
         self._select = ""
+        self._takes_several = False
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attributes}
@@ -28,7 +29,7 @@ class _Form(HTMLParser):
         if tag == "textarea":
             self._area = name, []
         elif tag == "select":
-            self._select = name
+            self._select, self._takes_several = name, "multiple" in found
         elif tag == "option" and self._select and "selected" in found:
             self._add(self._select, found.get("value", ""))
         elif tag == "input":
@@ -45,7 +46,8 @@ class _Form(HTMLParser):
         if tag == "form":
             self._is_within = False
         if tag == "select" and self._select:
-            self.data.setdefault(self._select, [""])
+            if not self._takes_several:
+                self.data.setdefault(self._select, [""])
             self._select = ""
         if tag == "textarea" and self._area:
             name, parts = self._area

@@ -3,12 +3,25 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Model
 from django.test import Client
+from django.utils import timezone
 
 from routing.database.actor import acting_as
 from routing.database.api_keys import issue
 from routing.database.apply import apply_document
-from routing.models import ApiKey, Consumer, ConsumerIdentity, Route, Service, Target
+from routing.models import (
+    ApiKey,
+    Consumer,
+    ConsumerIdentity,
+    Member,
+    Route,
+    Service,
+    ServiceRole,
+    SigningKey,
+    Target,
+)
 from tests.metrics.harness import Harness, ok
 from tests.routing.pages import browser_form
 from tests.routing.test_admin import both, errors, yaml
@@ -125,7 +138,83 @@ def test_a_key_whose_scopes_were_narrowed_is_not_widened_again(root: Client, crm
     assert root.post(url, browser_form(root.get(url)) | {"name": "build"}).status_code == 302
 
 
-@pytest.mark.parametrize("seen", ["", "x", "x.99999999999999999999999999", ".", "é.1"])
+def _person() -> User:
+    person = User.objects.create_user("grace", password="for tests alone", is_staff=True)
+    person.groups.add(*(Group.objects.get(name=name) for name in ("Viewer", "Operator")))
+    return person
+
+
+def _key_of_signatures() -> SigningKey:
+    consumer = Consumer.objects.create(name="acme")
+    return SigningKey.objects.create(
+        keyid="ci",
+        consumer=consumer, algorithm="hmac-sha256", secret="env:GATEWAY_SECRET_CI", scopes=["crm"]
+    )
+
+
+def _member() -> Member:
+    return Member.objects.create(consumer=Consumer.objects.create(name="acme"), email="dev@acme.example")
+
+
+GUARDED: dict[str, Any] = {
+    "/admin/auth/user/": (_person, {"is_superuser": "on"}, {"first_name": "Grace"}),
+    "/admin/auth/group/": (lambda: Group.objects.create(name="night shift"), {"name": "day shift"}, {"name": "shift"}),
+    "/admin/routing/member/": (_member, {"role": "manager"}, {"role": "member"}),
+    "/admin/routing/signingkey/": (_key_of_signatures, {"scopes_0": "metrics:read"}, {"scopes_0": "mail"}),
+    "/admin/routing/servicerole/": (
+        lambda: ServiceRole.objects.create(user=_person(), role="Owner", services=["crm"]),
+        {"role": "Viewer"},
+        {"services": "mail"},
+    ),
+}
+"""Of each page: a row, what the first person enters, and what the second one does."""
+
+
+@pytest.mark.parametrize("page", GUARDED)
+def test_people_and_their_rights(root: Client, crm: Service, page: str) -> None:
+    """The second one to save gives nobody back what the first one has taken."""
+    create, first, second = GUARDED[page]
+    row: Model = create()
+    url = f"{page}{row.pk}/change/"
+    opened = browser_form(root.get(url))
+    assert root.post(url, opened | first).status_code == 302
+    stored = browser_form(root.get(url))
+    response = root.post(url, opened | second)
+    text = errors(response.content.decode())
+    assert f"{WARNING} (staff:root)" in text
+    assert _shown(browser_form(root.get(url))) == _shown(stored)
+    assert root.post(url, browser_form(response)).status_code == 302
+    assert _shown(browser_form(root.get(url))) != _shown(stored)
+
+
+def _shown(form: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in form.items() if name not in ("csrfmiddlewaretoken", "seen")}
+
+
+def test_an_account_whose_permissions_were_taken_away(root: Client, crm: Service) -> None:
+    person, permission = _person(), Permission.objects.filter(content_type__app_label="auth").first()
+    assert permission is not None
+    person.user_permissions.add(permission)
+    url = f"/admin/auth/user/{person.pk}/change/"
+    opened = browser_form(root.get(url))
+    person.user_permissions.clear()
+    assert WARNING in root.post(url, opened | {"first_name": "Grace"}).content.decode()
+    assert not person.user_permissions.exists()
+
+
+def test_a_sign_in_disturbs_nobody(root: Client, crm: Service) -> None:
+    person = _person()
+    url = f"/admin/auth/user/{person.pk}/change/"
+    opened = browser_form(root.get(url))
+    User.objects.filter(pk=person.pk).update(last_login=timezone.now(), password="another hasher's")
+    assert root.post(url, opened | {"first_name": "Grace"}).status_code == 302
+    person.refresh_from_db()
+    assert person.first_name == "Grace"
+
+
+@pytest.mark.parametrize(
+    "seen", ["", "x", "x.1.", "x.1.2.3", "x.1.99999999999999999999999999", "x.99999999999999999999999999", ".", "é.1"]
+)
 def test_odd_values_are_refused_or_not_compared(root: Client, crm: Service, seen: str) -> None:
     url = SERVICE.format(crm.pk)
     assert root.post(url, browser_form(root.get(url)) | {"seen": seen}).status_code in (200, 302)
