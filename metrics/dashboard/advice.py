@@ -93,7 +93,7 @@ def advice_page(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboard/advice.html", context)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @services_form
 def draft_page(request: HttpRequest) -> HttpResponse:
     """Show what a draft would change; with POST, change it. The configuration may have changed in between."""

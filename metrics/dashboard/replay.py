@@ -75,7 +75,7 @@ class ReplayForm(forms.Form):
         return Selection(service=data["service"], start=start, end=end, limit=data["limit"] or DEFAULT_LIMIT)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @staff_form
 def replay_page(request: HttpRequest) -> HttpResponse:
     """GET shows the form: with the settings of `?service=`, or a `?revision=` or `?proposal=` chosen. POST replays."""

@@ -11,7 +11,7 @@ from django.contrib.admin.views.decorators import staff_member_required
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from metrics import route_figures, selectors
 from metrics import services as operations
@@ -49,7 +49,7 @@ def staff_form(view: View) -> View:
 
 def services_page(view: View) -> View:
     """A page that only reads, also for staff who may view some services: see `services_form`."""
-    return require_GET(services_form(view))
+    return require_safe(services_form(view))
 
 
 def services_form(view: View) -> View:

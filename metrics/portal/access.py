@@ -71,7 +71,7 @@ def member_page(view: View) -> View:
     @wraps(view)
     def wrapper(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if not request.user.is_authenticated:
-            query = f"?{urlencode({'next': request.path})}" if request.method == "GET" else ""
+            query = "" if request.method == "POST" else f"?{urlencode({'next': request.path})}"
             return redirect(f"{reverse('portal:login')}{query}")
         member = member_of(request.user)
         if member is None or not member.consumer.enabled:

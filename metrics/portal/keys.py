@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from metrics.portal.access import MEMBER_PREFIX, MemberRequest, member_page
 from metrics.portal.allowed import Allowed, allowed_of, may_rotate
@@ -37,7 +37,7 @@ KEY_ORDER: Final = (F("revoked_at").asc(nulls_first=True), "-created_at")
 
 
 @member_page
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def keys_page(request: MemberRequest) -> HttpResponse:
     """The list, and a form for another key, which responds with its secret."""
     consumer = request.member.consumer
@@ -61,7 +61,7 @@ def keys_page(request: MemberRequest) -> HttpResponse:
 
 
 @member_page
-@require_GET
+@require_safe
 def key_page(request: MemberRequest, prefix: str) -> HttpResponse:
     return _key_page(request, _key(request, prefix))
 

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from metrics.portal.access import MemberRequest, manager_page, member_page
 from metrics.portal.forms import InvitationForm
@@ -22,7 +22,7 @@ INVITATION_RATE: Final = "20/h"
 
 
 @member_page
-@require_GET
+@require_safe
 def members_page(request: MemberRequest) -> HttpResponse:
     return _members_page(request, InvitationForm())
 

@@ -23,7 +23,7 @@ MAX_REQUESTS: Final = 20
 
 
 @member_page
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def plan_page(request: MemberRequest) -> HttpResponse:
     consumer = request.member.consumer
     current = plan_of(consumer)

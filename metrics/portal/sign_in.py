@@ -11,7 +11,7 @@ from django.contrib import messages
 from django.contrib.auth import get_user_model, login, logout, update_session_auth_hash
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm, SetPasswordForm
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import Resolver404, resolve, reverse
 from django.utils.http import urlencode
@@ -50,12 +50,12 @@ class SignInForm(AuthenticationForm):
 
 @public_page
 @sensitive_post_parameters()
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def login_page(request: HttpRequest) -> HttpResponse:
     target = next_page(request)
     if settings.CONFIG.sign_in is not None:
         return redirect(f"{reverse('account_login')}?{urlencode({'next': target})}")
-    if request.method == "GET" and member_of(request.user) is not None:
+    if request.method != "POST" and member_of(request.user) is not None:
         return redirect(target)
     form = SignInForm(request, request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -67,13 +67,16 @@ def login_page(request: HttpRequest) -> HttpResponse:
 @public_page
 @require_POST
 def log_out(request: HttpRequest) -> HttpResponse:
+    """A session that began at the provider ends there too, by the page of all sessions: the form is sent on to it."""
+    if settings.CONFIG.sign_in is not None:
+        return HttpResponseRedirect(reverse("account_logout"), preserve_request=True)
     logout(request)
     return redirect("portal:login")
 
 
 @public_page
 @sensitive_post_parameters()
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def invitation_page(request: HttpRequest, secret: str) -> HttpResponse:
     """A link is shown, and used up by what is done with it: programs that preview links only read."""
     member = by_link(secret)
@@ -119,7 +122,7 @@ def _use(
 
 @member_page
 @sensitive_post_parameters()
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def password_page(request: MemberRequest) -> HttpResponse:
     if settings.CONFIG.sign_in is not None:
         return redirect("account_change_password")
@@ -139,10 +142,10 @@ def next_page(request: HttpRequest) -> str:
 
 def portal_page(address: str) -> str | None:
     """The path of the portal's page at this address; None for any other address."""
-    parts = urlsplit(address)
     try:
+        parts = urlsplit(address)
         found = resolve(parts.path)
-    except Resolver404:
+    except (ValueError, Resolver404):  # ValueError: brackets that are no IPv6 address
         return None
     if parts.scheme or parts.netloc or found.namespace != "portal" or found.url_name not in NEXT_PAGES:
         return None

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from metrics import quotas
 from metrics.portal.access import MemberRequest, member_page
@@ -34,7 +34,7 @@ class UsageLine(NamedTuple):
 
 
 @member_page
-@require_GET
+@require_safe
 def usage_page(request: MemberRequest) -> HttpResponse:
     consumer = request.member.consumer
     text = request.GET.get("days", "")

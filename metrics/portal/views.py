@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from metrics.failures.failure import Failure
 from metrics.portal.access import MEMBER_PREFIX, MemberRequest, member_page
@@ -23,7 +23,7 @@ from routing.models import Consumer
 
 
 @member_page
-@require_GET
+@require_safe
 def overview_page(request: MemberRequest) -> HttpResponse:
     consumer = request.member.consumer
     allowed = allowed_of(consumer)
@@ -41,7 +41,7 @@ def overview_page(request: MemberRequest) -> HttpResponse:
 
 
 @member_page
-@require_GET
+@require_safe
 def service_page(request: MemberRequest, name: str) -> HttpResponse:
     service, document = _service(request.member.consumer, name)
     context = {"page": "overview", "service": service, "has_document": document is not None}
@@ -49,7 +49,7 @@ def service_page(request: MemberRequest, name: str) -> HttpResponse:
 
 
 @member_page
-@require_GET
+@require_safe
 def document_json(request: MemberRequest, name: str) -> HttpResponse:
     """The service's OpenAPI document, with the gateway as its server and without what the plan does not include."""
     service, document = _service(request.member.consumer, name)
@@ -62,7 +62,7 @@ def document_json(request: MemberRequest, name: str) -> HttpResponse:
 
 
 @member_page
-@require_GET
+@require_safe
 def errors_page(request: MemberRequest) -> HttpResponse:
     failures = failures_of(request.member.consumer)
     rows = None if failures is None else [_failure_row(failure) for failure in failures]

@@ -9,6 +9,8 @@ from typing import Any, Final
 import msgspec
 
 LIFETIME_SECONDS: Final = 600.0
+MAX_AHEAD_SECONDS: Final = 60.0
+"""By how much another machine's clock may be ahead: a provider that asks nothing sends the browser back at once."""
 MAX_PENDING: Final = 5
 """The most logins in progress in one browser, one for each tab. The oldest is forgotten."""
 _KEY: Final = "sign_in_begun"
@@ -52,4 +54,4 @@ def _pending(session: Any) -> list[PendingLogin]:
         stored = msgspec.convert(session.get(_KEY, []), list[PendingLogin])
     except msgspec.ValidationError:
         return []
-    return [each for each in stored if 0 <= now - each.at < LIFETIME_SECONDS]
+    return [each for each in stored if -MAX_AHEAD_SECONDS <= now - each.at < LIFETIME_SECONDS]

@@ -147,8 +147,7 @@ def _person() -> User:
 def _key_of_signatures() -> SigningKey:
     consumer = Consumer.objects.create(name="acme")
     return SigningKey.objects.create(
-        keyid="ci",
-        consumer=consumer, algorithm="hmac-sha256", secret="env:GATEWAY_SECRET_CI", scopes=["crm"]
+        keyid="ci", consumer=consumer, algorithm="hmac-sha256", secret="env:GATEWAY_SECRET_CI", scopes=["crm"]
     )
 
 

@@ -179,6 +179,8 @@ def test_signing_in_makes_a_new_session(acme: Team) -> None:
         ("/admin/", "/portal/"),
         ("javascript:alert(1)", "/portal/"),
         ("/\\evil.example", "/portal/"),
+        ("//[", "/portal/"),
+        ("http://[::1/portal/keys/", "/portal/"),
         ("/portal/services/%2e%2e/", "/portal/services/%252e%252e/"),
     ],
 )
@@ -222,6 +224,17 @@ def test_every_page_has_a_policy_and_is_not_stored(acme: Team) -> None:
         assert "unsafe" not in response["Content-Security-Policy"]
         assert response["Cache-Control"] == "private, no-store"
         assert response["Referrer-Policy"] == "same-origin"
+
+
+def test_head_is_answered_wherever_get_is(acme: Team, root: Client) -> None:
+    """RFC 9110 section 9.1, and what checks of availability send."""
+    for path in PAGES:
+        assert acme.client.head(f"/portal/{path}").status_code == 200
+        login = Client().head(f"/portal/{path}")
+        assert (login.status_code, "next=" in login["Location"]) == (302, True)
+    assert Client().head("/portal/login/?next=//[").status_code == 200
+    for path in ("", "requests/", "replay/", "advice/", "services/crm/"):
+        assert root.head(f"/dashboard/{path}").status_code == 200
 
 
 def test_without_members_there_is_no_portal(harness: Harness) -> None:

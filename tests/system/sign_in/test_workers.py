@@ -56,6 +56,10 @@ def test_people_of_the_portal_join_and_sign_in_without_a_role() -> None:
         assert visitor.get("/portal/").status_code == 200
         assert not site.is_staff("grace")
 
+        out = visitor.post("/portal/logout/", page="/portal/", follow=True)
+        assert f"0; url={provider.issuer}/logout?" in out.text
+        assert not visitor.is_signed_in
+
         again = site.visitor()
         assert again.sign_in().headers["Location"] == "/portal/"
         assert again.get("/admin/").status_code == 403 or "/portal/" in again.get("/admin/").url
