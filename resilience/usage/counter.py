@@ -90,7 +90,8 @@ def take(counter: Counter, quota: Allowance, wanted: int, spare: int, now: float
     counter.used += granted + ahead
     crossed = _crossed(counter, limit) if granted else 0
     counter.warned = max(counter.warned, crossed)
-    retry_in = max(0.0, counter.leased_until - now) if granted < wanted else 0.0
+    # Bounded, since the clock may have been set back meanwhile.
+    retry_in = min(max(0.0, counter.leased_until - now), LEASE_SECONDS) if granted < wanted else 0.0
     return Take(granted + ahead, msgspec.structs.replace(counter), now, crossed, retry_in)
 
 

@@ -39,7 +39,7 @@ Notify = Callable[[Meter, int, Counter], None]
 
 class _Tokens:
     """What this worker knows of one counter. `budget` is its share while the store is unavailable; times are by its
-    clock.
+    timer.
     """
 
     __slots__ = ("budget", "count", "counter", "denied_until", "ends", "expires", "refilling", "spare", "waiters")
@@ -57,7 +57,10 @@ class _Tokens:
 
 
 class Quotas:
-    """`share` is the number of workers among which a quota is divided while the store is unavailable."""
+    """`share` is the number of workers among which a quota is divided while the store is unavailable.
+
+    `clock` is Unix time, which says what period is current and may be set back; `timer` measures durations.
+    """
 
     def __init__(
         self,
@@ -65,12 +68,13 @@ class Quotas:
         ledger: Ledger,
         *,
         clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         share: int = 1,
         notify: Notify = lambda _meter, _percent, _counter: None,
     ) -> None:
         self._store, self._ledger, self._share = store, ledger, share
-        self._clock, self._sleep = clock, sleep
+        self._clock, self._timer, self._sleep = clock, timer, sleep
         self._notify = notify
         self._journal = Journal(store, ledger)
         self._known: OrderedDict[str, _Tokens] = OrderedDict()
@@ -96,7 +100,7 @@ class Quotas:
 
     def peek(self, meter: Meter) -> Verdict | None:
         """What remains, as this worker has seen it last; None if it has not, in this period. `allowed` says nothing."""
-        tokens, now = self._known.get(meter.key), self._clock()
+        tokens, now = self._known.get(meter.key), self._timer()
         if tokens is None or now >= tokens.ends:
             return None
         return self._verdict(tokens, meter, True, now)
@@ -104,7 +108,7 @@ class Quotas:
     def give_back(self, meter: Meter) -> None:
         """Uncount a request that was counted, but refused for another reason. Another request gets its token."""
         tokens = self._tokens(meter.key)
-        now = self._clock()
+        now = self._timer()
         if tokens.budget is not None:
             tokens.budget += 1
             self._journal.count(meter.key, tokens.counter, -1, local=True)
@@ -146,7 +150,7 @@ class Quotas:
         await self.flush()
 
     def _spend(self, tokens: _Tokens, meter: Meter) -> Verdict | None:
-        now = self._clock()
+        now = self._timer()
         if tokens.count and now < tokens.expires:
             tokens.count -= 1
             return self._verdict(tokens, meter, True, now)
@@ -201,7 +205,7 @@ class Quotas:
             left = await self._from_store(tokens, meter, len(batch))
         except StoreUnavailable:
             left = await self._from_share(tokens, meter, len(batch))
-        now = self._clock()
+        now = self._timer()
         for waiter in batch:
             allowed = left > 0
             if not waiter.done():
@@ -219,7 +223,7 @@ class Quotas:
             await self._journal.flush()
         granted = 0
         for _ in range(_ASKS):
-            asked_at = self._clock()
+            asked_at = self._timer()
             left, spare = wanted - granted, tokens.spare
             taken = await self._retrying(meter, partial(self._store_take, meter.key, left, spare))
             tokens.budget = None
@@ -241,13 +245,13 @@ class Quotas:
     async def _from_share(self, tokens: _Tokens, meter: Meter, wanted: int) -> int:
         """Tokens of this worker's share of what was left when the store was seen last."""
         now = self._clock()
-        if tokens.budget is None or now >= tokens.ends:
+        if tokens.budget is None or now >= tokens.counter.ends:
             period = period_at(meter.policy, now, meter.signed_up)
             counter = tokens.counter if now < tokens.counter.ends else await self._saved(meter)
             if now >= counter.ends:
                 counter = Counter(since=period.starts)
             counter.ends, counter.generation = period.ends, ""
-            tokens.counter, tokens.ends = counter, period.ends
+            tokens.counter, tokens.ends = counter, self._timer() + period.ends - now
             tokens.budget = max(0, meter.policy.amount + counter.extra - counter.used) // self._share
         granted = min(wanted, tokens.budget)
         tokens.budget -= granted
@@ -270,7 +274,7 @@ class Quotas:
     async def _expire(self, tokens: _Tokens, meter: Meter) -> None:
         """Give back what was not spent in time, unless it was taken later."""
         await self._sleep(SPEND_SECONDS)
-        if tokens.count and self._clock() >= tokens.expires and not tokens.refilling:
+        if tokens.count and self._timer() >= tokens.expires and not tokens.refilling:
             unspent, tokens.count, tokens.spare = tokens.count, 0, tokens.spare // 4
             await self._refund(meter, tokens.counter, unspent)
 

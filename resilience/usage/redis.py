@@ -1,4 +1,8 @@
-"""Counters in Redis: one hash each, changed by scripts that read the server's clock."""
+"""Counters in Redis: one hash each, changed by scripts that read the server's clock.
+
+A counter is valid in the run of the server that it was written in: after a restart from a snapshot or a failover to a
+replica, it may be from before requests that were counted. It is then filled from the database, as one that is lost.
+"""
 
 import hashlib
 from typing import Any, Final
@@ -11,16 +15,24 @@ _KEEP_SECONDS: Final = 86_400
 _MISSING: Final = b"missing"
 _OTHER_PERIOD: Final = b"other"
 
-_BEGIN: Final = """
+_RUN: Final = """
+local about = redis.call('INFO', 'server')
+local start = string.find(about, 'run_id:', 1, true) + 7
+local run = string.sub(about, start, start + 15)
+"""
+_BEGIN: Final = (
+    _RUN
+    + """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local amount, starts, ends = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local names = {'used', 'extra', 'since', 'ends', 'warned', 'leased'}
-local found = redis.call('HMGET', KEYS[1], 'generation', unpack(names))
+local found = redis.call('HMGET', KEYS[1], 'generation', 'run', unpack(names))
 if not found[1] then return {'missing'} end
+if found[2] and found[2] ~= run then redis.call('DEL', KEYS[1]) return {'missing'} end
 local c = {}
 for i, name in ipairs(names) do
-  c[name] = tonumber(found[i + 1])
+  c[name] = tonumber(found[i + 2])
   if not c[name] then redis.call('DEL', KEYS[1]) return {'missing'} end
 end
 if now < starts or now >= ends then return {'other', string.format('%.6f', now)} end
@@ -31,7 +43,7 @@ c.ends = ends
 local function whole(number) return string.format('%.0f', number) end
 local function put()
   redis.call('HSET', KEYS[1], 'used', whole(c.used), 'extra', whole(c.extra), 'since', whole(c.since),
-    'ends', whole(c.ends), 'warned', whole(c.warned), 'leased', string.format('%.6f', c.leased))
+    'ends', whole(c.ends), 'warned', whole(c.warned), 'leased', string.format('%.6f', c.leased), 'run', run)
   redis.call('EXPIREAT', KEYS[1], whole(c.ends + tonumber(ARGV[4])))
 end
 local function reply(granted, crossed, retry)
@@ -39,6 +51,7 @@ local function reply(granted, crossed, retry)
     string.format('%.6f', now), crossed, string.format('%.6f', retry)}
 end
 """
+)
 
 _TAKE: Final = Script(
     _BEGIN
@@ -58,7 +71,7 @@ end
 c.warned = math.max(c.warned, crossed)
 put()
 local retry = 0
-if granted < wanted then retry = math.max(0, c.leased - now) end
+if granted < wanted then retry = math.min(math.max(0, c.leased - now), {LEASE_SECONDS}) end
 return reply(granted + ahead, crossed, retry)
 """,
     "hash",
@@ -78,10 +91,11 @@ return reply(c.used - before, 0, 0)
     "hash",
 )
 _FILL: Final = Script(
-    """
+    _RUN
+    + """
 if redis.call('HEXISTS', KEYS[1], 'generation') == 1 then return end
 redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'used', ARGV[2], 'extra', ARGV[3], 'since', ARGV[4], 'ends', ARGV[5],
-  'warned', ARGV[6], 'leased', '0')
+  'warned', ARGV[6], 'leased', '0', 'run', run)
 redis.call('EXPIRE', KEYS[1], ARGV[7])
 """,
     "hash",

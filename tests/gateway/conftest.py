@@ -211,7 +211,7 @@ def make_world(
     store = RedisStore(link) if link else MemoryStore(clock)
     credentials = Credentials(store, refresher, cipher, secret=b"", emit=observers.backend_event, clock=clock)
     limiter = Limiter(RateMemory(), clock=clock)
-    quotas = Quotas(UsageMemory(), FakeLedger(), clock=clock, notify=observer.note_quota)
+    quotas = Quotas(UsageMemory(), FakeLedger(), clock=clock, timer=clock, notify=observer.note_quota)
     gateway = kind(
         rules=rules or GatewayRules(rate=RatePolicy(1_000, 60), max_body_bytes=1_000),
         live=live,

@@ -155,7 +155,7 @@ async def _send(
         ),
         observers=Observers(()),
         plan_limits=PlanLimits(
-            limiter, Quotas(UsageMemory(), NoLedger(), clock=clock), Slots(), clock=clock, timer=elapsed
+            limiter, Quotas(UsageMemory(), NoLedger(), clock=clock, timer=clock), Slots(), clock=clock, timer=elapsed
         ),
         request_log=log,
         clock=clock,

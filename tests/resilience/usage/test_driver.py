@@ -88,6 +88,22 @@ async def test_a_plan_change_keeps_what_was_used_and_a_raise_lasts_one_period() 
     assert sum([(await world.take(1, larger)).allowed for _ in range(20)]) == 15
 
 
+@pytest.mark.parametrize("seconds", [-3_600.0, 3_600.0, -86_400.0 * 40])
+async def test_a_clock_that_is_set_changes_no_verdict(seconds: float) -> None:
+    """Denials and tokens of a worker would otherwise be good until its clock has come there again."""
+    world, what = World(NOW, 2), meter(1_000)
+    assert sum([(await world.take(0, what)).allowed for _ in range(995)]) == 995
+    world.ahead = seconds
+    await world.time.advance(1.0)  # tokens that were taken in advance are given back
+    assert world.store.counter(what.key).used == 995
+    assert sum([(await world.take(1, what)).allowed for _ in range(9)]) == 5
+    assert not (await world.take(0, what)).allowed
+    await world.workers[1].adjust(what, extra=10)
+    await world.time.advance(2.0)
+    assert (await world.take(0, what)).allowed
+    assert world.workers[0].peek(what) is not None
+
+
 async def test_refunds_and_resets() -> None:
     world, what = World(NOW), meter(10)
     for _ in range(10):

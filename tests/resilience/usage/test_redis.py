@@ -52,6 +52,28 @@ async def test_exactly_the_quota_passes_over_four_workers_and_a_lost_redis(links
     assert events == [80, 100]
 
 
+@pytest.mark.parametrize("run", ["0123456789abcdef", None])
+async def test_a_server_that_has_loaded_a_snapshot_has_lost_what_came_after_it(
+    links: list[RedisLink], run: str | None
+) -> None:
+    """Or a replica that had not received it. A counter of an earlier version names no run, and is kept."""
+    ledger = FakeLedger()
+    first, second = Quotas(RedisStore(links[0]), ledger), Quotas(RedisStore(links[1]), ledger)
+    for _ in range(700):
+        assert (await first.take(METER)).allowed
+    await first.flush()
+    ((key, *_),) = [await links[0].client.keys("*usage:*")]
+    await links[0].client.hset(key, mapping={"used": 20, **({"run": run} if run else {})})
+    if run is None:
+        await links[0].client.hdel(key, "run")
+    assert (await second.take(METER)).allowed
+    spent = (await second.read(METER)).used
+    assert (spent > 700) is (run is not None)
+    assert await links[0].client.hget(key, "run")
+    for worker in (first, second):
+        await worker.close()
+
+
 async def test_the_period_is_the_servers(links: list[RedisLink]) -> None:
     """A worker whose clock is a year behind asks again with the period that is current."""
     late = Quotas(RedisStore(links[0]), FakeLedger(), clock=lambda: time.time() - 370 * 86_400)

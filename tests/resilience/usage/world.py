@@ -64,6 +64,9 @@ class SharedStore(MemoryStore):
     def unavailable(self) -> bool:  # type: ignore[override]
         return self.away
 
+    def counter(self, key: str) -> Counter:
+        return self._counter(key)
+
     def lose(self) -> None:
         """Restart empty."""
         self._counters.clear()
@@ -130,13 +133,16 @@ class World:
     def __init__(self, now: float, workers: int = 4) -> None:
         self.time, self.store, self.ledger = VirtualTime(now), SharedStore(), FakeLedger()
         self.events: list[tuple[str, int]] = []
+        self.ahead = 0.0
+        """What the workers' clocks have been set ahead by."""
         self.workers = [self.worker(workers) for _ in range(workers)]
 
     def worker(self, share: int) -> Quotas:
         return Quotas(
             self.store,
             self.ledger,
-            clock=self.time,
+            clock=lambda: self.time.now + self.ahead,
+            timer=self.time,
             sleep=self.time.sleep,
             share=share,
             notify=lambda meter, percent, _counter: self.events.append((meter.key, percent)),
