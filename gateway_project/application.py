@@ -7,6 +7,7 @@ from gateway_project.parts.alerts import Alerts
 from gateway_project.parts.components import Infrastructure, Resilience
 from gateway_project.parts.deliveries import Deliveries
 from gateway_project.parts.usage import Usage
+from gateway_project.postgresql.query_limit import QUERY_LIMIT
 from metrics.counting.flusher import Flusher
 from metrics.failures.recorder import FailureRecorder
 from metrics.request_log.recorder import RequestRecorder
@@ -120,6 +121,7 @@ class Application:
 
     async def close(self) -> None:
         """Stop the background tasks, then close what requests use, in the reverse order of dependence."""
+        QUERY_LIMIT.end_within()
         await self._control.close()
         await self.deliveries.close()
         await self.watcher.close()

@@ -21,6 +21,7 @@ from gateway_project.parts.retention import open_retention
 from gateway_project.parts.tokens import load_identity_keys
 from gateway_project.parts.usage import open_usage
 from gateway_project.parts.watches import build_watcher
+from gateway_project.postgresql.query_limit import QUERY_LIMIT
 from metrics.counting.aggregates import AggregateWriter
 from metrics.counting.flusher import WORKERS, Flusher
 from metrics.infrastructure.worker import MEMORY, PROCESSOR, WorkerLoad, memory_bytes
@@ -49,6 +50,7 @@ from routing.watches.watcher import Watcher
 async def open_application() -> Application:
     """Build and start this process's gateway on the running loop, as the environment configures it."""
     config: Config = settings.CONFIG
+    QUERY_LIMIT.begin()
     infra = Infrastructure(config)
     resilience = Resilience(config, infra)
     gateway = _gateway(config, infra, resilience)

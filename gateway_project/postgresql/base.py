@@ -6,6 +6,7 @@ from typing import Any, Final
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 
+from gateway_project.postgresql.connection import LimitedConnection
 from gateway_project.postgresql.pool import ConnectionPool
 
 _making: Final = threading.Lock()
@@ -27,6 +28,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return self._connection_pools[self.alias]
 
     def _connect(self) -> Any:
-        connection = self.Database.connect(**{**self.get_connection_params(), "autocommit": True})
+        connection = LimitedConnection.open(self.get_connection_params())
         self._configure_connection(connection)  # type: ignore[attr-defined] # missing in the stubs
         return connection

@@ -12,6 +12,8 @@ from typing import Any, Final
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from gateway_project.postgresql.connection import QueryTimeout
+
 LIFETIME_SECONDS: Final = 3_600.0
 """After which a connection is not used again, so that connections spread over servers that were added."""
 
@@ -87,7 +89,10 @@ class ConnectionPool:
                     break
                 connection, _ = self._idle.pop()
             try:
-                connection.execute("")
+                connection.check()
+            except QueryTimeout:
+                self._discard(connection)
+                raise  # the others would take as long
             except psycopg.Error:
                 self._discard(connection)
             else:

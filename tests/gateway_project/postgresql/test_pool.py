@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 
+from gateway_project.postgresql.connection import QueryTimeout
 from gateway_project.postgresql.pool import LIFETIME_SECONDS, ConnectionPool
 from tests.clock import FakeClock
 
@@ -24,13 +25,13 @@ class Connection:
         self.closed = False
         self.rollbacks = 0
 
-    def execute(self, _query: str) -> None:
+    def check(self) -> None:
         self.server.answer()
         if self not in self.server.known:
             raise psycopg.OperationalError("the connection is lost")
 
     def rollback(self) -> None:
-        self.execute("")
+        self.check()
         self.rollbacks += 1
         self.info.transaction_status = TransactionStatus.IDLE
 
@@ -40,10 +41,14 @@ class Connection:
 
 class Server:
     def __init__(self) -> None:
-        self.is_away = False
+        self.is_away = self.is_silent = False
+        self.asked = 0
         self.known: list[Connection] = []
 
     def answer(self) -> None:
+        self.asked += 1
+        if self.is_silent:
+            raise QueryTimeout("no answer")
         if self.is_away:
             raise psycopg.OperationalError("connection refused")
 
@@ -150,3 +155,17 @@ def test_a_pool_that_is_closed_closes_all_and_can_be_used_again(pool: Connection
     pool.open()
     made: list[Any] = [pool.getconn(), pool.getconn()]
     assert not any(connection.closed for connection in made)
+
+
+def test_a_server_that_does_not_answer_is_asked_once(pool: ConnectionPool, server: Server) -> None:
+    """The check of each idle connection would take seconds."""
+    taken = [pool.getconn(), pool.getconn()]
+    for connection in taken:
+        pool.putconn(connection)
+    server.is_silent, server.asked = True, 0
+    with pytest.raises(QueryTimeout):
+        pool.getconn()
+    assert server.asked == 1
+    server.is_silent = False
+    assert pool.getconn() in taken
+    assert pool.getconn() not in taken
