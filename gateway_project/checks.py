@@ -106,11 +106,11 @@ def _database() -> Health:
 
 
 async def _redis(link: RedisLink | None) -> Health:
-    """An outage of Redis degrades the gateway: each worker then decides alone."""
+    """An outage of Redis degrades the gateway: each worker then decides alone. So does a Redis that refuses scripts."""
     if link is None:
         return Health.OFF
     try:
-        await link.call(lambda client: client.ping())
+        await link.check()
     except StoreUnavailable:
         return Health.DEGRADED
     return Health.OK if link.feed.alive else Health.DEGRADED

@@ -68,6 +68,8 @@ end
 """
 )
 _REMOVE_EQUAL: Final = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end", "string")
+# What all scripts need, so that rights which are missing are noticed.
+_CHECK: Final = Script("redis.call('INFO', 'server') redis.call('TIME') return redis.call('DEL', KEYS[1])")
 _TIME: Final = Script("redis.call('EXISTS', KEYS[1]) return redis.call('TIME')")
 
 
@@ -164,6 +166,10 @@ class RedisLink:
             if script.kinds and "WRONGTYPE" in str(error):
                 await self.remove_overwritten(keys, *script.kinds)
             raise
+
+    async def check(self) -> None:
+        """Whether scripts can be run, which a server that responds to PING may refuse. Raises StoreUnavailable."""
+        await self.run(_CHECK, [self.key("probe")])
 
     async def remove_overwritten(self, keys: Sequence[str], *kinds: str) -> None:
         """Delete keys of other types than `kinds`, the last of which is that of all further keys."""

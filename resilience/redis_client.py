@@ -12,7 +12,14 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode as BlockingClusterNode
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisClusterException, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    NoScriptError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry as BlockingRetry
 
@@ -27,6 +34,12 @@ cluster, and not a RedisError.
 
 REFUSED_USER: Final = (AuthenticationError, NoPermissionError)
 """What it raises for a wrong user or password, and for a user that lacks rights."""
+
+REFUSED_COMMAND: Final = ResponseError
+"""What it raises for an error that the server responds with: it is reachable."""
+
+UNKNOWN_SCRIPT: Final = NoScriptError
+"""What it raises for a script that the server does not have yet."""
 
 Client = Redis | RedisCluster
 

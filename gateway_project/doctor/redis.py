@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from gateway_project.config import Config
 from gateway_project.doctor.finding import Finding, error, off, ok, warning
+from gateway_project.doctor.redis_commands import refused_commands
 from gateway_project.doctor.sentinels import check_sentinels
 from gateway_project.environment.redis_server import EMBEDDED
 from resilience.redis import CLOCK_TOLERANCE
 from resilience.redis_address import parse
-from resilience.redis_client import FAILURES, REFUSED_USER, connect_blocking, failure_reason
+from resilience.redis_client import FAILURES, REFUSED_COMMAND, REFUSED_USER, connect_blocking, failure_reason
 from resilience.redis_sentinels import refused_certificate
 
 TIMEOUT_SECONDS: Final = 3.0
@@ -56,12 +57,15 @@ def check_redis(config: Config, url: str | None) -> Iterator[Finding]:
 
 def check_server(name: str, client: Any, prefix: str, *, is_cluster: bool = False) -> Iterator[Finding]:
     """Raises FAILURES if it cannot be reached. In a cluster, keys of other nodes are not probed."""
-    yield _latency(name, client)
+    try:
+        yield _latency(name, client)
+    except REFUSED_COMMAND as fault:  # it is there: what follows says more, unless it refuses that too
+        yield error(name, f"refuses PING: {_text(fault)}", _refusal_advice(fault))
     yield from _permissions(name, client, prefix, is_cluster=is_cluster)
     try:
         about = client.info()
     except FAILURES as fault:
-        yield error(f"{name} info", f"INFO is refused: {_text(fault)}", "allow +info: scripts use it")
+        yield error(f"{name} info", f"INFO is refused: {_text(fault)}", _refusal_advice(fault, "INFO"))
         return
     yield _version(name, about)
     yield _role(name, about)
@@ -163,6 +167,9 @@ def _permissions(name: str, client: Any, prefix: str, *, is_cluster: bool) -> It
         except FAILURES as fault:
             refused.append(f"{probe}: {_text(fault)}")
             lacks_rights |= isinstance(fault, REFUSED_USER)
+    if not refused and not is_cluster and (commands := refused_commands(client, key)):
+        refused.append(f"these commands are refused: {', '.join(commands)}")
+        lacks_rights = True
     if refused:
         advice = ACL.format(prefix) if lacks_rights else "see the findings below, and the server's log"
         yield error(check, "; ".join(refused), advice)
@@ -190,6 +197,20 @@ def _connection_advice(fault: BaseException) -> str:
             "check that the server runs, that nothing between drops connections, and that it has TLS if rediss is asked"
         )
     return "check REDIS_URL and that the server runs"
+
+
+def _refusal_advice(fault: BaseException, command: str = "") -> str:
+    """`command` is one that scripts use too."""
+    if isinstance(fault, REFUSED_USER):
+        return f"allow +{command.lower()}: scripts use it" if command else "allow +ping"
+    said = str(fault)
+    if said.startswith("unknown command"):
+        return (
+            f"give {command} its name back (rename-command): scripts use it" if command else "see the server's settings"
+        )
+    if said.startswith("BUSY"):
+        return "a script of another program runs for too long: SCRIPT KILL ends it"
+    return "see the findings below, and the server's log"
 
 
 def _text(fault: BaseException) -> str:

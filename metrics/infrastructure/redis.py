@@ -23,10 +23,10 @@ class RedisStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_status(link: RedisLink) -> RedisStatus:
-    """Two round trips; none while Redis is known to be unavailable."""
+    """Two round trips; none while Redis is known to be unavailable. One that refuses scripts is not up."""
     started = time.perf_counter()
     try:
-        await link.call(lambda client: client.ping())
+        await link.check()
         round_trip = time.perf_counter() - started
         about = await link.call(lambda client: client.info())
     except StoreUnavailable:

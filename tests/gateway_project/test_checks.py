@@ -9,6 +9,7 @@ import pytest
 
 from gateway_project.checks import health_checks
 from metrics.counting.flusher import WORKERS
+from metrics.infrastructure.redis import RedisStatus, read_status
 from resilience.breaker.driver import Breakers
 from resilience.breaker.redis import RedisStore
 from resilience.outage import StoreUnavailable
@@ -28,6 +29,18 @@ CRM = Service("crm", (Target("http://a"), Target("http://b")))
 
 def status_of(found: Health | TargetsHealth) -> Health:
     return found.status if isinstance(found, TargetsHealth) else found
+
+
+async def test_a_redis_that_refuses_scripts_is_degraded(own_redis: RedisServer) -> None:
+    """It responds to PING, but nothing can be stored there."""
+    with own_redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "few", *["on", ">pw", "~gw:*", "&gw:*", "+@all", "-evalsha"])
+    link = RedisLink(own_redis.url.replace("unix://", "unix://few:pw@"))
+    check = health_checks(link, LiveConfiguration(RouteTable([])), Breakers(RedisStore(link)), Balancers())["redis"]
+    await link.start()
+    assert (await check(), await read_status(link)) == (Health.DEGRADED, RedisStatus())
+    assert not link.unavailable
+    await link.close()
 
 
 async def test_redis_and_circuits_are_degraded_during_an_outage_of_redis_and_recover(own_redis: RedisServer) -> None:

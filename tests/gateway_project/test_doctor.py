@@ -1,6 +1,7 @@
 """What `manage.py doctor` finds, and what it says to do."""
 
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -24,6 +25,7 @@ from gateway_project.doctor import certificates as revoked
 from gateway_project.doctor.backends import Origin, Probed, check_targets, probe
 from gateway_project.doctor.finding import Finding, Level, exit_status, to_json, to_text
 from gateway_project.doctor.machine import check_directory, check_open_files
+from gateway_project.doctor.redis_commands import COMMANDS
 from gateway_project.doctor.sentinels import check_sentinels
 from gateway_project.doctor.startup_file import check_startup_file
 from gateway_project.doctor.variable_names import check_names
@@ -39,6 +41,8 @@ from tests.redis_server import RedisServer, binary
 
 ROOT = Path(__file__).parents[2]
 NEEDED = {"SECRET_KEY": "x" * 40}
+GROUPS = "-@all +@connection +@read +@write +@pubsub +@scripting +@transaction +info +time +cluster"
+"""The rights that docs/redis.md gives the user of the gateway."""
 OPEN = {**NEEDED, "HOST": "0.0.0.0"}
 
 
@@ -204,6 +208,32 @@ def test_a_real_redis() -> None:
         assert "pw@" not in to_json([away])
 
 
+@pytest.mark.parametrize("command", ["evalsha", "xadd", "zrangebyscore", "info"])
+def test_a_command_that_a_user_of_redis_lacks_is_named(command: str) -> None:
+    with closing(RedisServer()) as server:
+        server.start()
+        with server.client() as client:
+            rights = f"on >pw resetkeys ~gw:* resetchannels &gw:* {GROUPS} -{command}"
+            client.execute_command("ACL", "SETUSER", "few", *rights.split())
+            url = server.url.replace("unix://", "unix://few:pw@")
+            findings = {finding.check: finding for finding in redis.check_redis(read(REDIS_URL=url), url)}
+            assert findings["redis permissions"].message == f"these commands are refused: {command.upper()}"
+            assert "~gw:*" in findings["redis permissions"].advice
+            client.execute_command("ACL", "SETUSER", "few", f"+{command}")
+            findings = {finding.check: finding for finding in redis.check_redis(read(REDIS_URL=url), url)}
+            assert findings["redis permissions"].level is Level.OK, findings["redis permissions"]
+            assert client.dbsize() == 0  # nothing is left
+
+
+def test_the_commands_of_all_scripts_are_tried() -> None:
+    used = set[str]()
+    for room in ("resilience", "routing", "metrics"):
+        for file in (ROOT / room).rglob("*.py"):
+            used.update(re.findall(r"redis\.p?call\('([A-Z]+)'", file.read_text()))
+    assert "HSETNX" in used
+    assert used - {command.split()[0] for command in COMMANDS} == set()
+
+
 def test_no_redis_is_off_and_an_embedded_one_is_well() -> None:
     assert levels(redis.check_redis(read(), None)) == {"redis": "off"}
     assert levels(redis.check_redis(read(REDIS_URL="embedded"), None)) == {"redis": "ok"}
@@ -360,6 +390,30 @@ def test_a_redis_that_is_full_or_of_another_password() -> None:
         (away,) = redis.check_redis(read(REDIS_URL=wrong), wrong)
         assert "the user and the password" in away.advice
         assert "5ecret" not in to_json([away])
+
+
+def test_a_redis_that_refuses_all_writes_after_a_failed_snapshot() -> None:
+    """It refuses PING too, which is not a server that is away."""
+    with closing(RedisServer()) as server:
+        server.start()
+        (server.directory / "dump.rdb").mkdir()
+        (server.directory / "dump.rdb" / "in the way").touch()
+        with server.client() as client:
+            client.config_set("save", "3600 1")
+            client.set("gw:x", "1")
+            client.bgsave()
+            assert eventually(lambda: cast(Any, client.info("persistence"))["rdb_last_bgsave_status"] == "err")
+        found = {each.check: each for each in redis.check_redis(read(REDIS_URL=server.url), server.url)}
+        assert found["redis"].message.startswith("refuses PING: MISCONF")
+        assert "free space" in found["redis persistence"].advice
+
+
+def test_a_redis_in_which_a_command_that_scripts_use_is_renamed() -> None:
+    with closing(RedisServer("--rename-command", "INFO", "")) as server:
+        server.start()
+        found = {each.check: each for each in redis.check_redis(read(REDIS_URL=server.url), server.url)}
+        assert found["redis info"].level is Level.ERROR
+        assert "rename-command" in found["redis info"].advice
 
 
 def test_each_sentinel_is_asked(tmp_path: Path) -> None:
