@@ -42,6 +42,7 @@ from routing.messages.outcome import RETRYABLE
 from routing.messages.request_body import timed
 from routing.messages.response_body import Relay
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
+from routing.router.hosts import domain_of
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,9 @@ class Idempotency:
         key = idempotency_key(request.headers)
         body = await _read_body(exchange)
         request.body = None if request.body is None else _body_stream(body)
-        parts = (request.method.encode(), exchange.match.path, request.query, self._credentials(exchange), body)
+        parts = [request.method.encode(), exchange.match.path, request.query, self._credentials(exchange), body]
+        if _has_hosts(exchange):
+            parts.append(domain_of(exchange.resolution.host).encode())
         name = record_name(exchange.service, caller.id if caller else "", key or b"")
         return name, IdempotencyRecord(secrets.token_hex(16), fingerprint(parts))
 
@@ -210,6 +213,11 @@ async def _save(response: Response) -> SavedResponse | None:
         return None
     response.body = b"".join(chunks)
     return saved_response(response.status, response.headers, response.body)
+
+
+def _has_hosts(exchange: Exchange) -> bool:
+    """Whether the service may be another one at each host, to which the same write is another write."""
+    return exchange.match.policy.preserve_host or len(exchange.match.service.hosts) > 1
 
 
 async def _read_body(exchange: Exchange) -> bytes:

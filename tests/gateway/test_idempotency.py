@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from resilience.breaker.policy import BreakerPolicy
@@ -60,6 +61,21 @@ async def test_another_key_or_caller_or_no_key_is_another_write(world: World) ->
     others = [("Idempotency-Key", "k1")]
     assert (await world.request("POST", "/api/v1/crm/m", others, body=[b"{}"], key=world.other_key)).status == 201
     assert len(origin.requests) == 5
+
+
+@pytest.mark.parametrize(
+    ("preserve_host", "hosts", "status"),
+    [(True, ("a.test",), 422), (False, ("a.test", "b.test"), 422), (False, ("a.test",), 201)],
+)
+async def test_a_key_is_of_one_host_where_a_service_has_several(
+    world: World, preserve_host: bool, hosts: tuple[str, ...], status: int
+) -> None:
+    """Behind each there may be another shop."""
+    policy = msgspec.structs.replace(POLICY, preserve_host=preserve_host)
+    await world.serve(created(1), routes=(Route("/m", ("POST",), policy),), hosts=hosts)
+    assert (await write(world, host="a.test:81", path="/m")).status == 201
+    assert (await write(world, host="A.test", path="/m")).get("idempotency-replayed") == "true"
+    assert (await write(world, host="gateway.test")).status == status
 
 
 @pytest.mark.parametrize(
