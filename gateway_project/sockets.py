@@ -1,5 +1,6 @@
 """Every WebSocket: the gateway's own paths, each with its own access check, and the proxy for those of services."""
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -12,12 +13,16 @@ from metrics.dashboard.live import DashboardConsumer
 from metrics.dashboard.request_feed import RequestsConsumer
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
+from routing.errors import GatewayError, MisdirectedRequest, UnknownService
+from routing.http import Request
+from routing.messages.identifiers import request_id
 from routing.realtime.consumer import EventsConsumer
-from routing.router.hosts import domain_of
+from routing.realtime.handshake import send_denial
+from routing.router.hosts import domain_of, explain_refusal
 from routing.router.resolution import host
 
 NOT_FOUND: Final = 4404
-"""The close code where nothing is served, after the 404 of HTTP."""
+"""The close code where nothing is served, under a server that cannot send 404."""
 
 PATHS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
     "/ws/dashboard/": AllowedHostsOriginValidator(AuthMiddlewareStack(DashboardConsumer.as_asgi())),
@@ -43,12 +48,23 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if current.started and current.gateway.owns(host(request)):  # all paths of a service's own host are the service's
         await current.proxy.answer(scope, receive, send)
     elif scope["path"].startswith("/ws/dashboard/") and not _is_staff_origin(scope, host(request)):
-        await send({"type": "websocket.close", "code": NOT_FOUND})
+        await _refuse(request, scope, send)
     elif consumer is not None:
         await consumer(scope, receive, send)
     elif current.started and current.gateway.serves(scope["path"], host(request)):
         await current.proxy.answer(scope, receive, send)
     else:
+        await _refuse(request, scope, send)
+
+
+async def _refuse(request: Request, scope: Scope, send: Send) -> None:
+    """404, or 421 for a host that is not served here, as for other requests."""
+    current, name = runtime.current(), host(request)
+    error: GatewayError = UnknownService("there is nothing at this path")
+    if current.started and not current.gateway.allowed_hosts.allows(name):
+        error = MisdirectedRequest(explain_refusal(name))
+    identifier = request_id(request.fields.get(b"x-request-id"), time.time())
+    if not await send_denial(error, identifier, scope, send):
         await send({"type": "websocket.close", "code": NOT_FOUND})
 
 

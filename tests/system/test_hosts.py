@@ -34,10 +34,16 @@ def test_is_misdirected(single: Gateway, path: bytes, fields: tuple[bytes, ...])
     assert send(single.server, head(path, *fields, host=b"LocalHost.:1")).status != 421
 
 
-@pytest.mark.parametrize("path", [b"/api/v1/open/whoami", b"/ws/events/"])
+@pytest.mark.parametrize("path", [b"/api/v1/open/whoami", b"/ws/events/", b"/nothing"])
 def test_a_websocket_is_misdirected_too(single: Gateway, path: bytes) -> None:
     request = head(path, *UPGRADE, host=EVIL).replace(b"Connection: close", b"Connection: Upgrade")
     assert send(single.server, request).status == 421
+
+
+def test_a_websocket_to_nothing_is_not_found(single: Gateway) -> None:
+    request = head(b"/nothing", *UPGRADE).replace(b"Connection: close", b"Connection: Upgrade")
+    response = send(single.server, request)
+    assert (response.status, json.loads(response.body)["detail"]) == (404, "there is nothing at this path")
 
 
 @pytest.mark.parametrize("path", [b"/health", b"/health/ready", b"/health/deep"])
