@@ -38,6 +38,8 @@ from routing.webhooks.verification import Refused, SignedRequest, prepare
 PREFIX: Final = b"/hooks/"
 MAX_BLOCKED: Final = 10_000
 """The most pairs of a webhook and an address whose refusals are remembered."""
+_INTERACTIONS: Final = frozenset({"command", "payload"})
+"""Fields of Slack's deliveries that come from what a person does."""
 RETRY_SECONDS: Final = 5.0
 """When a provider may send again what could not be queued."""
 
@@ -132,9 +134,9 @@ class WebhookEndpoint:
         self._count(webhook.name, added.value)
         if added is Added.FULL:
             raise Unavailable("too many deliveries are waiting", retry_after=RETRY_SECONDS)
-        # Slack shows the body of a response to the user whose command it was.
-        is_command = isinstance(content.body, dict) and "command" in content.body
-        return _respond(b"" if is_command else msgspec.json.encode({"status": added.value}))
+        # Slack shows the body of a response to the user of a command, and an error for one to a dialog or a modal.
+        is_interaction = isinstance(content.body, dict) and not _INTERACTIONS.isdisjoint(content.body)
+        return _respond(b"" if is_interaction else msgspec.json.encode({"status": added.value}))
 
     async def _verified_body(self, request: Request, webhook: Webhook) -> bytes:
         """The body, read only once the header fields have been checked. Raises Refused and GatewayError."""

@@ -4,19 +4,17 @@ HTML standard, section 9.2.7, recommends one every 15 seconds or so.
 """
 
 import asyncio
-import re
 from math import inf
 from typing import Final
 
 from routing.http import Headers, Stream, client_timeout, joined
 
-COMMENT: Final = b": keep-alive\n\n"
+COMMENT: Final = b": keep-alive\n"
+"""A line before the next event. Clients such as openai-go take an empty line after it for an event without data."""
 EVENT_STREAM: Final = b"text/event-stream"
 _BETWEEN_EVENTS: Final = (b"\n\n", b"\r\r", b"\n\r\n", b"\r\r\n")
 """How a stream ends whose last event is complete (HTML standard, section 9.2.5)."""
-_ID: Final = re.compile(rb"[\r\n]id[:\r\n]")
-_OVERLAP: Final = 4
-"""Bytes of the stream that are kept: the longest that one of the above needs before the next piece."""
+_LONGEST_END: Final = 3
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _CHANGED_BY_MORE: Final = frozenset({b"content-length", b"content-encoding", b"content-digest", b"repr-digest"})
 """Fields that would not be true of a body with comments, or of whose body the text is not known."""
@@ -37,8 +35,7 @@ def takes_comments(status: int, headers: Headers) -> bool:
 class CommentedStream:
     """An event stream with a comment after each `seconds` in which `source` has sent nothing.
 
-    Comments stand between complete events only. A stream whose events have ids gets none from then on: clients made by
-    Stainless, such as OpenAI's and Anthropic's, take the empty line after a comment for an event without data then.
+    Comments stand between complete events only.
     """
 
     def __init__(self, source: Stream, seconds: float) -> None:
@@ -47,7 +44,7 @@ class CommentedStream:
         self._seconds = seconds
         self._next: asyncio.Task[bytes | None] | None = None
         self._end = b"\n\n"  # as between events
-        self._has_begun = self._has_ids = self._has_comment = False
+        self._has_begun = self._has_comment = False
 
     def __aiter__(self) -> "CommentedStream":
         return self
@@ -64,7 +61,7 @@ class CommentedStream:
                 if chunk is None:
                     raise StopAsyncIteration
                 return self._observed(chunk)
-            if not self._has_ids and self._end.endswith(_BETWEEN_EVENTS):
+            if self._end.endswith(_BETWEEN_EVENTS):
                 self._has_comment = True
                 return COMMENT
 
@@ -83,9 +80,7 @@ class CommentedStream:
         if not self._has_begun and self._has_comment:
             chunk = chunk.removeprefix(_BYTE_ORDER_MARK)  # which nothing may precede
         self._has_begun = True
-        seen = self._end + chunk
-        self._has_ids = self._has_ids or _ID.search(seen) is not None
-        self._end = seen[-_OVERLAP:]
+        self._end = (self._end + chunk)[-_LONGEST_END:]
         return chunk
 
 

@@ -53,7 +53,8 @@ class Content(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, webhook: Webhook, headers: Headers, raw: bytes) -> "Content":
-        """Decode a body: JSON, a form (whose `payload` may be JSON), or for other media types nothing.
+        """Decode a body: JSON, a form (whose `payload` may be JSON), or for other media types nothing. In a form of
+        GitHub's, `payload` is what is the body otherwise.
 
         Raises BadRequest for malformed JSON.
         """
@@ -62,6 +63,8 @@ class Content(msgspec.Struct, frozen=True):
             body: Any = None
         elif content_type == _FORM and raw.lstrip()[:1] not in (b"{", b"["):  # which `curl -d` sends as a form
             body = _form(raw)
+            if webhook.verify is Verify.GITHUB and isinstance(body.get("payload"), dict):
+                body = {**body, **body["payload"]}
         else:
             body = _json(raw, is_required=may_be_json(content_type.decode("latin-1")))
         if webhook.verify is Verify.GOOGLE_PUBSUB and isinstance(body, dict):

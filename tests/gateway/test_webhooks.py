@@ -83,7 +83,8 @@ class Hooks:
         self.world.live.table = RouteTable(table.services.values(), webhooks=hooks)
 
     async def send(self, path: str, body: bytes, headers: Headers, **more: Any) -> ReceivedResponse:
-        fields = [(name.decode(), value) for name, value in [(b"content-type", b"application/json"), *headers]]
+        media_type: Headers = [] if b"content-type" in dict(headers) else [(b"content-type", b"application/json")]
+        fields = [(name.decode(), value) for name, value in [*media_type, *headers]]
         world, original = self.world, self.world.entry_point
         world.entry_point = self.entry_point
         try:
@@ -209,6 +210,18 @@ async def test_handshakes_are_answered_if_they_are_the_providers(hooks: Hooks) -
     ]
     assert (await hooks.send("/hooks/google_channel", b"", sync)).status == 200
     assert hooks.counts["queued"] == 0
+
+
+async def test_what_people_do_in_slack_is_answered_without_a_body(hooks: Hooks) -> None:
+    """Slack shows one to the user of a command, and takes one for an error of a modal."""
+    hooks.add(Verify.SLACK)
+    form: Headers = [(b"content-type", b"application/x-www-form-urlencoded")]
+    for body in (b"command=%2Fdeploy&text=now", b"payload=%7B%22type%22%3A%22view_submission%22%7D"):
+        signed = SIGNERS[Verify.SLACK](body, hooks.world.clock.now)
+        for _ in range(2):  # the second one is a repetition
+            response = await hooks.send("/hooks/slack", body, [*signed, *form])
+            assert (response.status, response.body) == (200, b"")
+    assert hooks.counts["queued"] == hooks.counts["duplicate"] == 2
 
 
 async def test_a_flood_of_forgeries_is_cut_off_and_delays_no_one_else(hooks: Hooks) -> None:

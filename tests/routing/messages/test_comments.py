@@ -84,15 +84,10 @@ async def test_an_event_may_end_in_a_later_piece() -> None:
     assert b"data: 1\r\n\r\ndata: 2\n\n" + COMMENT in text
 
 
-@pytest.mark.parametrize(
-    "pieces", [(b"id: 1\ndata: x\n\n",), (b"data: x\ni", b"d\n\n"), (b"\xef\xbb\xbfdata: 1\rid:2\r\r",)]
-)
-async def test_streams_with_ids_have_none_from_then_on(pieces: tuple[bytes, ...]) -> None:
-    text, _ = await read(*pieces, b"data: y\n\n")
-    assert text.startswith(COMMENT)
-    assert text.endswith(b"data: y\n\n")
-    text, _ = await read(b"data: 1\nidle: 2\ndata: id: 3\n\n")
-    assert text.endswith(COMMENT)
+async def test_no_empty_line_is_added_which_clients_may_take_for_an_event() -> None:
+    events = b"id: 1\ndata: 1\n\n", b"data: 2\r\n\r\n"
+    text, _ = await read(*events)
+    assert text.count(b"\n\n") + text.count(b"\r\n\r\n") == len(events)
 
 
 async def test_a_byte_order_mark_stays_first() -> None:

@@ -92,6 +92,10 @@ def test_a_form_and_its_payload() -> None:
         "user:U1",
     )
     assert planned(b'{"a": 1}', "x:{a}", headers=form).tags == ("x:1",)
+    github = b"payload=%7B%22repository%22%3A%7B%22full_name%22%3A%22a/b%22%7D%7D"
+    tags = "github:{repository.full_name}", "{payload.repository.full_name}"
+    assert planned(github, *tags, kind=Verify.GITHUB, headers=form).tags == ("github:a/b", "a/b")
+    assert planned(b"payload=x", *tags, kind=Verify.GITHUB, headers=form).tags == ()
     with pytest.raises(BadRequest):
         read(b"a=%ff", headers=form)
     with pytest.raises(BadRequest):
