@@ -21,7 +21,7 @@ from routing.messages import validation
 from routing.messages.identifiers import request_id
 from routing.messages.proxies import TrustedProxies
 from routing.messages.staff_origin import sandbox
-from routing.problems import problem
+from routing.problems import identified_problem
 from routing.realtime.http import PATH
 from routing.router.paths import PREFIX
 from routing.router.resolution import host
@@ -107,6 +107,7 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
     path = scope["path"]
     response = await runtime.current().health.response(path) if path.startswith("/health") else None
     if response is not None:
+        response.headers.append((b"x-request-id", _identifier(scope).encode()))
         await asgi.send_response(response, send)
         return
     try:
@@ -117,19 +118,19 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
 
 def _refusal(scope: Scope, error: BodyTooLarge | Overloaded) -> Response:
     """The response if no thread is free or the body is too large: to a browser a page, else a problem document."""
-    fields = dict(scope["headers"])
-    identifier = request_id(fields.get(b"x-request-id"), time.time())
-    response = problem(error, identifier)
-    if isinstance(error, Overloaded) and error_pages.wants_page(fields.get(b"accept", b"").decode("latin-1")):
+    identifier, accept = _identifier(scope), first(scope["headers"], b"accept") or b""
+    response = identified_problem(error, identifier)
+    if isinstance(error, Overloaded) and error_pages.wants_page(accept.decode("latin-1")):
         response.body = error_pages.render(int(error.status), scope["path"], identifier).encode()
         kept = [field for field in response.headers if field[0] not in (b"content-type", b"content-length")]
         length = b"%d" % len(response.body)
         response.headers = [*kept, (b"content-type", b"text/html; charset=utf-8"), (b"content-length", length)]
-        response.headers += [
-            (b"content-security-policy", error_pages.POLICY.encode()),
-            (b"x-request-id", identifier.encode()),
-        ]
+        response.headers.append((b"content-security-policy", error_pages.POLICY.encode()))
     return response
+
+
+def _identifier(scope: Scope) -> str:
+    return request_id(first(scope["headers"], b"x-request-id"), time.time())
 
 
 def _limited(scope: Scope, receive: Receive) -> Receive:
@@ -163,12 +164,12 @@ def _refuse(request: Request) -> Response | None:
             return None
         validation.validate_target(request)
     except GatewayError as error:
-        response = problem(error, identifier)
+        response = identified_problem(error, identifier)
     else:
-        response = Response(204, [(b"allow", ", ".join(validation.METHODS).encode())])
+        allowed = (b"allow", ", ".join(validation.METHODS).encode())
+        response = Response(204, [allowed, (b"x-request-id", identifier.encode())])
     if request.method == "HEAD":
         response.body = b""
-    response.headers.append((b"x-request-id", identifier.encode()))
     return response
 
 

@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "routing",
 ]
 MIDDLEWARE = [
+    "metrics.middleware.RequestIdMiddleware",
     "routing.middleware.TrustedProxyMiddleware",
     "routing.middleware.ServiceHostMiddleware",
     "routing.middleware.BodyLimitMiddleware",
@@ -47,7 +48,6 @@ MIDDLEWARE = [
     "metrics.middleware.HostMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "metrics.middleware.RequestIdMiddleware",
     "routing.middleware.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "metrics.approvals.ApprovalMiddleware",

@@ -17,6 +17,7 @@ from routing.messages.cors import Cors, is_preflight
 from routing.messages.identifiers import request_id
 
 _API_PATHS: Final = ("/metrics", "/api/")
+_FIELD: Final = "HTTP_X_REQUEST_ID"
 _current_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 _began: Final[ContextVar[float]] = ContextVar("request_began", default=0.0)
 
@@ -32,19 +33,24 @@ def current_request_began() -> float:
 
 
 class RequestIdMiddleware:
-    """Must precede every middleware or view that writes to the audit log."""
+    """Must precede every middleware that responds, and every one or view that writes to the audit log.
+
+    The request has the id as its own `X-Request-ID` from here on.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        header, now = request.headers.get("X-Request-ID"), time.time()
-        token = _current_id.set(request_id(header.encode("latin-1", "replace") if header else None, now))
-        began = _began.set(now)
+        sent, now = request.META.get(_FIELD, ""), time.time()
+        identifier = request_id(sent.encode("latin-1", "replace"), now)
+        request.META[_FIELD] = identifier
+        request.__dict__.pop("headers", None)  # cached, if another project's middleware has read them
+        token, began = _current_id.set(identifier), _began.set(now)
         try:
             response = self._get_response(request)
             if not response.has_header("X-Request-ID"):
-                response["X-Request-ID"] = _current_id.get()
+                response["X-Request-ID"] = identifier
             return response
         finally:
             _began.reset(began)

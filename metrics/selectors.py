@@ -142,6 +142,11 @@ def circuits(names: Names = None) -> list[CircuitStatus]:
     return _circuits(cluster_counts.totals(cluster_counts.pending_batches()), names)
 
 
+def circuits_are_shared() -> bool:
+    """Whether what is done to a circuit holds in all workers: while Redis is unavailable, in this one alone."""
+    return not running().breakers.degraded
+
+
 def circuit_transitions(service: str | None = None, since: float = 0, limit: int = 200) -> Sequence[CircuitChange]:
     """The latest transitions since `since` (Unix seconds), newest first."""
     transitions = CircuitChange.objects.filter(at__gte=datetime.fromtimestamp(since, UTC))

@@ -200,6 +200,7 @@ def _unique(paths: Sequence[str]) -> list[str]:
 
 def _warm_paths(paths: Sequence[str], address: str) -> WarmResult:
     unique = _unique(paths)
+    run_on_loop(running().cache.usage(SERVICE))  # raises StoreUnavailable: nothing would be stored
     warmed = sum([run_on_loop(_fetch(path, address)) for path in unique])
     return WarmResult(warmed=warmed, failed=len(unique) - warmed)
 

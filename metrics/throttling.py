@@ -22,7 +22,7 @@ from routing.authentication.authenticator import CREDENTIAL_HEADERS, read_creden
 from routing.django_http import to_django_response
 from routing.errors import BadRequest, GatewayError, RateLimited
 from routing.messages.identifiers import request_id
-from routing.problems import problem
+from routing.problems import identified_problem
 
 LOGIN_RATE: Final = "20/m"
 """Failed logins from one address, and to one account."""
@@ -140,4 +140,4 @@ def _too_many(request: HttpRequest) -> HttpResponseBase:
 
 def _problem(request: HttpRequest, error: GatewayError) -> HttpResponseBase:
     sent = request.headers.get("X-Request-ID", "").encode("latin-1", "replace")
-    return to_django_response(request, problem(error, request_id(sent, time.time())))
+    return to_django_response(request, identified_problem(error, request_id(sent, time.time())))

@@ -15,14 +15,15 @@ from routing.django_http import fields, set_origin, to_django_response
 from routing.errors import BadRequest, BodyTooLarge, GatewayError
 from routing.messages.identifiers import request_id
 from routing.messages.proxies import TrustedProxies, normal_address
-from routing.problems import problem
+from routing.problems import identified_problem
 from routing.views import ServiceProxyView, WebhookView, may_want_page
 
 _HOOKS: Final = HOOKS.decode()
 
 
 class TrustedProxyMiddleware:
-    """Django's requests with the client, scheme and host that trusted proxies give them. Must come first.
+    """Django's requests with the client, scheme and host that trusted proxies give them. Must come before all that
+    look at these.
 
     Login, CSRF protection, secure cookies and redirects depend on the scheme and host.
     """
@@ -98,4 +99,4 @@ class ActorMiddleware:
 
 def _problem(request: HttpRequest, error: GatewayError) -> HttpResponseBase:
     sent = request.headers.get("X-Request-ID", "").encode("latin-1", "replace")
-    return to_django_response(request, problem(error, request_id(sent, time.time())))
+    return to_django_response(request, identified_problem(error, request_id(sent, time.time())))

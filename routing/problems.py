@@ -36,6 +36,13 @@ def problem(error: GatewayError, request_id: str) -> Response:
     return Response(status, headers, body, framed=True)
 
 
+def identified_problem(error: GatewayError, request_id: str) -> Response:
+    """The same with the id as its `X-Request-ID`, for responses to which no step of the gateway adds it."""
+    response = problem(error, request_id)
+    response.headers.append((b"x-request-id", request_id.encode()))
+    return response
+
+
 @lru_cache(maxsize=512)
 def _document(
     kind: tuple[str, str, int],

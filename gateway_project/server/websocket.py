@@ -10,9 +10,10 @@ from typing import Any, Final
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets import http11
 from websockets.frames import CloseCode, Frame
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import State
 
+from routing.messages.identifiers import new_id, request_id
 from routing.messages.validation import MAX_HEADER_BYTES
 from routing.realtime.handshake import PINGS_EXTENSION
 
@@ -29,7 +30,8 @@ MAX_PINGS: Final = 100
 """From a client in a second."""
 MAX_FRAGMENTS: Final = 10_000
 """The most fragments of one message: empty ones take memory, but do not count towards its size."""
-_MALFORMED: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_MALFORMED: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\nX-Request-ID: %b\r\n\r\n"
+_ID: Final = "X-Request-ID"
 _TEXT: Final = 0x81
 """The first byte of a text message in a single frame: FIN and the opcode (RFC 6455 section 5.2)."""
 
@@ -56,6 +58,13 @@ class WebSocket(WebSocketsSansIOProtocol):
     _recent_pings = 0
     _recent_since = 0.0
     _is_stopping = False
+    _request_id = ""
+    """Empty until the handshake has been read."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._send_response = self.conn.send_response
+        self.conn.send_response = self._send_identified  # type: ignore[method-assign]  # it sends every response
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unparsed = b""
@@ -153,7 +162,14 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     # What the client sends.
 
+    def _send_identified(self, response: Response) -> None:
+        """Send the response to the handshake, which bears its id as others do."""
+        if _ID not in response.headers:
+            response.headers[_ID] = self._request_id or new_id(time.time())
+        self._send_response(response)
+
     def handle_connect(self, event: Request) -> None:
+        self._identify(event)
         if event.headers.get_all("Sec-WebSocket-Version") != [_VERSION]:
             self._refuse_version(event)
             return
@@ -161,10 +177,18 @@ class WebSocket(WebSocketsSansIOProtocol):
         if not self.close_sent:  # the application is about to start
             self.scope["extensions"][PINGS_EXTENSION] = {"count": lambda: self.pings}
 
+    def _identify(self, event: Request) -> None:
+        """Let the handshake have a well-formed id, its own or a new one: the application reads it there."""
+        sent = event.headers.get_all(_ID)
+        self._request_id = request_id(sent[0].encode("latin-1", "replace") if len(sent) == 1 else None, time.time())
+        if sent:
+            del event.headers[_ID]
+        event.headers[_ID.lower()] = self._request_id  # names in ASGI are lower case
+
     def _refuse_handshake(self) -> None:
         """The handshake could not be parsed: it has a body, or too many or too long fields."""
         self.handshake_complete = self.close_sent = True
-        self.transport.write(b"".join(self.conn.data_to_send()) or _MALFORMED)
+        self.transport.write(b"".join(self.conn.data_to_send()) or _MALFORMED % new_id(time.time()).encode())
         self.transport.close()
 
     def _refuse_version(self, event: Request) -> None:

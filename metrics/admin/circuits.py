@@ -144,6 +144,7 @@ class CircuitAdmin(ServiceReadOnlyAdmin):
         circuit = self.row_or_404(request, object_id, Right.OPERATE)
         if self._override(request, circuit.name, State.CLOSED, None, ""):
             self.message_user(request, _("The circuit of %(service)s is closed.") % {"service": circuit.name})
+        self._check_reach(request)
         return leave_dialog(request, "metrics_circuit_changelist")
 
     @admin.action(description=_("Force open: no calls reach the backend"), permissions=("override",))
@@ -166,6 +167,13 @@ class CircuitAdmin(ServiceReadOnlyAdmin):
         done = [self._override(request, circuit.name, state, ttl, reason) for circuit in queryset]
         named = {"state": STATE_NAMES[state], "number": sum(done)}
         self.message_user(request, _("Circuits changed to %(state)s: %(number)d.") % named)
+        self._check_reach(request)
+
+    def _check_reach(self, request: HttpRequest) -> None:
+        if not selectors.circuits_are_shared():
+            self.message_user(
+                request, _("Redis is unavailable: only one of the workers has changed."), messages.WARNING
+            )
 
     def _override(self, request: HttpRequest, name: str, state: State, ttl: float | None, reason: str) -> bool:
         try:

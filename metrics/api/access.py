@@ -13,6 +13,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
+from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from metrics.audit import staff_actor
@@ -48,6 +49,7 @@ WRITE_RATE: Final = "60/m"
 """Limit of writes for each member of staff and each API key."""
 WRITE_WINDOW_SECONDS: Final = 60.0
 DATABASE_RETRY_SECONDS: Final = 5
+NON_FIELD_ERRORS: Final = api_settings.NON_FIELD_ERRORS_KEY
 
 
 class KeyUser:
@@ -233,7 +235,8 @@ def _translate_api_exception(error: exceptions.APIException) -> GatewayError:
 
 def _flatten(detail: Any) -> str:
     if isinstance(detail, dict):
-        return "; ".join(f"{field}: {_flatten(value)}" for field, value in detail.items())
+        named = ("" if field == NON_FIELD_ERRORS else f"{field}: " for field in detail)
+        return "; ".join(name + _flatten(value) for name, value in zip(named, detail.values(), strict=True))
     if isinstance(detail, list):
         return ", ".join(_flatten(item) for item in detail)
     return str(detail)

@@ -22,6 +22,8 @@ from routing.errors import BadRequest
 Parameters = Mapping[str, type[Serializer[Any]]]
 """Those of queries, by method."""
 T = TypeVar("T", bound=Callable[..., HttpResponseBase])
+TAKES_CONTENT: Final = "takes_content"
+"""The attribute of an operation by which it says whether it reads the request's content."""
 MAX_UNKNOWN: Final = 5
 MAX_SHOWN: Final = 60
 """Unknown members, and characters of one, that an error names."""
@@ -48,7 +50,13 @@ def documented(
         examples=[response_example(example, code), *examples],
         tags=[tag],
     )
-    return document
+    return lambda operation: marked(document(operation), takes_content=body is not None)
+
+
+def marked(operation: T, *, takes_content: bool) -> T:
+    """The operation with the mark that `MetricsView` reads."""
+    setattr(operation, TAKES_CONTENT, takes_content)
+    return operation
 
 
 def response_example(value: Any, code: int, name: str = "response") -> OpenApiExample:
@@ -110,6 +118,8 @@ class MetricsView(ProblemsView):
         if method not in SAFE_METHODS and method in self.allowed_methods:
             serializer = self.parameters.get(method)
             check_parameters(request, serializer().get_fields() if serializer else ())
+            if not getattr(getattr(self, method.lower()), TAKES_CONTENT, True):
+                check_no_content(request)
 
     def check_throttles(self, request: Request) -> None:
         access.check_write_limit(request)
@@ -146,9 +156,22 @@ def validate_body(serializer: type[Serializer[Any]], data: Any) -> dict[str, Any
 
 
 def validate_query(serializer: type[Serializer[Any]], request: Request) -> dict[str, Any]:
-    """Raises ValidationError, and BadRequest for a parameter that is unknown or given more than once."""
+    """Raises ValidationError, and BadRequest for a parameter that is unknown or given more than once.
+
+    An empty parameter of a read is one that is not given: forms send those that were not filled in. One of a write is
+    not: it would do more than was meant.
+    """
     check_parameters(request, serializer().get_fields())
-    return validate(serializer, request.query_params.dict())
+    query = request.query_params.dict()
+    if request.method in SAFE_METHODS:
+        query = {name: value for name, value in query.items() if value}
+    return validate(serializer, query)
+
+
+def check_no_content(request: Request) -> None:
+    """Raise BadRequest for content of a write that reads none: with a `dry_run` there, it would write for real."""
+    if request.data:
+        raise BadRequest("this operation has no content: what it may be told is in the query")
 
 
 def check_parameters(request: Request, known: Collection[str]) -> None:

@@ -35,7 +35,12 @@ class CircuitsResetView(MetricsView):
         """Close all circuits, and lift all hold-offs."""
         names = services.reset_circuits(access.request_actor(request))
         closed = f"{len(names)} circuit closed" if len(names) == 1 else f"{len(names)} circuits closed"
-        return Response({"message": closed, "reset": names})
+        return Response({"message": closed, "reset": names, **_reach()})
+
+
+def _reach() -> dict[str, bool]:
+    """Whether other workers have missed a change; empty if not."""
+    return {} if selectors.circuits_are_shared() else {"isShared": False}
 
 
 def _documented_override(name: str, state: State) -> Callable[[T], T]:
@@ -52,7 +57,7 @@ class CircuitOverrideView(MetricsView):
         data = validate_body(serializers.OverrideInput, request.data)
         ttl = None if state is State.CLOSED else data["ttl"]
         after = services.override_circuit(access.request_actor(request), service, state, ttl, data["reason"])
-        return Response({"service": service, "state": after.value})
+        return Response({"service": service, "state": after.value, **_reach()})
 
 
 class CircuitResetView(CircuitOverrideView):

@@ -8,6 +8,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.serializers import Serializer
 
+from metrics.api.base import marked
 from metrics.api.configuration_access import WriteQuery
 from metrics.api.representations import JSON, MERGE_PATCH, YAML
 
@@ -105,4 +106,4 @@ def configuration_operation(
         examples=[OpenApiExample(what, value=shown, response_only=True, media_type=JSON)],
         tags=["configuration"],
     )
-    return described
+    return lambda operation: marked(described(operation), takes_content=writes)

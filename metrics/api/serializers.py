@@ -246,7 +246,13 @@ class InvalidateQuery(DryRunQuery):
     tag = Text(required=False, default=None, min_length=1, max_length=1_000)
 
 
-class ResetOutput(MessageOutput):
+class ChangedCircuits(serializers.Serializer[Any]):
+    isShared = serializers.BooleanField(  # noqa: N815 - a key of the API
+        required=False, help_text="only false, while Redis is unavailable: the change holds in the worker that responds"
+    )
+
+
+class ResetOutput(MessageOutput, ChangedCircuits):
     reset = serializers.ListField(child=serializers.CharField())
 
 
@@ -257,7 +263,7 @@ class OverrideInput(serializers.Serializer[Any]):
     reason = Text(required=False, default="", allow_blank=True, max_length=MAX_REASON_LENGTH)
 
 
-class OverrideOutput(serializers.Serializer[Any]):
+class OverrideOutput(ChangedCircuits):
     service = serializers.CharField()
     state = serializers.ChoiceField(choices=[state.value for state in State])
 

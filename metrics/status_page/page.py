@@ -14,7 +14,7 @@ from django.utils.translation.trans_real import parse_accept_lang_header
 from routing.errors import Unavailable
 from routing.http import Headers, Request, Response
 from routing.messages.identifiers import request_id
-from routing.problems import problem
+from routing.problems import identified_problem
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +75,7 @@ class StatusPage:
         if self._making is not None:
             await asyncio.wait({self._making}, timeout=WAIT_SECONDS if self._pages else FIRST_WAIT_SECONDS)
         if self._pages is None:
-            identifier = request_id(request.fields.get(b"x-request-id"), time.time())
-            return problem(Unavailable("the status page cannot be made now"), identifier)
+            return identified_problem(Unavailable("the status page cannot be made now"), _identifier(request))
         return _response(self._pages, request)
 
     async def _make(self) -> None:
@@ -91,7 +90,7 @@ class StatusPage:
 
 def _response(pages: _Pages, request: Request) -> Response:
     language = _language(request.fields.get(b"accept-language", b""), pages.plain)
-    headers = [*_HEADERS, (b"content-language", language.encode())]
+    headers = [*_HEADERS, (b"content-language", language.encode()), (b"x-request-id", _identifier(request).encode())]
     if b"gzip" in request.fields.get(b"accept-encoding", b""):
         headers.append((b"content-encoding", b"gzip"))
         body = pages.compressed[language]
@@ -99,6 +98,10 @@ def _response(pages: _Pages, request: Request) -> Response:
         body = pages.plain[language]
     headers.append((b"content-length", b"%d" % len(body)))
     return Response(200, headers, body if request.method == "GET" else b"", framed=True)
+
+
+def _identifier(request: Request) -> str:
+    return request_id(request.fields.get(b"x-request-id"), time.time())
 
 
 def _language(accepted: bytes, known: Mapping[str, bytes]) -> str:

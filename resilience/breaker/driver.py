@@ -92,9 +92,15 @@ class Breaker:
         await asyncio.shield(self._breakers.tasks.create(self._update(rule)))
 
     async def advance(self) -> None:
-        """Share a transition that is due by time, so that it is visible without traffic too."""
-        if machine.advance(self._snapshot, self._clock()).generation != self._snapshot.generation:
-            await self._update(lambda snapshot, now: (machine.advance(snapshot, now), None))
+        """Share a transition that is due by time, so that it is visible without traffic too, and an open time that the
+        configuration has made shorter.
+        """
+        due, _ = self._due(self._snapshot, self._clock())
+        if due.generation != self._snapshot.generation or due.until != self._snapshot.until:
+            await self._update(self._due)
+
+    def _due(self, snapshot: Snapshot, now: float) -> tuple[Snapshot, None]:
+        return machine.shorten(machine.advance(snapshot, now), self.policy, now), None
 
     def apply_refreshed(self, snapshot: Snapshot, reads: int) -> None:
         """Replace the mirror by a snapshot loaded since `reads`, unless it has been read by other means meanwhile."""

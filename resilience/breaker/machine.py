@@ -49,6 +49,8 @@ OPERATOR: Final = frozenset(
 
 TRANSITIONS: Final = AUTOMATIC | OPERATOR
 
+CLOCK_SECONDS: Final = 1.0
+"""How far the clocks of two workers may differ."""
 PROBE_SECONDS: Final = 1.0
 """`retry_after` while all permits are leased: a probe usually ends long before its lease expires."""
 
@@ -136,6 +138,16 @@ def advance(snapshot: Snapshot, now: float) -> Snapshot:
     if snapshot.leases and any(lease.expires <= now for lease in snapshot.leases):
         unexpired = tuple(lease for lease in snapshot.leases if lease.expires > now)
         return msgspec.structs.replace(snapshot, leases=unexpired)
+    return snapshot
+
+
+def shorten(snapshot: Snapshot, policy: BreakerPolicy, now: float) -> Snapshot:
+    """Let an open circuit stay open no longer than `policy` says from `now` on: its open time may have been made
+    shorter since it opened. Up to CLOCK_SECONDS more is taken for the clock of the worker that opened it.
+    """
+    longest = now + policy.open_time(max(snapshot.trips, 1))
+    if snapshot.state is State.OPEN and snapshot.until is not None and snapshot.until > longest + CLOCK_SECONDS:
+        return msgspec.structs.replace(snapshot, until=longest)
     return snapshot
 
 

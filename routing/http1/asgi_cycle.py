@@ -1,7 +1,6 @@
 """A request/response cycle of an ASGI application: Django's pages and the health endpoints."""
 
 import asyncio
-import time
 from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import unquote
@@ -11,8 +10,7 @@ from routing.errors import BadRequest, GatewayError
 from routing.http import ClientGone, Headers, first
 from routing.http1.cycle import RequestCycle
 from routing.http1.response_encoder import BODILESS, NO_CONTENT
-from routing.messages.identifiers import new_id
-from routing.problems import problem
+from routing.problems import identified_problem
 
 
 class ASGICycle(RequestCycle):
@@ -38,7 +36,7 @@ class ASGICycle(RequestCycle):
         if self._finished:
             return
         if self._body_error is not None and not self.disconnected and self._encoder is None:
-            self._send_response(problem(self._body_error, new_id(time.time())))
+            self._send_response(identified_problem(self._body_error, self._identifier()))
         else:
             raise ClientGone if self.disconnected else RuntimeError("the application returned without a response")
 

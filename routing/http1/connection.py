@@ -5,7 +5,7 @@ import logging
 from typing import Final, cast
 
 from routing.errors import BadRequest, GatewayError, InternalError, RequestTimeout
-from routing.http import Response
+from routing.http import Response, first
 from routing.http1.asgi_cycle import ASGICycle
 from routing.http1.cycle import RequestCycle
 from routing.http1.head_cache import MAX_CACHED_BYTES, RequestHead
@@ -198,7 +198,8 @@ class Connection(ConnectionLifecycle):
             encoded = encode_sized_head(head.method, response.status, headers, len(content), self.worker.ticker.date)
         except ValueError:
             log.exception("the response could not be encoded")
-            self._send_error(InternalError("the request could not be handled"))
+            identifier = first(headers, b"x-request-id") or b""
+            self._send_error(InternalError("the request could not be handled"), identifier.decode())
             return
         if len(content) > MAX_JOINED_BYTES:
             self.transport.write(encoded)

@@ -8,12 +8,12 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from routing.errors import GatewayError, InternalError
-from routing.http import CLIENT_SECONDS, ClientGone, Headers, Request, Response, client_timeout
+from routing.http import CLIENT_SECONDS, ClientGone, Headers, Request, Response, client_timeout, first
 from routing.http1.head_cache import RequestHead
 from routing.http1.request_body import RequestBody
 from routing.http1.response_encoder import ResponseEncoder, encode_interim
-from routing.messages.identifiers import new_id
-from routing.problems import problem
+from routing.messages.identifiers import request_id
+from routing.problems import identified_problem
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class RequestCycle:
     """Whether the final response was begun: no interim response may follow."""
     _cancellable = False
     _task: "asyncio.Task[None] | None" = None
+    _request_id: bytes | None = None
+    """Of a response whose head cannot be encoded."""
 
     def __init__(self, connection: ClientConnection, head: RequestHead, body: RequestBody | None) -> None:
         self.connection = connection
@@ -125,9 +127,14 @@ class RequestCycle:
         self.has_responded = True
         connection, head = self.connection, self.head
         keep_alive = connection.keeps_alive(head, self.body)
-        self._encoder = ResponseEncoder(head.method, head.version, status, headers, keep_alive=keep_alive)
-        encoded = self._encoder.head(connection.date)
-        self._write(encoded + self._encoder.chunk(data) if data else encoded)
+        try:
+            encoder = ResponseEncoder(head.method, head.version, status, headers, keep_alive=keep_alive)
+            encoded = encoder.head(connection.date)
+        except ValueError:
+            self._request_id = first(headers, b"x-request-id")
+            raise
+        self._encoder = encoder
+        self._write(encoded + encoder.chunk(data) if data else encoded)
 
     async def _send_chunk(self, data: bytes) -> None:
         """Raises ClientGone."""
@@ -154,9 +161,14 @@ class RequestCycle:
 
     def _fail(self) -> None:
         if self._encoder is None and not self.disconnected:
-            self._send_response(problem(InternalError("the request could not be handled"), new_id(time.time())))
+            error = InternalError("the request could not be handled")
+            self._send_response(identified_problem(error, self._identifier()))
         else:
             self._abort()
+
+    def _identifier(self) -> str:
+        """The request's id: that of the response, or of the request, or a new one."""
+        return request_id(self._request_id or first(self.head.headers, b"x-request-id"), time.time())
 
     def _abort(self) -> None:
         """Close the connection before the response is complete, so that the client can tell (RFC 9112 section 8)."""

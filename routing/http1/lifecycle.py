@@ -14,7 +14,7 @@ from routing.http1.response_encoder import CLOSE, encode_head
 from routing.http1.state import CLOSING, INPUT_ENDED, LINGERING, NEW, OPEN, SHUTTING_DOWN
 from routing.http1.worker import Worker
 from routing.messages.identifiers import new_id
-from routing.problems import problem
+from routing.problems import identified_problem
 
 HEAD_SECONDS: Final = 30.0
 """How long the head of a request may take to arrive, from its first byte, as nginx's client_header_timeout."""
@@ -117,9 +117,9 @@ class ConnectionLifecycle(FlowControl):
         else:
             self._send_error(error)
 
-    def _send_error(self, error: GatewayError) -> None:
-        """Send `error` as the last response."""
-        response = problem(error, new_id(time.time()))
+    def _send_error(self, error: GatewayError, request_id: str = "") -> None:
+        """Send `error` as the last response; to a request that cannot be read, under a new id."""
+        response = identified_problem(error, request_id or new_id(time.time()))
         head = encode_head(response.status, [*response.headers, CLOSE], self.worker.ticker.date)
         self.transport.write(head + cast(bytes, response.body))
         self._close(linger=True)

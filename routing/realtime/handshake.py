@@ -14,7 +14,7 @@ from routing.exchange import Exchange, InternalEndpoint
 from routing.http import Headers, first
 from routing.messages.origins import Origins
 from routing.pipeline import Gateway
-from routing.problems import problem
+from routing.problems import identified_problem
 from routing.realtime.limits import HANDSHAKE_RATE
 
 BEARER: Final = "bearer"
@@ -93,7 +93,7 @@ async def send_denial(error: GatewayError, request_id: str, scope: Scope, send: 
     """
     if "websocket.http.response" not in (scope.get("extensions") or {}):
         return False
-    response = problem(error, request_id)
+    response = identified_problem(error, request_id)
     await send({"type": "websocket.http.response.start", "status": response.status, "headers": response.headers})
     await send({"type": "websocket.http.response.body", "body": response.body})
     return True

@@ -27,6 +27,7 @@ from routing.caller import Caller
 from routing.errors import GatewayError
 from routing.realtime.limits import MAX_TOPIC_LENGTH
 from routing.router import paths, spelling
+from routing.router.access import may_use
 from routing.router.paths import PREFIX
 from routing.router.policy import RoutePolicy
 from routing.router.table import Match, RouteTable, Service
@@ -85,7 +86,9 @@ def subscription_keys(topic: str, caller: Caller, table: RouteTable, *, is_cache
 
 
 def check_publishable(topic: str, caller: Caller, table: RouteTable) -> None:
-    """Raise TopicRefused unless `caller` may publish on `topic`. A service's topics are for those who may call it."""
+    """Raise TopicRefused unless `caller` may publish on `topic`. A service's topics are for those whose scopes
+    include it, also where anybody may call it.
+    """
     kind, rest = _parse_topic(topic)
     if kind == "gateway":
         raise _forbidden()
@@ -96,7 +99,7 @@ def check_publishable(topic: str, caller: Caller, table: RouteTable) -> None:
     else:
         service = table.services.get(rest) if kind == "service" else _split_resource(rest, table)[0]
         services = [] if service is None else [service]
-    if not any(_may_use(caller, service, service.policy) for service in services):
+    if not any(caller.may_use(service.name, service.policy.scopes) for service in services):
         raise _forbidden()
 
 
@@ -140,13 +143,13 @@ def _check_webhooks(topic: str, caller: Caller, table: RouteTable) -> None:
     for webhook in table.webhooks.values():
         if webhook.publish is not None and webhook.service and topic.startswith(webhook.publish.prefix):
             service = table.services.get(webhook.service)
-            if service is None or not _may_use(caller, service, service.policy):
+            if service is None or not caller.may_use(service.name, service.policy.scopes):
                 raise _forbidden()
 
 
 def _service_keys(name: str, caller: Caller, table: RouteTable) -> set[str]:
     service = table.services.get(name)
-    if service is None or not _may_use(caller, service, service.policy):
+    if service is None or not may_use(caller, service, service.policy):
         raise _forbidden()
     return {invalidation_key(name, name)}
 
@@ -193,7 +196,7 @@ def _route(text: str, caller: Caller, table: RouteTable) -> Match:
         match = table.match(path.service, "GET", path.rest)
     except GatewayError:
         raise _forbidden() from None
-    if not _may_use(caller, match.service, match.policy):
+    if not may_use(caller, match.service, match.policy):
         raise _forbidden()
     return match
 
@@ -210,9 +213,9 @@ def _names_only_caller(match: Match, caller: Caller, query: bytes) -> bool:
 
 def _may_read_tag(service: Service, tag: str, caller: Caller) -> bool:
     if tag == service.name:
-        return _may_use(caller, service, service.policy)
+        return may_use(caller, service, service.policy)
     return any(
-        _may_use(caller, service, policy)
+        may_use(caller, service, policy)
         and all(_names_caller(name, value, policy, caller) for name, value in parameters)
         for policy, parameters in _uses(service, tag)
     )
@@ -237,7 +240,7 @@ def _uses(service: Service, tag: str) -> Iterator[tuple[RoutePolicy, list[tuple[
 def _has_open_tags(service: Service, caller: Caller) -> bool:
     """Whether tags that only the backend's responses declare may be subscribed to: if all callers share them."""
     cache = service.policy.cache
-    return cache is not None and cache.scope is Scope.SHARED and _may_use(caller, service, service.policy)
+    return cache is not None and cache.scope is Scope.SHARED and may_use(caller, service, service.policy)
 
 
 def _names_caller(parameter: str, value: str, policy: RoutePolicy, caller: Caller) -> bool:
@@ -250,10 +253,6 @@ def _names_caller(parameter: str, value: str, policy: RoutePolicy, caller: Calle
 
 def _names_of(caller: Caller, scope: Scope) -> Iterable[str]:
     return (*caller.names, caller.tenant) if scope is Scope.TENANT and caller.tenant else caller.names
-
-
-def _may_use(caller: Caller, service: Service, policy: RoutePolicy) -> bool:
-    return caller.may_use(service.name, policy.scopes)
 
 
 def _forbidden() -> TopicRefused:

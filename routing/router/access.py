@@ -9,7 +9,7 @@ from routing.errors import (
     ServiceMisconfigured,
     Unauthenticated,
 )
-from routing.router.policy import RoutePolicy
+from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import RouteTable, Service
 
 
@@ -27,6 +27,14 @@ def authorize(service: Service, policy: RoutePolicy, caller: Caller | None) -> G
     if service.is_out:
         return ServiceMisconfigured("the service is out of operation until an operator corrects it", service=name)
     return None
+
+
+def may_use(caller: Caller, service: Service, policy: RoutePolicy) -> bool:
+    """Whether step 4 lets this caller pass, apart from the state of the service. With `auth: none` nobody is asked who
+    they are: a credential that names other services changes nothing.
+    """
+    is_public = policy.auth is Auth.NONE and not policy.scopes
+    return is_public or caller.may_use(service.name, policy.scopes)
 
 
 def configuration_unavailable() -> ConfigurationUnavailable:

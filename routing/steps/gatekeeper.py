@@ -29,6 +29,7 @@ from routing.gateway_rules import GatewayRules
 from routing.http import Response
 from routing.messages.validation import client_prefix
 from routing.networks import permits
+from routing.router.access import may_use
 from routing.router.live import LiveConfiguration
 from routing.router.policy import Auth
 from routing.router.resolution import REVERIFY_SECONDS, CredentialState, Quota
@@ -140,7 +141,7 @@ class Gatekeeper:
             {"name": service.name, "path": f"/api/v1/{service.name}/", "enabled": service.policy.enabled}
             for service in self._live.table.services.values()
             if caller is not None
-            and caller.may_use(service.name, service.policy.scopes)
+            and may_use(caller, service, service.policy)
             and permits(service.policy.ip, exchange.request.client)
         ]
         body = msgspec.json.encode({"services": services})

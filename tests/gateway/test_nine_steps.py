@@ -8,6 +8,7 @@ import pytest
 from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.policy import RatePolicy
+from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
 from routing.errors import GatewayError
 from routing.router.policy import Auth, Fallback, RoutePolicy
 from routing.router.table import Route
@@ -173,6 +174,21 @@ async def test_the_list_of_services_names_those_the_caller_may_use(world: World)
     response = await world.request("GET", "/api/v1/")
     assert [service["name"] for service in response.json()["services"]] == ["crm"]
     assert (await world.request("GET", "/api/v1/", key="")).status == 401
+
+
+async def test_the_list_of_services_names_those_that_everybody_may_use(world: World) -> None:
+    await world.serve(ok())
+    await world.serve(ok(), name="open", policy=RoutePolicy(auth=Auth.NONE))
+    await world.serve(ok(), name="optional", policy=RoutePolicy(auth=Auth.OPTIONAL))
+    narrow = generate_api_key()
+    world.live.keys = ApiKeys(
+        [KeyRecord(prefix=narrow.prefix, digest=narrow.digest, name="narrow", scopes=frozenset({"elsewhere"}))]
+    )
+    response = await world.request("GET", "/api/v1/", key=narrow.key)
+    assert [service["name"] for service in response.json()["services"]] == ["open"]
+    paths = ("/api/v1/open/x", "/api/v1/optional/x")
+    statuses = [(await world.request("GET", path, key=narrow.key)).status for path in paths]
+    assert statuses == [200, 403]
 
 
 # 5 cache check, 8 store

@@ -44,10 +44,10 @@ async function call(method, address, body, isRepeated = false) {
 }
 
 export const api = {
-  reset: (service) => call("POST", `${CIRCUITS}/${encode(service)}/reset`, {}),
-  resetAll: () => call("POST", `${CIRCUITS}/reset`, {}),
-  open: (service, ttl, reason) => call("POST", `${CIRCUITS}/${encode(service)}/open`, { ttl, reason }),
-  disable: (service, ttl, reason) => call("POST", `${CIRCUITS}/${encode(service)}/disable`, { ttl, reason }),
+  reset: (service) => call("POST", `${CIRCUITS}/${encode(service)}/reset`, {}).then(checkReach),
+  resetAll: () => call("POST", `${CIRCUITS}/reset`, {}).then(checkReach),
+  open: (service, ttl, reason) => call("POST", `${CIRCUITS}/${encode(service)}/open`, { ttl, reason }).then(checkReach),
+  disable: (service, ttl, reason) => call("POST", `${CIRCUITS}/${encode(service)}/disable`, { ttl, reason }).then(checkReach),
   probe: (service) => call("POST", `${CIRCUITS}/${encode(service)}/probe`, {}),
   restore: (revision, latest, reason) => call("POST", `${REVISIONS}/${revision}/restore`, { latest, reason }),
   invalidate: (service, tag, dryRun = false) => {
@@ -60,6 +60,12 @@ export const api = {
   endSilence: (id) => call("DELETE", `${ALERTS}/silences/${encode(id)}`),
   warm: (paths, dryRun = false) => call("POST", `${CACHE}/warm`, { ...(paths ? { paths } : {}), ...(dryRun ? { dry_run: true } : {}) }),
 };
+
+/** Say that a change of circuits has reached one worker alone, if it has. */
+function checkReach(result) {
+  if (result.isShared === false) toast(gettext("Redis is unavailable: only one of the workers has changed."), "bad");
+  return result;
+}
 
 const entries = (number) => plural(number, "entry", "entries");
 

@@ -231,3 +231,43 @@ async def test_a_refusal_is_no_error_of_the_application(caplog: pytest.LogCaptur
     assert transport.received.startswith(b"HTTP/1.1 429 ")
     assert transport.received.endswith(b"\r\n\r\nwait")
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "version", "messages", "status"),
+    [
+        ([b"X-Request-ID: mine"], b"13", [{"type": "websocket.accept"}], b"101"),
+        ([b"X-Request-ID: mine"], b"13", [{"type": "websocket.close"}], b"403"),
+        ([b"X-Request-ID: mine"], b"8", [], b"426"),
+        ([], b"13", [{"type": "websocket.accept"}], b"101"),
+        ([b"X-Request-ID: not well formed"], b"13", [{"type": "websocket.accept"}], b"101"),
+        ([b"X-Request-ID: one", b"X-Request-ID: two"], b"13", [{"type": "websocket.accept"}], b"101"),
+    ],
+)
+async def test_the_response_to_a_handshake_bears_the_id_that_the_application_reads(
+    sent: list[bytes], version: bytes, messages: list[dict[str, Any]], status: bytes
+) -> None:
+    read: list[list[bytes]] = []
+
+    async def respond(scope: Any, receive: Any, send: Any) -> None:
+        read.append([value for name, value in scope["headers"] if name == b"x-request-id"])
+        await receive()
+        for message in messages:
+            await send(message)
+
+    config = uvicorn.Config(respond, log_config=None, lifespan="off")
+    config.load()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: WebSocket(config, ServerState(), {}, loop), "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        head = HANDSHAKE.removesuffix(b"\r\n\r\n").replace(b"Version: 13", b"Version: %b" % version)
+        writer.write(b"\r\n".join([head, *sent, b"", b""]))
+        received = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+        writer.close()
+    found = [line.partition(b": ")[2] for line in received if line.lower().startswith(b"x-request-id: ")]
+    assert received[0].split(b" ")[1] == status
+    assert len(found) == 1
+    assert (found == [b"mine"]) == (sent == [b"X-Request-ID: mine"])
+    assert found[0] not in (b"", b"not well formed", b"one", b"two")
+    assert read == ([found] if messages else [])

@@ -24,4 +24,5 @@ ENDPOINTS = [*(("get", path) for path in READS), *WRITES]
 
 
 def send(client: Client, method: str, path: str, body: Any = None, **headers: str) -> Any:
-    return getattr(client, method)(path, body, content_type="application/json", headers=headers)
+    content = "" if body is None else body
+    return getattr(client, method)(path, content, content_type="application/json", headers=headers)

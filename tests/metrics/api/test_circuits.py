@@ -4,10 +4,12 @@ import pytest
 from django.test import Client
 
 from metrics.models import Operation
+from resilience.breaker.driver import Breakers
 from resilience.breaker.machine import State
 from resilience.breaker.policy import BreakerPolicy
 from resilience.outbound.policy import OutboundPolicy
 from resilience.ratelimit.policy import RatePolicy
+from routing.models import Service
 from routing.router.policy import RoutePolicy
 from tests.metrics.api.endpoints import WRITES, send
 from tests.metrics.harness import QUICK, SHARED, Harness, ok
@@ -35,6 +37,22 @@ def test_an_open_circuit_is_listed_and_can_be_reset(harness: Harness, api_client
     reset = send(api_client, "post", "/metrics/circuit-breakers/reset").json()
     assert reset == {"message": "1 circuit closed", "reset": ["crm"]}
     assert api_client.get("/metrics").json()["circuitBreakers"]["openCount"] == 0
+
+
+def test_without_redis_a_change_of_a_circuit_says_that_other_workers_have_missed_it(
+    harness: Harness, api_client: Client, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.serve(ok())
+    opened = {"service": "crm", "state": "FORCED_OPEN"}
+    path, row = "/metrics/circuit-breakers/crm/open", Service.objects.create(name="crm")
+    assert send(api_client, "post", path).json() == opened
+    monkeypatch.setattr(Breakers, "degraded", True)
+    assert send(api_client, "post", path).json() == {**opened, "isShared": False}
+    form = {"action": "reset", "_selected_action": [row.pk]}
+    page = admin_client.post("/admin/metrics/circuit/", form, follow=True).content.decode()
+    assert "only one of the workers has changed" in page
+    reset = send(api_client, "post", "/metrics/circuit-breakers/reset").json()
+    assert reset == {"message": "0 circuits closed", "reset": [], "isShared": False}
 
 
 def test_a_hold_off_is_listed_explained_and_lifted_by_a_reset(harness: Harness, api_client: Client) -> None:

@@ -1,5 +1,6 @@
 """Request bodies and queries are held to the types of the OpenAPI schema."""
 
+import json
 from typing import Any
 
 import pytest
@@ -83,6 +84,53 @@ def test_an_unknown_member_is_a_bad_request(
 def test_a_malformed_query_is_a_bad_request(harness: Harness, api_client: Client, query: dict[str, str]) -> None:
     response = api_client.get("/metrics/history", query)
     assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/metrics/history?service=&from=&to=&step=",
+        "/metrics/savings?from=&to=&format=",
+        "/metrics/requests?status=&kind=&service=&from=&to=&before=&limit=",
+    ],
+)
+def test_an_empty_parameter_of_a_read_is_one_that_is_not_given(harness: Harness, api_client: Client, path: str) -> None:
+    """As a form sends its fields."""
+    harness.serve(ok())
+    harness.request("/api/v1/crm/contacts/1")
+    plain = path.partition("?")[0]
+    sent, expected = (api_client.get(each) for each in (path, plain))
+    assert (sent.status_code, expected.status_code) == (200, 200)
+    assert sent.json() == expected.json()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", "/metrics/cache", {"dry_run": True}),
+        ("DELETE", "/metrics/cache/crm", {"tag": "contacts"}),
+        ("POST", "/metrics/cache/reset", ["crm"]),
+        ("POST", "/metrics/circuit-breakers/reset", {"service": "crm"}),
+        ("DELETE", "/api/config/services/crm", {"dry_run": True}),
+    ],
+)
+def test_content_of_an_operation_that_has_none_is_a_bad_request(
+    harness: Harness, admin_client: Client, method: str, path: str, body: Any
+) -> None:
+    """It would be ignored, and more would be written than was meant."""
+    harness.serve(ok())
+    harness.request("/api/v1/crm/contacts/1")
+    response: Any = admin_client.generic(method, path, json.dumps(body), content_type="application/json")
+    assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+    assert admin_client.get("/metrics/cache").json()["byService"]["crm"]["entries"] == 1
+
+
+@pytest.mark.parametrize(("sent", "content_type"), [("", "application/json"), ("{}", "application/json"), ("", "")])
+def test_an_operation_without_content_takes_empty_content(
+    harness: Harness, api_client: Client, sent: str, content_type: str
+) -> None:
+    response: Any = api_client.generic("POST", "/metrics/cache/reset", sent, content_type=content_type)
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize(("value", "status"), [("1", 200), ("true", 200), ("False", 200), ("yes", 400), ("", 400)])

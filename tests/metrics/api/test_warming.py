@@ -4,7 +4,9 @@ import pytest
 from django.test import Client
 
 from metrics.models import Operation
+from resilience.cache.driver import Cache
 from resilience.cache.policy import CachePolicy
+from resilience.outage import StoreUnavailable
 from routing.router.policy import RoutePolicy
 from tests.metrics.api.endpoints import send
 from tests.metrics.harness import QUICK, Harness, ok
@@ -40,6 +42,20 @@ def test_without_paths_the_most_hit_responses_are_warmed(harness: Harness, api_c
     send(api_client, "delete", "/metrics/cache")
     assert send(api_client, "post", "/metrics/cache/warm").json() == {"warmed": 1, "failed": 0}
     assert len(origin.requests) == 2
+
+
+def test_without_the_store_nothing_is_warmed(
+    harness: Harness, api_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = harness.serve(ok())
+
+    async def usage(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(Cache, "usage", usage)
+    response = send(api_client, "post", "/metrics/cache/warm", {"paths": ["/api/v1/crm/contacts/1"]})
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+    assert origin.requests == []
 
 
 @pytest.mark.parametrize(("query", "body"), [("", {"dry_run": True}), ("?dry_run=1", {})])

@@ -41,6 +41,14 @@ def test_a_user_who_is_not_staff_is_redirected_to_the_login(harness: Harness, pa
         assert response["Location"].startswith("/admin/login/?next=/dashboard/")
 
 
+@pytest.mark.parametrize("path", [*PAGES, *DATA, "/dashboard/replay/"])
+def test_a_page_can_be_asked_for_by_head(harness: Harness, admin_client: Client, path: str) -> None:
+    harness.serve(ok())
+    assert admin_client.head(path).status_code == 200
+    assert Client().head(path).status_code == 302
+    assert admin_client.put(path).status_code == 405
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_has_nothing_inline_and_loads_nothing_from_other_hosts(
     harness: Harness, staff_client: Client, path: str

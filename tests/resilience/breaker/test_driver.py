@@ -248,6 +248,35 @@ async def test_an_override_reaches_every_worker_and_expires(worker: Worker, cloc
         await first.override(State.HALF_OPEN)
 
 
+async def test_a_shorter_open_time_holds_for_a_circuit_that_is_open(worker: Worker, clock: FakeClock) -> None:
+    one, other = await worker(), await worker()
+    first, second = one.of("slack", POLICY), other.of("slack", POLICY)
+    await fail(first, 5)
+    await until(lambda: second.state() is State.OPEN)
+    opened, clock.now = clock.now, clock.now + 10
+    for breakers in (one, other):  # each worker loads the configuration for itself
+        breakers.of("slack", BreakerPolicy(open_for=5))
+        await breakers.refresh()
+    assert [breaker.snapshot.until for breaker in (first, second)] == [opened + 15] * 2
+    one.of("slack", BreakerPolicy(open_for=600))
+    await one.refresh()
+    assert first.snapshot.until == opened + 15  # a longer one holds from the next opening on
+    clock.now = opened + 15
+    assert second.state() is State.HALF_OPEN
+
+
+async def test_clocks_that_differ_leave_the_open_time_alone(clock: FakeClock) -> None:
+    store = MemoryStore()
+    first = Breakers(store, clock=clock)
+    behind = FakeClock()
+    behind.now = clock.now - 1
+    late = Breakers(store, clock=behind)
+    await fail(first.of("slack", POLICY), 5)
+    breaker = late.of("slack", POLICY)
+    await late.refresh()
+    assert breaker.snapshot.until == clock.now + 60
+
+
 async def test_a_worker_that_starts_later_loads_the_current_state(worker: Worker) -> None:
     await (await worker()).of("slack", POLICY).override(State.DISABLED)
     late = await worker()

@@ -412,6 +412,28 @@ class TestErrors:
         assert b"set-cookie" not in client.received
         assert "could not be encoded" in caplog.text
 
+    @pytest.mark.parametrize("streams", [False, True])
+    async def test_a_response_that_cannot_be_encoded_keeps_its_request_id(self, streams: bool) -> None:
+        async def chunks() -> AsyncGenerator[bytes, None]:
+            yield b"never sent"
+
+        fields = [(b"x", b"a\r\nset-cookie: b"), (b"x-request-id", b"id-1")]
+        client = Client(Worker(lambda _: Response(200, fields, chunks() if streams else b"")))
+        client.send(get(b"/1"))
+        await client.settle()
+        head, _, body = client.received.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 500 ")
+        assert b"x-request-id: id-1" in head.split(b"\r\n")
+        assert b'"request_id":"id-1"' in body
+
+    @pytest.mark.parametrize("sent", [b"FOO\r\n\r\n", b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", get(b"/", b"X: \x00")])
+    async def test_a_request_that_cannot_be_read_has_an_id(self, sent: bytes) -> None:
+        client = Client(Worker(echo_path))
+        client.send(sent)
+        head, _, body = client.received.partition(b"\r\n\r\n")
+        (identifier,) = (line[14:] for line in head.split(b"\r\n") if line.startswith(b"x-request-id: "))
+        assert b'"request_id":"%b"' % identifier in body
+
 
 class TestUpgrades:
     SOCKET = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: k")

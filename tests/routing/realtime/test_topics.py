@@ -14,7 +14,7 @@ from routing.realtime.topics import (
     publication_key,
     subscription_keys,
 )
-from routing.router.policy import PathPolicy, RoutePolicy, Target, TrailingSlash
+from routing.router.policy import Auth, PathPolicy, RoutePolicy, Target, TrailingSlash
 from routing.router.table import Route, RouteTable, Service
 from routing.webhooks.policy import Publish, Verify, Webhook
 
@@ -58,6 +58,7 @@ TABLE = RouteTable(
             policy=cached(scopes=("vault:read",)),
         ),
         service("news", policy=cached(scope=Scope.SHARED)),
+        service("public", policy=RoutePolicy(auth=Auth.NONE, cache=CachePolicy(scope=Scope.SHARED))),
     ]
 )
 
@@ -74,6 +75,13 @@ def test_a_service_topic_is_for_callers_that_may_use_the_service() -> None:
     assert not allowed("service:gmail", CRM_ONLY)
     assert not allowed("service:vault")
     assert not allowed("service:nope")
+
+
+def test_topics_of_a_service_without_authentication_are_for_every_caller() -> None:
+    assert allowed("service:public", CRM_ONLY)
+    assert allowed("resource:/api/v1/public/x", CRM_ONLY)
+    with pytest.raises(TopicRefused):
+        check_publishable("service:public", CRM_ONLY, TABLE)
 
 
 def test_a_tag_topic_covers_the_services_that_declare_it_and_that_the_caller_may_use() -> None:
