@@ -9,8 +9,10 @@ import msgspec
 from routing.consumers.subscription import Subscription
 
 EVERY_SERVICE: Final = "*"
+DEBUG: Final = "debug"
+"""The scope that callers need for `X-Gateway-Debug`."""
 GATEWAY_SCOPES: Final = (
-    *("metrics:read", "metrics:write", "events:publish", "keys:verify", "keys:rotate", "debug"),
+    *("metrics:read", "metrics:write", "events:publish", "keys:verify", "keys:rotate", DEBUG),
     *("config:read", "config:write", "accounts:connect"),
 )
 """Permissions on the gateway itself."""

@@ -19,7 +19,7 @@ from rest_framework.response import Response as RestResponse
 from rest_framework.views import APIView
 
 from routing import runtime
-from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES, Caller
+from routing.caller import DEBUG, EVERY_SERVICE, GATEWAY_SCOPES, Caller
 from routing.django_http import to_django_response, to_gateway_request
 from routing.http import Headers, Request, Response
 from routing.messages.bodies import read_up_to
@@ -27,7 +27,6 @@ from routing.rights import Names, Right, may, services, within
 from routing.router.hosts import domain_of
 from routing.router.paths import PREFIX as PREFIX_BYTES
 from routing.router.paths import split
-from routing.steps.respond import DEBUG
 
 _SHOWN: Final = frozenset(
     {

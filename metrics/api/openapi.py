@@ -63,6 +63,8 @@ def add_gateway(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     for operation in (operation for operations in paths.values() for operation in operations.values()):
         _complete(operation)
         _close_body(operation, result["components"]["schemas"])
+    for operations in paths.values():
+        _allow_empty(operations.get("get", {}))
     paths["/metrics"]["get"]["responses"]["200"]["content"] |= dict.fromkeys(_TEXTS, _TEXT)
     for report in ("/metrics/usage", "/metrics/savings"):
         paths[report]["get"]["responses"]["200"]["content"]["text/csv"] = _TEXT
@@ -97,6 +99,13 @@ def _complete(operation: dict[str, Any]) -> None:
         body.setdefault("examples", {"empty": {"value": {}}})
     own = problems.CONFIGURATION if operation["tags"] == ["configuration"] else problems.METRICS
     operation["responses"] |= problems.problem_responses(own)
+
+
+def _allow_empty(operation: dict[str, Any]) -> None:
+    """An empty parameter of a read is one that is not given: see `base.validate_query`."""
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "query":
+            parameter["allowEmptyValue"] = True
 
 
 def _close_body(operation: dict[str, Any], schemas: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ class StepLog(list[tuple[str, Verdict, float]]):
     """
 
     shown = False
+    is_readable = False
+    """Whether whoever asks may see it, where nobody is authenticated."""
     trace: Trace | None = None
     sampled = False
 

@@ -15,10 +15,11 @@ from routing.authentication.authenticator import Authenticator, Credential, miss
 from routing.authentication.certificates.client_certificates import ClientCertificates
 from routing.authentication.certificates.errors import InvalidCertificate
 from routing.authentication.key_usage import KeyUsage
-from routing.caller import Caller
+from routing.caller import DEBUG, Caller
 from routing.errors import (
     BadRequest,
     BodyTooLarge,
+    GatewayError,
     InvalidToken,
     MethodNotAllowed,
     RateLimited,
@@ -98,7 +99,11 @@ class Gatekeeper:
     def identify(self, exchange: Exchange) -> Awaitable[None] | None:
         """Step 3. Raises Unauthenticated, AuthenticationUnavailable or RateLimited."""
         resolution, state = exchange.resolution, exchange.resolution.credential_state
-        if exchange.caller is not None or resolution.auth is Auth.NONE:
+        if exchange.caller is not None:
+            return None
+        if resolution.auth is Auth.NONE:
+            if exchange.step_log is not None and exchange.step_log.shown:
+                exchange.step_log.is_readable = self._may_debug(exchange, state.credential)
             return None
         if state.parse_error:
             raise state.parse_error.with_traceback(None)
@@ -170,6 +175,17 @@ class Gatekeeper:
             await self._limiter.refund(exchange.quota.key, exchange.decision)
         self._count(exchange)
         await self._take(exchange)
+
+    def _may_debug(self, exchange: Exchange, credential: Credential | None) -> bool:
+        """Whether a key that is not needed here may read the steps. It makes its owner no caller."""
+        if credential is None or not credential.is_key:
+            return False
+        try:
+            self._authenticator.check(credential, exchange.request.client, exchange.request.method)
+        except GatewayError:
+            return False
+        caller = self._authenticator.try_identify(credential, exchange.received_at)
+        return caller is not None and caller.has_scope(DEBUG)
 
     def _known(self, exchange: Exchange, credential: Credential) -> Caller | None:
         """The credential's caller, kept for the next requests. An unknown token is not: it may be verified soon.

@@ -8,6 +8,7 @@ from typing import Final
 
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
+from routing.caller import DEBUG
 from routing.consumers.limit_state import LimitState
 from routing.errors import GatewayError, InternalError, QuotaExceeded, RateLimited
 from routing.exchange import Exchange
@@ -16,6 +17,7 @@ from routing.messages.comments import with_comments
 from routing.messages.cors import Cors
 from routing.messages.response_body import Relay
 from routing.messages.staff_origin import SANDBOX
+from routing.messages.step_log import StepLog
 from routing.observability.events import Observers, RequestFinished
 from routing.problems import problem
 from routing.router.resolution import UNRESOLVED
@@ -30,8 +32,6 @@ FIRST_ERROR: Final = 400
 _OVER_A_LIMIT: Final = frozenset({RateLimited.code, QuotaExceeded.code})
 SWITCHING_PROTOCOLS: Final = 101
 """A WebSocket goes on after it."""
-DEBUG: Final = "debug"
-"""The scope that callers need for `X-Gateway-Debug`."""
 
 
 class Accounting:
@@ -133,7 +133,7 @@ class Responder:
         self._add_fields(exchange, response.headers)
         if exchange.step_log is not None:
             exchange.mark("return", str(response.status), self._timer())
-            if exchange.step_log.shown and exchange.caller and exchange.caller.has_scope(DEBUG):
+            if exchange.step_log.shown and _may_read_steps(exchange, exchange.step_log):
                 response.headers.append(debug_field(exchange))
         body = response.body
         if type(body) is bytes:
@@ -221,6 +221,10 @@ def timing_field(exchange: Exchange, now: float) -> Header:
         return (b"server-timing", b"gateway;dur=%.3f" % (total * 1000))
     own = max(0.0, total - backend)
     return (b"server-timing", b"gateway;dur=%.3f, backend;dur=%.3f" % (own * 1000, backend * 1000))
+
+
+def _may_read_steps(exchange: Exchange, steps: StepLog) -> bool:
+    return steps.is_readable or (exchange.caller is not None and exchange.caller.has_scope(DEBUG))
 
 
 def debug_field(exchange: Exchange) -> Header:

@@ -422,6 +422,20 @@ async def test_only_a_caller_with_the_debug_scope_sees_the_steps(world: World) -
     assert (await world.request("GET", "/api/v1/crm/x", debug, key=world.other_key)).get("x-gateway-debug") is None
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_key_with_the_debug_scope_sees_the_steps_of_a_service_without_authentication(
+    world: World, method: str
+) -> None:
+    origin = await world.serve(ok(), policy=RoutePolicy(auth=Auth.NONE))
+    seen = []
+    for key in (world.key, world.other_key, "gw_aaaaaaaa_wrong", ""):
+        response = await world.request(method, "/api/v1/crm/x", [("X-Gateway-Debug", "1")], key=key)
+        assert response.status == 200
+        seen.append("circuit-breaker" in (response.get("x-gateway-debug") or ""))
+    assert seen == [True, False, False, False]
+    assert all(b"x-gateway-caller" not in dict(request.fields) for request in origin.requests)
+
+
 async def test_an_error_is_a_problem_document(world: World) -> None:
     response = await world.request("GET", "/api/v1/nope/x", [("X-Request-ID", "r1")])
     document = response.json()
