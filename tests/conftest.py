@@ -11,6 +11,7 @@ import django
 import hypothesis
 import pytest
 from django.conf import settings
+from django.test import Client
 
 from tests.redis_server import RedisServer
 from tests.scheduling import FileScheduling, Turns, is_left_out, is_slow
@@ -74,6 +75,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling | None:
     return FileScheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+@pytest.fixture
+def root(db: None) -> Client:
+    """A logged-in superuser."""
+    from django.contrib.auth.models import User
+
+    client = Client()
+    client.force_login(User.objects.create_superuser("root", password="for tests alone"))
+    return client
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from django.core.cache import cache as django_cache
 from django.test import Client
 
 from routing import runtime
+from tests.staff import member_of
 
 if TYPE_CHECKING:
     # Models, which are not loaded when this file is imported.
@@ -44,22 +45,7 @@ def harness() -> Iterator["Harness"]:
 @pytest.fixture
 def staff_client(db: None) -> Client:
     """A logged-in operator, with CSRF checks."""
-    from django.contrib.auth.models import Group, User
-
-    client, user = Client(enforce_csrf_checks=True), User.objects.create_user("ada", is_staff=True)
-    user.groups.add(Group.objects.get(name="Operator"))
-    client.force_login(user)
-    return client
-
-
-@pytest.fixture
-def root(db: None) -> Client:
-    """A logged-in superuser."""
-    from django.contrib.auth.models import User
-
-    client = Client()
-    client.force_login(User.objects.create_superuser("root", password="for tests alone"))
-    return client
+    return member_of("Operator", enforce_csrf_checks=True)
 
 
 @pytest.fixture
@@ -79,12 +65,7 @@ def recorded(harness: "Harness") -> "RecordedGateway":
 @pytest.fixture
 def owner(db: None) -> Client:
     """A logged-in member of staff who may configure the gateway."""
-    from django.contrib.auth.models import Group, User
-
-    client, user = Client(), User.objects.create_user("olga", is_staff=True)
-    user.groups.add(Group.objects.get(name="Owner"))
-    client.force_login(user)
-    return client
+    return member_of("Owner", "olga")
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
 from routing.database.api_keys import issue
 from routing.database.key_records import key_record
 from routing.models import ApiKey
-from tests.metrics.admin.test_webhooks import member
 from tests.metrics.api.endpoints import send
 from tests.metrics.harness import Harness
+from tests.staff import member_of
 
 pytestmark = pytest.mark.django_db
 PATH = "/metrics/consumers/alice@example.com/quotas"
@@ -114,13 +114,13 @@ def test_a_key_s_own_quotas_are_reset(harness: Harness, api_client: Client) -> N
     harness.run(harness.consumer_quotas.take(quota.meter))
     path = f"/metrics/consumers/key:{key.prefix}/quotas"
     assert [(item["name"], item["used"]) for item in api_client.get(path).json()["quotas"]] == [("key-day", 1)]
-    operator = member("Operator")
+    operator = member_of("Operator")
     listed = "/admin/routing/apikey/"
     data = {"action": "reset_own_quotas", "_selected_action": [key.pk]}
     operator.post(listed, data)
     assert api_client.get(path).json()["quotas"][0]["used"] == 0
     before: Any = Operation.objects.get(action="quota.reset").before
     assert before["consumer"] == f"key:{key.prefix}"
-    viewer = member("Viewer", "vic")
+    viewer = member_of("Viewer", "vic")
     assert "reset_own_quotas" not in viewer.get(listed).content.decode()
     assert api_client.get("/metrics/consumers/key:22222222/quotas").status_code == 404

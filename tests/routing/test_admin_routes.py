@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,13 +14,6 @@ from tests.routing.pages import browser_form
 from tests.routing.test_admin import ROUTES, TARGET, both, errors, yaml
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def staff() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("root", password="for tests alone"))
-    return client
 
 
 def service_of(*paths: str, name: str = "crm") -> Service:
@@ -39,16 +31,16 @@ def pk_of(path: str) -> int:
     return int(Route.objects.get(path=path).pk)
 
 
-def test_only_the_routes_of_the_service_are_listed_in_their_order_and_found(staff: Client) -> None:
+def test_only_the_routes_of_the_service_are_listed_in_their_order_and_found(root: Client) -> None:
     service_of("/b", "/a", "/c")
     service_of("/other", name="billing")
-    page = staff.get(ROUTES, {"service__name": "crm"})
+    page = root.get(ROUTES, {"service__name": "crm"})
     assert [route.path for route in page.context["cl"].result_list] == ["/b", "/a", "/c"]
     assert page.content.decode().count("data-move") == 3
-    found = staff.get(ROUTES, {"service__name": "crm", "q": "/a"})
+    found = root.get(ROUTES, {"service__name": "crm", "q": "/a"})
     assert [route.path for route in found.context["cl"].result_list] == ["/a"]
     assert "data-move" not in found.content.decode()
-    assert len(staff.get(ROUTES).context["cl"].result_list) == 4
+    assert len(root.get(ROUTES).context["cl"].result_list) == 4
 
 
 @pytest.mark.parametrize(
@@ -62,30 +54,30 @@ def test_only_the_routes_of_the_service_are_listed_in_their_order_and_found(staf
         ({"path": "/b", "service": ""}, "This field is required"),
     ],
 )
-def test_a_routes_fault_is_shown_and_nothing_is_saved(staff: Client, posted: dict[str, Any], message: str) -> None:
+def test_a_routes_fault_is_shown_and_nothing_is_saved(root: Client, posted: dict[str, Any], message: str) -> None:
     crm = service_of("/a")
-    response = staff.post(f"{ROUTES}add/", {"service": crm.pk, "enabled": "on", **posted})
+    response = root.post(f"{ROUTES}add/", {"service": crm.pk, "enabled": "on", **posted})
     assert response.status_code == 200
     assert message in errors(response.content.decode())
     assert paths() == ["/a"]
 
 
-def test_a_route_is_added_at_the_end_of_the_service_whose_list_leads_to_its_form(staff: Client) -> None:
+def test_a_route_is_added_at_the_end_of_the_service_whose_list_leads_to_its_form(root: Client) -> None:
     crm = service_of("/a", "/b")
-    page = staff.get(f"{ROUTES}add/", {"_changelist_filters": "service__name=crm"})
+    page = root.get(f"{ROUTES}add/", {"_changelist_filters": "service__name=crm"})
     assert page.context["adminform"].form.initial["service"] == crm.pk
-    assert staff.post(f"{ROUTES}add/", {"service": crm.pk, "enabled": "on", "path": "/c"}).status_code == 302
+    assert root.post(f"{ROUTES}add/", {"service": crm.pk, "enabled": "on", "path": "/c"}).status_code == 302
     assert paths() == ["/a", "/b", "/c"]
 
 
-def test_a_route_is_moved_beside_another(staff: Client) -> None:
+def test_a_route_is_moved_beside_another(root: Client) -> None:
     service_of("/a", "/b", "/c", "/d")
     version = current_version()
-    moved = staff.post(f"{ROUTES}{pk_of('/d')}/move/", {"before": pk_of("/b")})
+    moved = root.post(f"{ROUTES}{pk_of('/d')}/move/", {"before": pk_of("/b")})
     assert moved.json() == {"position": 2}
     assert paths() == ["/a", "/d", "/b", "/c"]
     assert current_version() > version
-    assert staff.post(f"{ROUTES}{pk_of('/a')}/move/", {"after": pk_of("/c")}).json() == {"position": 4}
+    assert root.post(f"{ROUTES}{pk_of('/a')}/move/", {"after": pk_of("/c")}).json() == {"position": 4}
     assert paths() == ["/d", "/b", "/c", "/a"]
     operation = Operation.objects.latest("pk")
     assert (operation.action, operation.service) == ("route.moved", "crm")
@@ -95,23 +87,23 @@ def test_a_route_is_moved_beside_another(staff: Client) -> None:
     )
 
 
-def test_a_route_is_not_moved_beside_one_of_another_service_or_none(staff: Client) -> None:
+def test_a_route_is_not_moved_beside_one_of_another_service_or_none(root: Client) -> None:
     service_of("/a", "/b")
     service_of("/other", name="billing")
     for neighbour in (pk_of("/other"), 10**17, "x", ""):
-        assert staff.post(f"{ROUTES}{pk_of('/a')}/move/", {"before": neighbour}).status_code == 409
-    assert staff.get(f"{ROUTES}{pk_of('/a')}/move/").status_code == 403
+        assert root.post(f"{ROUTES}{pk_of('/a')}/move/", {"before": neighbour}).status_code == 409
+    assert root.get(f"{ROUTES}{pk_of('/a')}/move/").status_code == 403
     assert paths() == ["/a", "/b"]
 
 
-def test_routes_are_moved_together_to_a_position(staff: Client) -> None:
+def test_routes_are_moved_together_to_a_position(root: Client) -> None:
     service_of("/a", "/b", "/c", "/d")
     service_of("/other", name="billing")
 
     def move(position: str, *moved: str) -> str:
         selected = [pk_of(path) for path in moved]
         posted = {"action": "move", "position": position, "_selected_action": selected}
-        return errors(staff.post(ROUTES, posted, follow=True).content.decode())
+        return errors(root.post(ROUTES, posted, follow=True).content.decode())
 
     assert "2 moved." in move("1", "/b", "/d")
     assert paths() == ["/b", "/d", "/a", "/c"]
@@ -122,12 +114,12 @@ def test_routes_are_moved_together_to_a_position(staff: Client) -> None:
     assert paths() == ["/d", "/a", "/c", "/b"]
 
 
-def test_routes_are_disabled_and_enabled_together(staff: Client) -> None:
+def test_routes_are_disabled_and_enabled_together(root: Client) -> None:
     service_of("/a", "/b", "/c")
     selected = [pk_of("/a"), pk_of("/c")]
     for action, enabled in (("disable", False), ("enable", True)):
         version = current_version()
-        staff.post(ROUTES, {"action": action, "_selected_action": selected})
+        root.post(ROUTES, {"action": action, "_selected_action": selected})
         found = {route["path"]: route["enabled"] for route in raw_document()["services"]["crm"]["routes"]}
         assert found == {"/a": enabled, "/b": True, "/c": enabled}
         assert current_version() == version + 1
@@ -135,21 +127,21 @@ def test_routes_are_disabled_and_enabled_together(staff: Client) -> None:
 
 
 @pytest.mark.parametrize("number", [45, 300, 1_000])
-def test_a_service_with_many_routes_and_a_route_of_it_are_saved(staff: Client, number: int) -> None:
+def test_a_service_with_many_routes_and_a_route_of_it_are_saved(root: Client, number: int) -> None:
     """However many there are, the pages have the same fields, and saving takes the same statements."""
     service = service_of(*(f"/r{n}/{{id}}" for n in range(number)))
     change = f"/admin/routing/service/{service.pk}/change/"
-    page = staff.get(change)
+    page = root.get(change)
     assert len(page.content) < 500_000
     with CaptureQueriesContext(
         connection,
     ) as queries:
-        response = staff.post(change, browser_form(page) | both("rate_limit", "5", "", "m"))
+        response = root.post(change, browser_form(page) | both("rate_limit", "5", "", "m"))
     assert response.status_code == 302, errors(response.content.decode())
     assert len(queries) < 40
     change = f"{ROUTES}{pk_of('/r7/{id}')}/change/"
     with CaptureQueriesContext(connection) as queries:
-        response = staff.post(change, browser_form(staff.get(change)) | both("rate_limit", "6", "", "m"))
+        response = root.post(change, browser_form(root.get(change)) | both("rate_limit", "6", "", "m"))
     assert response.status_code == 302, errors(response.content.decode())
     assert len(queries) < 80
     document = raw_document()["services"]["crm"]
@@ -157,11 +149,11 @@ def test_a_service_with_many_routes_and_a_route_of_it_are_saved(staff: Client, n
     assert [n for n, route in enumerate(document["routes"]) if route.get("rate_limit")] == [7]
 
 
-def test_a_service_keeps_the_settings_that_its_routes_depend_on(staff: Client) -> None:
+def test_a_service_keeps_the_settings_that_its_routes_depend_on(root: Client) -> None:
     service = service_of("/a/{id}")
     Route.objects.update(cache={"ttl": 60}, methods=["POST"], invalidates=["a:{id}"])
     change = f"/admin/routing/service/{service.pk}/change/"
-    posted = browser_form(staff.get(change)) | {"cache__methods": ["GET", "POST"]}
-    page = errors(staff.post(change, posted).content.decode())
+    posted = browser_form(root.get(change)) | {"cache__methods": ["GET", "POST"]}
+    page = errors(root.post(change, posted).content.decode())
     assert "route POST /a/{id}" in page
     assert raw_document()["services"]["crm"].get("cache") is None

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.forms import modelform_factory
 from django.test import Client
@@ -29,6 +28,7 @@ from routing.models import ANY_SECRET, SETTINGS, Service, Target
 from routing.presets import shipped
 from tests.routing.pages import browser_form
 from tests.routing.test_admin import both
+from tests.staff import member_of
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -155,11 +155,7 @@ def crm(db: None) -> Service:
 
 
 def client_of(group: str) -> Client:
-    user = User.objects.create_user(group.lower(), is_staff=True)
-    user.groups.add(Group.objects.get(name=group))
-    client = Client()
-    client.force_login(user)
-    return client
+    return member_of(group, group.lower())
 
 
 def test_a_changed_field_leaves_the_others_as_they_are_written(crm: Service) -> None:

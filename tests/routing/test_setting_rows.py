@@ -3,8 +3,6 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
-from django.test import Client
 
 from routing.admin.consumer_forms import ConsumerForm, PlanForm, TeamForm
 from routing.admin.mapping_forms import AlertForm, IssuerForm, WebhookForm
@@ -19,6 +17,7 @@ from routing.configuration.webhooks import decode_webhook
 from routing.database.loader import raw_document
 from routing.models import ANY_SECRET, AlertRule, Consumer, ConsumerIdentity, Issuer, Plan, Service, Team, Webhook
 from tests.routing.pages import browser_form
+from tests.staff import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -132,13 +131,6 @@ def others(db: None) -> None:
     Team.objects.create(name="sales")
 
 
-def owner() -> Client:
-    client, user = Client(), User.objects.create_user("ada", is_staff=True)
-    user.groups.add(Group.objects.get(name="Owner"))
-    client.force_login(user)
-    return client
-
-
 def page_of(model: type[Any], pk: int | None = None, page: str = "change") -> str:
     name = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
     return f"{name}add/" if pk is None else f"{name}{pk}/{page}/"
@@ -147,7 +139,7 @@ def page_of(model: type[Any], pk: int | None = None, page: str = "change") -> st
 @pytest.mark.parametrize("kind", KINDS)
 def test_yaml_is_stored_and_fields_read_back_what_they_show(others: None, kind: str) -> None:
     form_class, model, identity, text = KINDS[kind]
-    name, client = "https://id.example.com" if kind == "issuer" else "a", owner()
+    name, client = "https://id.example.com" if kind == "issuer" else "a", member_of("Owner")
     response = client.post(page_of(model), {identity: name, "syntax": "yaml", "yaml_text": text, **NO_INLINES})
     assert response.status_code == 302, response.context["adminform"].form.errors
     row = model._default_manager.get(**{identity: name})
@@ -206,7 +198,7 @@ def test_a_plan_is_made_of_fields(others: None) -> None:
         **rows("services", ("crm", ""), ("mail", "GET, POST"), parts=("service", "methods")),
         "ip__deny_0": "192.0.2.1",
     }
-    assert owner().post(page_of(Plan), posted).status_code == 302
+    assert member_of("Owner").post(page_of(Plan), posted).status_code == 302
     assert Plan.objects.get(name="team").to_document() == {
         "rate": "60/m",
         "quota": [{"amount": 10000, "per": "month", "anchor": "signup"}],
@@ -239,7 +231,7 @@ def test_a_plan_is_made_of_fields(others: None) -> None:
 def test_faults_are_at_their_fields(others: None, kind: str, posted: dict[str, str], field: str, message: str) -> None:
     _form, model, identity, _text = KINDS[kind]
     name = "https://id.example.com" if kind == "issuer" else "a"
-    response = owner().post(page_of(model), {identity: name, **posted, **NO_INLINES})
+    response = member_of("Owner").post(page_of(model), {identity: name, **posted, **NO_INLINES})
     assert response.status_code == 200
     assert message in str(response.context["adminform"].form.errors.get(field))
     assert not model._default_manager.filter(**{identity: name}).exists()
@@ -248,7 +240,7 @@ def test_faults_are_at_their_fields(others: None, kind: str, posted: dict[str, s
 @pytest.mark.parametrize("kind", ["webhook", "issuer", "alert", "plan", "team", "consumer"])
 def test_what_saving_would_change_is_shown_first_and_yaml_is_checked(others: None, kind: str) -> None:
     _form, model, identity, text = KINDS[kind]
-    name, client = "https://id.example.com" if kind == "issuer" else "a", owner()
+    name, client = "https://id.example.com" if kind == "issuer" else "a", member_of("Owner")
     new = {"syntax": "yaml", "yaml_text": text, **NO_INLINES}
     client.post(page_of(model), {identity: name, **new})
     row = model._default_manager.get(**{identity: name})
@@ -271,7 +263,7 @@ def test_what_saving_would_change_is_shown_first_and_yaml_is_checked(others: Non
 
 
 def test_an_identity_is_edited_beside_its_consumer(others: None) -> None:
-    client = owner()
+    client = member_of("Owner")
     inline = {"identities-TOTAL_FORMS": "1", "identities-INITIAL_FORMS": "0", "identities-0-issuer": "certificate"}
     subject = {
         "identities-0-subject": "dns:a.example",
@@ -287,7 +279,7 @@ def test_an_identity_is_edited_beside_its_consumer(others: None) -> None:
 
 
 def test_what_a_preset_publishes_can_be_turned_off(others: None) -> None:
-    client = owner()
+    client = member_of("Owner")
     posted = {
         "name": "slack",
         "enabled": "on",

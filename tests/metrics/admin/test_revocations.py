@@ -9,8 +9,8 @@ from django.utils import timezone
 from metrics import revocations
 from metrics.models import Operation
 from routing.models import Issuer, Revocation
-from tests.metrics.admin.test_webhooks import member
 from tests.metrics.harness import Harness
+from tests.staff import member_of
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/routing/revocation/"
@@ -19,7 +19,7 @@ ADD = f"{LIST}add/"
 
 @pytest.fixture
 def operator(harness: Harness) -> Client:
-    return member("Operator")
+    return member_of("Operator")
 
 
 def test_an_operator_revokes_a_subject_and_ends_it_again(operator: Client) -> None:
@@ -76,7 +76,7 @@ def test_no_more_than_the_bound(operator: Client, monkeypatch: pytest.MonkeyPatc
 
 def test_viewers_see_and_do_not_change(harness: Harness) -> None:
     row = revocations.revoke("staff:a", issuer="", subject="eve", token_id="", until=None, reason="")
-    viewer = member("Viewer", "vic")
+    viewer = member_of("Viewer", "vic")
     assert "subject eve" in viewer.get(LIST).content.decode()
     assert viewer.get(ADD).status_code == 403
     assert viewer.post(ADD, {"subject": "bob"}).status_code == 403

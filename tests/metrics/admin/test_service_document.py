@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
@@ -11,6 +10,7 @@ from metrics.models import Operation
 from routing.database.openapi import openapi_of
 from routing.models import Service
 from tests.routing.openapi.documents import as_json, as_yaml, small
+from tests.staff import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -23,10 +23,7 @@ def service() -> Service:
 
 
 def staff(group: str = "Owner") -> Client:
-    client, user = Client(), User.objects.create_user("ada", is_staff=True)
-    user.groups.add(Group.objects.get(name=group))
-    client.force_login(user)
-    return client
+    return member_of(group)
 
 
 def post(client: Client, service: Service, content: bytes, button: str, **more: Any) -> Any:

@@ -9,8 +9,8 @@ from metrics.models import Operation
 from metrics.watch_status import watch_statuses
 from routing.models import Watch
 from routing.watches.record import State
-from tests.metrics.admin.test_webhooks import member
 from tests.metrics.harness import Harness
+from tests.staff import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -36,7 +36,7 @@ def watch(harness: Harness) -> Watch:
 
 
 def test_viewers_see_ends_and_faults_and_operators_renew(harness: Harness, watch: Watch) -> None:
-    viewer, operator = member("Viewer", "vic"), member("Operator", "olga")
+    viewer, operator = member_of("Viewer", "vic"), member_of("Operator", "olga")
     listed = viewer.get(PAGE).content.decode()
     assert "team@example.com" in listed
     assert "forbidden" in listed

@@ -3,8 +3,6 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
-from django.test import Client
 
 from metrics.models import Operation
 from routing.database import failed_deliveries
@@ -12,18 +10,12 @@ from routing.models import FailedDelivery, Service, Webhook
 from routing.webhooks.delivery import Delivery, decode
 from tests.metrics.harness import Harness
 from tests.routing.pages import browser_form
+from tests.staff import member_of
 
 pytestmark = pytest.mark.django_db
 
 WEBHOOKS = "/admin/routing/webhook/"
 FAILED = "/admin/routing/faileddelivery/"
-
-
-def member(group: str, name: str = "ada") -> Client:
-    client, user = Client(), User.objects.create_user(name, is_staff=True)
-    user.groups.add(Group.objects.get(name=group))
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture
@@ -35,7 +27,7 @@ def failed(harness: Harness) -> FailedDelivery:
 
 
 def test_failed_deliveries_are_for_those_who_may_operate(harness: Harness, failed: FailedDelivery) -> None:
-    viewer, operator = member("Viewer", "vic"), member("Operator", "olga")
+    viewer, operator = member_of("Viewer", "vic"), member_of("Operator", "olga")
     for path in (FAILED, f"{FAILED}{failed.pk}/change/"):
         assert viewer.get(path).status_code == 403
         page = operator.get(path)
@@ -51,7 +43,7 @@ def test_failed_deliveries_are_for_those_who_may_operate(harness: Harness, faile
 def test_a_replay_queues_what_is_not_done_and_is_recorded(
     harness: Harness, failed: FailedDelivery, by_row: bool
 ) -> None:
-    operator = member("Operator")
+    operator = member_of("Operator")
     if by_row:
         url = f"{FAILED}{failed.pk}/replay/"
         assert operator.get(url).status_code == 200
@@ -72,13 +64,13 @@ def test_a_replay_queues_what_is_not_done_and_is_recorded(
 
 def test_a_full_queue_keeps_the_delivery(harness: Harness, failed: FailedDelivery) -> None:
     harness.deliveries.queue._max_deliveries = 0
-    page = member("Operator").post(FAILED, {"action": "replay", "_selected_action": [failed.pk]}, follow=True)
+    page = member_of("Operator").post(FAILED, {"action": "replay", "_selected_action": [failed.pk]}, follow=True)
     assert "nothing was replayed" in page.content.decode()
     assert FailedDelivery.objects.exists()
 
 
 def test_a_delivery_is_dismissed(harness: Harness, failed: FailedDelivery) -> None:
-    member("Operator").post(FAILED, {"action": "dismiss", "_selected_action": [failed.pk]})
+    member_of("Operator").post(FAILED, {"action": "dismiss", "_selected_action": [failed.pk]})
     assert not FailedDelivery.objects.exists()
     assert Operation.objects.filter(action="webhook.dismiss").count() == 1
 
@@ -88,7 +80,7 @@ def form(**fields: Any) -> dict[str, Any]:
 
 
 def test_a_webhook_is_written_as_in_a_file(harness: Harness) -> None:
-    owner = member("Owner")
+    owner = member_of("Owner")
     Service.objects.create(name="crm")
     settings = '{verify: slack, secret: "env:GATEWAY_SECRET_A", service: crm, invalidates: ["channel:{event.channel}"]}'
     assert owner.post(f"{WEBHOOKS}add/", form(yaml_text=settings)).status_code == 302
@@ -109,7 +101,7 @@ def test_a_webhook_is_written_as_in_a_file(harness: Harness) -> None:
 
 def test_the_list_shows_what_a_preset_verifies(harness: Harness) -> None:
     Webhook.objects.create(name="crm", settings={"preset": "hubspot", "secret": "env:GATEWAY_SECRET_HUBSPOT"})
-    assert "hubspot_v3" in member("Viewer").get(WEBHOOKS).content.decode()
+    assert "hubspot_v3" in member_of("Viewer").get(WEBHOOKS).content.decode()
 
 
 def test_no_page_shows_a_literal_secret_and_saving_keeps_it(harness: Harness) -> None:
@@ -117,8 +109,8 @@ def test_no_page_shows_a_literal_secret_and_saving_keeps_it(harness: Harness) ->
         name="slack", settings={"verify": "slack", "secret": ["a literal secret", "b literal"]}
     )
     url = f"{WEBHOOKS}{hook.pk}/change/"
-    owner = member("Owner")
-    for client in (owner, member("Viewer", "vic")):
+    owner = member_of("Owner")
+    for client in (owner, member_of("Viewer", "vic")):
         page = client.get(url)
         assert page.status_code == 200
         assert "literal" not in page.content.decode().replace("a literal one", "")
@@ -134,6 +126,6 @@ def test_no_page_shows_a_literal_secret_and_saving_keeps_it(harness: Harness) ->
 
 
 def test_a_viewer_may_not_change_a_webhook(harness: Harness) -> None:
-    viewer = member("Viewer")
+    viewer = member_of("Viewer")
     assert viewer.get(f"{WEBHOOKS}add/").status_code == 403
     assert viewer.get(WEBHOOKS).status_code == 200

@@ -19,6 +19,7 @@ from routing.router.policy import RoutePolicy
 from tests.metrics.advice.world import configure, count_days, use
 from tests.metrics.events import NOW
 from tests.metrics.harness import Harness, ok
+from tests.staff import member_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,12 +29,7 @@ BUCKET = 17  # five and a half minutes
 
 @pytest.fixture
 def owner_client(harness: Harness) -> Client:
-    from django.contrib.auth.models import Group, User
-
-    client, user = Client(enforce_csrf_checks=True), User.objects.create_user("olga", is_staff=True)
-    user.groups.add(Group.objects.get(name="Owner"))
-    client.force_login(user)
-    return client
+    return member_of("Owner", "olga", enforce_csrf_checks=True)
 
 
 def advice(topic: Topic) -> list[Advice]:

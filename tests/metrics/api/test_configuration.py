@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.test import Client
 from hypothesis import HealthCheck, given
@@ -19,6 +18,7 @@ from routing.configuration.document import LIMIT, canonical, dump, parse
 from routing.database.apply import apply_document
 from routing.models import ANY_SECRET, ConfigurationRevision, Service, Webhook
 from tests.metrics.harness import Harness
+from tests.staff import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -544,9 +544,7 @@ def test_staff_by_session_need_the_right_and_a_csrf_token(
     harness: Harness, group: str, reads: bool, writes: bool
 ) -> None:
     apply_document(FILE)
-    client, user = Client(enforce_csrf_checks=True), User.objects.create_user("ada", is_staff=True)
-    user.groups.add(Group.objects.get(name=group))
-    client.force_login(user)
+    client = member_of(group, enforce_csrf_checks=True)
     assert (client.get("/api/config").status_code == 200) is reads
     body = json.dumps({"auth": "none"})
     problem(client.patch("/api/config/services/crm", body, JSON), 403, "forbidden")

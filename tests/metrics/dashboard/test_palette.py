@@ -4,13 +4,14 @@ import json
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.test import Client
 
 from metrics.dashboard.palette.items import MAX_CANDIDATES, MAX_ITEMS, Item, matching, tokens
 from routing.models import ApiKey, Consumer
 from tests.metrics.harness import Harness, ok
+from tests.staff import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -22,10 +23,7 @@ def found(client: Client, query: str) -> dict[str, list[Any]]:
 
 
 def member(group: str) -> Client:
-    client, user = Client(), User.objects.create_user(group.lower(), is_staff=True)
-    user.groups.add(Group.objects.get(name=group))
-    client.force_login(user)
-    return client
+    return member_of(group, group.lower())
 
 
 def titles(items: list[Any]) -> list[str]:

@@ -1,20 +1,17 @@
 """A service's response as a page for staff, and the list of services."""
 
 import pytest
-from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from tests.metrics.harness import Harness, ok
+from tests.staff import member_of
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def owner() -> Client:
-    client, user = Client(headers={"Accept": "text/html"}), User.objects.create_user("ada", is_staff=True)
-    user.groups.add(Group.objects.get(name="Owner"))
-    client.force_login(user)
-    return client
+    return member_of("Owner", headers={"Accept": "text/html"})
 
 
 def test_it_is_titled_as_the_service_and_its_body_is_text(harness: Harness, owner: Client) -> None:

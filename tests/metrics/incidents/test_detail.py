@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from metrics.incidents import overview
@@ -20,6 +19,7 @@ from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Service as LoadedService
 from tests.metrics.api.endpoints import send
 from tests.metrics.harness import QUICK, Harness, ok
+from tests.staff import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -120,15 +120,8 @@ def change(actor: str, port: int) -> ConfigurationRevision:
     return revision
 
 
-def owner() -> Client:
-    client, user = Client(), User.objects.create_user("olga", is_staff=True)
-    user.groups.add(Group.objects.get(name="Owner"))
-    client.force_login(user)
-    return client
-
-
 def test_the_change_before_it_is_shown_and_can_be_rolled_back_with_a_reason(harness: Harness) -> None:
-    client, before, last = owner(), change("staff:ada", 9101), change("staff:bob", 9)
+    client, before, last = member_of("Owner", "olga"), change("staff:ada", 9101), change("staff:bob", 9)
     harness.serve(FAILING, policy=POLICY)
     harness.clock.advance(last.created_at.timestamp() + 1 - harness.clock())
     for _ in range(5):
@@ -167,7 +160,7 @@ def test_whoever_may_only_read_may_not_roll_back_as_a_dry_run(harness: Harness, 
         (staff_client, {"X-CSRFToken": "a" * 32}),
     ):
         assert send(client, "post", address, body, **headers).status_code == 403
-    assert send(owner(), "post", address, body).status_code == 400
+    assert send(member_of("Owner", "olga"), "post", address, body).status_code == 400
     assert Service.objects.get().targets.get().url == "http://127.0.0.1:9"
 
 

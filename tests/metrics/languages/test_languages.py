@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.utils import flatten_fieldsets
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.db.models import Model
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
@@ -16,6 +16,7 @@ from routing.admin.fields import HELP_TEXTS
 from routing.models import ConsumerIdentity, Target
 from routing.pages.site import admin_site
 from tests.metrics.harness import Harness, ok
+from tests.staff import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -23,10 +24,7 @@ GERMAN = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5", "Accept": "text/html"}
 
 
 def staff(**headers: str) -> Client:
-    client, user = Client(headers=headers), User.objects.create_user("ada", is_staff=True)
-    user.groups.add(Group.objects.get(name="Owner"))
-    client.force_login(user)
-    return client
+    return member_of("Owner", headers=headers)
 
 
 def test_pages_follow_the_browser(harness: Harness) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
@@ -14,6 +14,7 @@ from routing.database import members
 from routing.models import Consumer, Member
 from tests.metrics.harness import Harness
 from tests.metrics.portal.teams import PASSWORD, Team, refresh
+from tests.staff import member_of
 
 pytestmark = pytest.mark.django_db
 LINK = re.compile(r"(/portal/invitations/[A-Za-z0-9_-]{43}/)")
@@ -28,11 +29,7 @@ def link_in(response: Any) -> str:
 
 @pytest.fixture
 def owner(world: Harness) -> Client:
-    user = User.objects.create_user("ada", is_staff=True)
-    user.groups.add(Group.objects.get(name="Owner"))
-    client = Client()
-    client.force_login(user)
-    return client
+    return member_of("Owner")
 
 
 def test_staff_invite_with_a_link_that_sets_the_password(owner: Client, world: Harness) -> None:

@@ -1,24 +1,20 @@
 """Requests for another plan: made in the portal, decided in the admin."""
 
 import pytest
-from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from metrics.models import Operation
 from routing.database import plan_requests
 from routing.models import Plan, PlanRequest
 from tests.metrics.portal.teams import Team, refresh
+from tests.staff import member_of
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def owner(db: None) -> Client:
-    user = User.objects.create_user("ada", is_staff=True)
-    user.groups.add(Group.objects.get(name="Owner"))
-    client = Client()
-    client.force_login(user)
-    return client
+    return member_of("Owner")
 
 
 def ask(team: Team, reason: str = "we grow") -> PlanRequest:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -165,47 +164,40 @@ def test_key_ids_fit_into_a_signature_and_a_callers_id(acme: Consumer, keyid: st
         issue(SigningKey(keyid=keyid, consumer=acme, algorithm="hmac-sha256"), CIPHER)
 
 
-@pytest.fixture
-def staff() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("root", password="for tests alone"))
-    return client
-
-
 KEYS = "/admin/routing/signingkey/"
 
 
-def add(staff: Client, acme: Consumer, **fields: Any) -> str:
+def add(root: Client, acme: Consumer, **fields: Any) -> str:
     posted = {"keyid": "acme-1", "consumer": acme.pk, "algorithm": "hmac-sha256", "public_key": "", **fields}
-    return staff.post(f"{KEYS}add/", posted, follow=True).content.decode()
+    return root.post(f"{KEYS}add/", posted, follow=True).content.decode()
 
 
-def test_the_admin_issues_rotates_and_revokes(staff: Client, acme: Consumer) -> None:
-    page = add(staff, acme)
+def test_the_admin_issues_rotates_and_revokes(root: Client, acme: Consumer) -> None:
+    page = add(root, acme)
     assert loaded()["acme-1"][0].material in page
     (row,) = SigningKey.objects.all()
     assert row.created_by == "staff:root"
-    assert loaded()["acme-1"][0].material not in staff.get(f"{KEYS}{row.pk}/change/").content.decode()
-    assert row.secret not in staff.get(f"{KEYS}{row.pk}/change/").content.decode()
+    assert loaded()["acme-1"][0].material not in root.get(f"{KEYS}{row.pk}/change/").content.decode()
+    assert row.secret not in root.get(f"{KEYS}{row.pk}/change/").content.decode()
     action = {"action": "rotate_secrets", "_selected_action": [row.pk]}
-    page = staff.post(KEYS, action, follow=True).content.decode()
+    page = root.post(KEYS, action, follow=True).content.decode()
     assert loaded()["acme-1"][1].material in page
-    assert "the key is replaced" in staff.post(KEYS, action, follow=True).content.decode()
-    staff.post(KEYS, {**action, "action": "revoke_keys"})
+    assert "the key is replaced" in root.post(KEYS, action, follow=True).content.decode()
+    root.post(KEYS, {**action, "action": "revoke_keys"})
     assert loaded() == {}
 
 
-def test_the_admin_accepts_no_literal_secret(staff: Client, acme: Consumer) -> None:
-    assert "not the secret itself" in add(staff, acme, secret_reference="a literal secret of enough bytes, as it is")
-    assert "not allowed" in add(staff, acme, secret_reference="env:SECRET_KEY")
-    assert "has a public key" in add(staff, acme, algorithm="ed25519", secret_reference="env:GATEWAY_SECRET_ACME")
-    assert "public key in PEM" in add(staff, acme, algorithm="ed25519", public_key="x")
+def test_the_admin_accepts_no_literal_secret(root: Client, acme: Consumer) -> None:
+    assert "not the secret itself" in add(root, acme, secret_reference="a literal secret of enough bytes, as it is")
+    assert "not allowed" in add(root, acme, secret_reference="env:SECRET_KEY")
+    assert "has a public key" in add(root, acme, algorithm="ed25519", secret_reference="env:GATEWAY_SECRET_ACME")
+    assert "public key in PEM" in add(root, acme, algorithm="ed25519", public_key="x")
     assert SigningKey.objects.count() == 0
-    add(staff, acme, secret_reference="env:GATEWAY_SECRET_ACME")
+    add(root, acme, secret_reference="env:GATEWAY_SECRET_ACME")
     assert SigningKey.objects.get().secret == "env:GATEWAY_SECRET_ACME"
-    add(staff, acme, keyid="acme-2", algorithm="ed25519", public_key=Signer().public_key)
+    add(root, acme, keyid="acme-2", algorithm="ed25519", public_key=Signer().public_key)
     row = SigningKey.objects.get(keyid="acme-2")
-    page = staff.post(KEYS, {"action": "rotate_secrets", "_selected_action": [row.pk]}, follow=True).content.decode()
+    page = root.post(KEYS, {"action": "rotate_secrets", "_selected_action": [row.pk]}, follow=True).content.decode()
     assert "signingkey rotate acme-2 --public-key" in page
 
 
