@@ -19,7 +19,9 @@ def pairs(*ratios: float, cpu: float = 1.0) -> list[tuple[Round, Round]]:
         (pairs(0.9, 1.1, 0.95, 1.05), watched.UNCLEAR, "UNCLEAR"),
     ],
 )
-def test_the_verdict(found: list[tuple[Round, Round]], code: int, text: str) -> None:
+def test_the_exit_status_follows_from_the_measured_shares(
+    found: list[tuple[Round, Round]], code: int, text: str
+) -> None:
     lines = watched.lines("hit", found)
     number, sentence = watched.verdict(lines)
     assert number == code

@@ -174,7 +174,7 @@ class TestCredentialsByTheirNames:
             "X-Keyboard",
         ],
     )
-    async def test_others_do_not(self, cache_world: World, name: str) -> None:
+    async def test_other_fields_are_not_part_of_the_key(self, cache_world: World, name: str) -> None:
         await cache_world.serve(Backend("x-none"), policy=RoutePolicy(timeout=QUICK))
         headers = () if name == "X-Api-Key" else ((name, "1"),)
         assert [await ask(cache_world, *headers) for _ in range(2)] == ["MISS -", "HIT -"]

@@ -279,5 +279,7 @@ ALL = [*STORING, *VALIDATION, *CONDITIONAL_AND_RANGE, *REQUEST_DIRECTIVES]
 
 
 @pytest.mark.parametrize(("replies", "steps"), [case[1:] for case in ALL], ids=[case[0] for case in ALL])
-async def test_rfc_9111(cache_world: World, replies: list[bytes], steps: list[Step]) -> None:
+async def test_responses_are_stored_and_reused_as_rfc_9111_says(
+    cache_world: World, replies: list[bytes], steps: list[Step]
+) -> None:
     await run_steps(cache_world, replies, steps)

@@ -182,7 +182,9 @@ ALL = [*VARIANTS, *INVALIDATION, *STALE_IF_ERROR]
 
 
 @pytest.mark.parametrize(("replies", "steps"), [case[1:] for case in ALL], ids=[case[0] for case in ALL])
-async def test_rfc_9111(cache_world: World, replies: list[bytes], steps: list[Step]) -> None:
+async def test_stored_responses_are_updated_and_invalidated_as_rfc_9111_says(
+    cache_world: World, replies: list[bytes], steps: list[Step]
+) -> None:
     await run_steps(cache_world, replies, steps)
 
 

@@ -221,7 +221,7 @@ async def test_an_address_that_sends_many_bad_signatures_has_none_verified_for_a
     assert (await send(one, fields(one))).status == 200
 
 
-async def test_times(one: World) -> None:
+async def test_a_signature_is_accepted_from_its_creation_to_its_expiry(one: World) -> None:
     await one.serve(ok(), policy=POLICY)
     accept(one)
     now = one.clock.now

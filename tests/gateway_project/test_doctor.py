@@ -160,7 +160,7 @@ def test_packages_that_are_missing_or_of_another_version(tmp_path: Path) -> None
         (-1, -1, "ok", "no limit"),
     ],
 )
-def test_open_files(soft: int, hard: int, level: str, files: str) -> None:
+def test_a_low_limit_of_open_files_is_reported(soft: int, hard: int, level: str, files: str) -> None:
     """The gateway raises its own limit as far as it may."""
     found = check_open_files(soft, hard)
     assert (found.level, found.message.split(" for each")[0]) == (level, files)

@@ -64,7 +64,7 @@ def test_sums_are_by_month_and_service_at_the_present_cost(monkeypatch: pytest.M
     assert (found.total.calls, found.total.seconds, found.total.usd) == (39, 6.9, 18.5)
 
 
-def test_months() -> None:
+def test_months_are_counted_back_and_parsed() -> None:
     assert str(Month(2026, 1).earlier(1)) == "2025-12"
     assert str(Month(2025, 12).earlier(-1)) == "2026-01"
     assert str(Month.parse("0001-01").earlier(30)) == "0001-01"

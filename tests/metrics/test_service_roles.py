@@ -58,7 +58,9 @@ def grant(role: str, *names: str, **labels: str) -> Grant:
         ([grant("viewer", OWN), grant("Root", OWN)], Right.VIEW, set()),
     ],
 )
-def test_the_rule(grants: list[Grant], right: Right, names: set[str]) -> None:
+def test_a_right_covers_the_services_of_every_role_that_includes_it(
+    grants: list[Grant], right: Right, names: set[str]
+) -> None:
     assert granted(grants, right, KNOWN) == names
 
 

@@ -78,7 +78,7 @@ async def test_an_invalidation_reaches_workers_that_listen_to_any_node(cluster: 
         await one.close()
 
 
-async def test_leases(link: RedisLink) -> None:
+async def test_a_lease_is_held_and_released_on_every_node(link: RedisLink) -> None:
     leases = RedisLeases(link)
     for service in SERVICES:
         assert await leases.claim(service, "k", "one", missed=False) is ClaimResult.OURS
@@ -97,7 +97,7 @@ async def test_hit_counts(link: RedisLink) -> None:
         assert [request.path for request in await hit_counter.top(service, 5)] == [service.encode()]
 
 
-async def test_limits(link: RedisLink) -> None:
+async def test_a_limit_holds_whatever_node_has_it(link: RedisLink) -> None:
     store = RateStore(link)
     for number in range(12):
         policy = RatePolicy(3, 86_400.0)

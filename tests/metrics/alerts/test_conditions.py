@@ -61,7 +61,7 @@ def test_a_circuit_is_open_until_it_is_closed(state: State, holds: bool) -> None
         ("hit_rate < 40%", traffic(ok=100), False),  # nothing was looked up
     ],
 )
-def test_traffic(text: str, snapshot: Snapshot, holds: bool) -> None:
+def test_a_condition_on_traffic_holds_above_its_threshold(text: str, snapshot: Snapshot, holds: bool) -> None:
     assert bool(held(text, snapshot)) is holds
 
 
@@ -72,7 +72,7 @@ def test_what_is_said_of_traffic() -> None:
     assert held("hit_rate < 40%", traffic(ok=100, hits=30, misses=70)) == [("crm", "the hit rate is 30% (over 5 min)")]
 
 
-def test_targets() -> None:
+def test_a_target_that_is_down_is_named() -> None:
     unhealthy = {"crm": {"http://127.0.0.1:2": "down"}}
     snapshot = Snapshot(at=NOW, services={"crm": CRM}, unhealthy=unhealthy)
     [(subject, summary)] = held("target.down", snapshot)
@@ -108,7 +108,7 @@ def test_quotas_certificates_and_webhooks() -> None:
     assert [subject for subject, _ in held("webhook.failing", snapshot)] == ["slack", "stripe"]
 
 
-def test_objectives() -> None:
+def test_a_budget_and_a_burn_rate_hold_above_their_thresholds() -> None:
     status = ObjectiveStatus(
         name="availability",
         text="99.9% availability",

@@ -225,7 +225,7 @@ async def test_a_recipient_that_was_removed_gets_what_has_ended_and_nothing_else
     assert world.got[MAIL.label] == [[("firing", "crm")], [("firing", "billing")]]
 
 
-async def test_silences(world: World) -> None:
+async def test_a_silenced_service_is_notified_once_the_silence_ends(world: World) -> None:
     worker = world.worker()
     fields = {"reason": "deployment", "actor": "staff:ada", "created_at": 0, "ends_at": world.clock() + 60}
     await worker._in_thread(lambda: AlertSilence.objects.create(service="crm", **fields))

@@ -77,7 +77,7 @@ def test_what_other_workers_counted_is_unknown_while_they_cannot_report(
     assert found.unknown == {ConditionKind.ERROR_RATE, ConditionKind.BUDGET}
 
 
-def test_quotas_and_webhooks(harness: Harness, reader: SnapshotReader) -> None:
+def test_current_quotas_and_recent_failures_of_webhooks_are_read(harness: Harness, reader: SnapshotReader) -> None:
     QuotaUsage.objects.create(counter="consumer:12|plan|month", used=9, warned=80, ends=int(NOW) + 60)
     QuotaUsage.objects.create(counter="consumer:13|plan|month", used=9, warned=100, ends=int(NOW) - 60)
     now = datetime.fromtimestamp(NOW, UTC)

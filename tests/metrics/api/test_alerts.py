@@ -106,7 +106,7 @@ def test_a_test_says_what_became_of_it(configured: Harness) -> None:
     assert forbidden.status_code == 403
 
 
-def test_the_command(configured: Harness, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_sends_tests_and_lists_what_fires(configured: Harness, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(CommandError, match="1 of 1 recipients"):
         call_command("alerts", "--test")
     assert f"{SLACK.label}: the receiver responded with status 403" in capsys.readouterr().out

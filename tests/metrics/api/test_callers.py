@@ -90,7 +90,7 @@ def test_the_requests_of_a_key_are_found_at_once(harness: Harness, api_client: C
     assert get(api_client, f"/key?name={prefix}")["total"]["refused"] == 1
 
 
-def test_one_consumer(harness: Harness, api_client: Client) -> None:
+def test_a_caller_has_its_limits_and_members(harness: Harness, api_client: Client) -> None:
     store_usage()
     configure()
     found = get(api_client, f"/consumer?name=acme&from={BEFORE}")

@@ -56,7 +56,7 @@ def test_faults_are_shown_and_nothing_is_lost(recorded: RecordedGateway, owner: 
     assert "limit" in post(owner, draft="version: 1", limit="100000")
 
 
-def test_others_may_not(recorded: RecordedGateway, staff_client: Client) -> None:
+def test_only_staff_who_may_configure_replay_drafts(recorded: RecordedGateway, staff_client: Client) -> None:
     assert staff_client.get(ADDRESS).status_code == 403
     assert "Replay a draft" not in staff_client.get("/dashboard/requests/").content.decode()
     assert Client().get(ADDRESS).status_code == 302

@@ -104,7 +104,7 @@ async def test_a_clock_that_is_set_changes_no_verdict(seconds: float) -> None:
     assert world.workers[0].peek(what) is not None
 
 
-async def test_refunds_and_resets() -> None:
+async def test_refunds_and_resets_free_requests_in_every_worker() -> None:
     world, what = World(NOW), meter(10)
     for _ in range(10):
         await world.take(0, what)

@@ -56,7 +56,9 @@ def period(now: str, per: Per, zone: str = "UTC", signed_up: str | None = None) 
         ("2026-11-29T12:20Z", Per.HOUR, "UTC", "2026-01-01T00:45Z", ("2026-11-29T11:45Z", "2026-11-29T12:45Z")),
     ],
 )  # fmt: skip
-def test_periods(now: str, per: Per, zone: str, signed_up: str | None, expected: tuple[str, str]) -> None:
+def test_a_period_begins_and_ends_by_the_local_calendar(
+    now: str, per: Per, zone: str, signed_up: str | None, expected: tuple[str, str]
+) -> None:
     assert period(now, per, zone, signed_up) == expected
 
 

@@ -54,7 +54,7 @@ def test_what_is_waited_for(
         (READS, inf, inf),
     ],
 )
-def test_until_when(event: Awaited, deadline: float, expected: float) -> None:
+def test_each_wait_ends_at_its_own_limit(event: Awaited, deadline: float, expected: float) -> None:
     assert expiry(event, LIMITS, 100, deadline) == expected
 
 
@@ -76,7 +76,7 @@ def test_until_when(event: Awaited, deadline: float, expected: float) -> None:
         (READS, False, True, StreamTimeout, ""),
     ],
 )
-def test_which_error(
+def test_the_error_names_what_was_waited_for(
     event: Awaited, head_complete: bool, past_deadline: bool, error: type[GatewayError], reason: str
 ) -> None:
     found = timeout_error(event, head_complete=head_complete, past_deadline=past_deadline)

@@ -127,7 +127,7 @@ def test_a_wrong_recipient_is_refused_and_no_secret_is_told(recipient: object, m
     found = faults({"on": "circuit.open", "to": [recipient]})
     assert message in found
     assert "r0uting" not in found
-    assert "T0/B0" not in found or "T0/B0" in str(recipient)
+    assert "T0/B0" not in found
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_alerts_are_applied_exported_and_removed() -> None:
         ({"availability": 99, "window": "91d"}, "whole days"),
     ],
 )
-def test_wrong_objectives(slo: dict[str, Any], message: str) -> None:
+def test_an_invalid_objective_is_refused_with_the_reason(slo: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match="slo") as caught:
         decode_service("crm", {"targets": [{"url": "http://127.0.0.1:1"}], "slo": slo}, SECRETS.get)
     assert message in str(caught.value)

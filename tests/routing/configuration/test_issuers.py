@@ -77,7 +77,7 @@ def test_every_setting() -> None:
         ({"audiences": "x"}, "did you mean 'audience'"),
     ],
 )
-def test_faults(settings: dict[str, Any], message: str) -> None:
+def test_an_invalid_issuer_is_refused_with_the_reason(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         decode_issuer(GOOD | settings, no_secret)
 
@@ -91,7 +91,7 @@ def test_faults_have_their_lines_and_services_must_exist() -> None:
         parse(twice).services(no_secret)
 
 
-def test_the_variable() -> None:
+def test_the_variable_takes_one_issuer_a_list_or_a_file() -> None:
     (one,) = parse_variable('{"issuer": "https://a.example", "audience": "x"}')
     assert one == GOOD
     assert parse_variable("- issuer: https://a.example\n  audience: x") == (GOOD,)

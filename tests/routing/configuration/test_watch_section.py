@@ -69,7 +69,7 @@ def test_a_watch_with_everything() -> None:
         ({"verify": "slack", "secret": "x", "watch": {"topic": TOPIC}}, "is for verify: google_pubsub"),
     ],
 )
-def test_faults(settings: dict[str, Any], fault: str) -> None:
+def test_an_invalid_watch_is_refused_with_the_reason(settings: dict[str, Any], fault: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         decoded(settings)
     assert fault in str(error.value)

@@ -90,6 +90,6 @@ def test_sets_are_compared_with_their_countries() -> None:
     assert not AddressPolicy(NetworkSet(["10.0.0.0/8"])).names_countries
 
 
-def test_the_codes() -> None:
+def test_every_country_has_a_code_in_any_case() -> None:
     assert len(CODES) == 250
     assert parse_country("country:gb") == "GB"

@@ -271,7 +271,7 @@ def test_the_form_of_a_certificate_has_the_same_rules(acme: Consumer) -> None:
         assert field in caught.value.message_dict
 
 
-def test_the_signature_section() -> None:
+def test_an_invalid_signature_section_is_refused_with_the_reason() -> None:
     def faults(section: str) -> str:
         text = f"version: 1\nservices: {{crm: {{targets: [{{url: 'http://a'}}], signature: {section}}}}}"
         try:

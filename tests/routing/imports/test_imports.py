@@ -89,7 +89,7 @@ def written(path: tuple[str | int, ...]) -> str:
     return text.lstrip(".")
 
 
-def test_kong() -> None:
+def test_a_file_of_kong_becomes_services() -> None:
     found = imported("kong.yaml")
     services = found.structure["services"]
     assert list(services) == ["crm", "files", "legacy"]
@@ -134,7 +134,7 @@ def test_a_restriction_whose_addresses_are_elsewhere_in_the_file_is_not_imported
     assert "services[0].plugins[0]._config" in notes(found, Kind.LEFT_OUT)
 
 
-def test_krakend() -> None:
+def test_a_file_of_krakend_becomes_services() -> None:
     found = imported("krakend.json")
     services = found.structure["services"]
     assert [each["url"] for each in services["orders-1"]["targets"]] == [
@@ -152,7 +152,7 @@ def test_krakend() -> None:
     assert "GET /api/v1/catalogue/products/{id}" in notes(found, Kind.CHANGED)["endpoints[0]"]
 
 
-def test_litellm() -> None:
+def test_a_file_of_litellm_becomes_services() -> None:
     found = imported("litellm.yaml")
     services = found.structure["services"]
     assert list(services) == ["openai", "anthropic", "openai-2", "azure"]
@@ -166,7 +166,7 @@ def test_litellm() -> None:
     assert "bedrock" in notes(found, Kind.LEFT_OUT)["model_list[5].litellm_params.model"]
 
 
-def test_traefik() -> None:
+def test_a_file_of_traefik_becomes_services() -> None:
     found = imported("traefik.yaml")
     services = found.structure["services"]
     assert [(each["url"], each["weight"]) for each in services["shop"]["targets"]] == [

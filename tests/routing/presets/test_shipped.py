@@ -8,7 +8,7 @@ from routing.presets import shipped
 NAMES = ("anthropic", "github", "gmail", "google-calendar", "hubspot", "openai", "salesforce", "slack")
 
 
-def test_the_presets() -> None:
+def test_the_shipped_presets_are_listed() -> None:
     assert shipped.names() == NAMES
 
 
@@ -29,6 +29,6 @@ def test_a_presets_file_is_readable(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "slack.yaml", "../slack", "Slack", "none"])
-def test_unknown_names(name: str) -> None:
+def test_an_unknown_preset_raises_an_error(name: str) -> None:
     with pytest.raises(ValueError, match="there is no preset"):
         shipped.text(name)

@@ -40,7 +40,7 @@ def test_own_settings_take_precedence() -> None:
     assert (webhook.invalidates, webhook.publish) == (("channels",), None)
 
 
-def test_faults() -> None:
+def test_a_preset_of_another_kind_and_a_missing_secret_are_refused() -> None:
     assert "'secret' is required" in faults({"preset": "slack"})
     assert "must be one of github, gmail" in faults({"preset": "openai", "secret": "signing"})
     assert faults({"preset": "slak", "secret": "signing"}).startswith("webhooks.hook.preset: must be one of github")

@@ -84,7 +84,7 @@ UNTIL = NOW + 60
 
 
 @pytest.mark.parametrize("proof", PROOFS)
-def test_nothing_has_changed(proof: Proof) -> None:
+def test_a_caller_stays_valid_while_nothing_changes(proof: Proof) -> None:
     world = World()
     caller = world.caller(proof)
     found = world.rechecks.current(caller, proof, NOW)

@@ -134,7 +134,9 @@ def test_the_dates_of_a_certificate_hold_at_each_use() -> None:
         (certificates.client(CA, purposes=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), (), True),
     ],
 )
-def test_trust(issued: certificates.Issued, chain: tuple[certificates.Issued, ...], is_trusted: bool) -> None:
+def test_a_certificate_needs_a_path_to_an_authority_and_the_purpose(
+    issued: certificates.Issued, chain: tuple[certificates.Issued, ...], is_trusted: bool
+) -> None:
     found = reader("client-cert", roots=CA.pem)
     fields = [("Client-Cert", f":{issued.base64}:")]
     if chain:

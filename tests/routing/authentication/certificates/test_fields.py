@@ -147,7 +147,7 @@ def test_other_client_certs_are_refused(own: str, chain: str) -> None:
         parse_client_cert(own.encode(), chain.encode())
 
 
-def test_the_setting() -> None:
+def test_the_setting_names_a_format_and_its_fields() -> None:
     assert parse_source("XFCC") == CertificateSource(SourceKind.XFCC, "x-forwarded-client-cert")
     assert parse_source("xfcc spiffe://a/edge spiffe://a/b").proxies == ("spiffe://a/edge", "spiffe://a/b")
     assert parse_source("client-cert").fields == {b"client-cert", b"client-cert-chain"}
