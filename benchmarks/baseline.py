@@ -84,7 +84,7 @@ async def _lifespan(receive: Any, send: Any) -> None:
             return
 
 
-def _run_worker(listening: socket.socket, on_ready: Callable[[], None]) -> None:
+def _run_worker(listening: socket.socket, on_ready: Callable[[], None], _is_successor: bool) -> None:
     Worker(application, lambda _: None, on_ready=on_ready).run([listening])
 
 

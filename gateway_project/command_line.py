@@ -13,13 +13,17 @@ BROKEN_PIPE: int = 141
 """The exit status that a shell gives for SIGPIPE."""
 
 
+TRACEBACK: str = "--traceback"
+"""Django's own option of all commands."""
+
+
 def main() -> int | str | None:
     """Run a command. Returns what `sys.exit` takes."""
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - an import that fails is logged
     from django.db import Error as DatabaseError  # noqa: PLC0415 - as above
 
     from gateway_project import garbage_collection, launch  # noqa: PLC0415 - as above
-    from gateway_project.django_settings.databases import missing_table  # noqa: PLC0415 - as above
+    from gateway_project.django_settings.databases import explain  # noqa: PLC0415 - as above
     from gateway_project.doctor import faults as doctor  # noqa: PLC0415 - as above
     from gateway_project.environment.variables import ConfigurationFault  # noqa: PLC0415 - as above
 
@@ -37,11 +41,10 @@ def main() -> int | str | None:
         capture.write_error(message, os.environ, is_json=is_server)
         return 1
     except DatabaseError as error:
-        table = missing_table(error)
-        if table is None:
+        explained = explain(error)
+        if explained is None or TRACEBACK in sys.argv:
             raise
-        message = f"the database lacks {table}: run `manage.py migrate` first"
-        capture.write_error(message, os.environ, is_json=is_server)
+        capture.write_error(explained, os.environ, is_json=is_server)
         return 1
     return None
 

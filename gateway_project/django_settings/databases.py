@@ -2,6 +2,7 @@
 
 import os
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,6 +89,20 @@ def close_connections() -> None:
         connection.close()
         if hasattr(connection, "close_pool"):
             connection.close_pool()
+
+
+def explain(error: BaseException) -> str | None:
+    """What an operator can do about an error of the database, in one line; None if it is a fault of the code."""
+    if (table := missing_table(error)) is not None:
+        return f"the database lacks {table}: run `manage.py migrate` first"
+    if isinstance(error, OperationalError) and not _is_fault(error):
+        return f"the database is unavailable: {' '.join(str(error).split())}"
+    return None
+
+
+def _is_fault(error: OperationalError) -> bool:
+    """SQLite reports statements that are wrong with the general code of its errors."""
+    return getattr(error.__cause__, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR
 
 
 def missing_table(error: BaseException) -> str | None:

@@ -79,7 +79,11 @@ def _staff_socket(config: Config) -> socket.socket | None:
 
 
 def _run_gateway(
-    config: Config, staff: socket.socket | None, listening_socket: socket.socket, on_ready: Callable[[], None]
+    config: Config,
+    staff: socket.socket | None,
+    listening_socket: socket.socket,
+    on_ready: Callable[[], None],
+    is_successor: bool,
 ) -> None:
     from gateway_project import asgi  # noqa: PLC0415 - it reads the settings, which a command's options change
     from gateway_project.server.worker import Worker  # noqa: PLC0415 - as above
@@ -95,6 +99,7 @@ def _run_gateway(
         keep_alive=config.server.keep_alive,
         drain=config.server.drain,
         grace=config.server.grace,
+        may_accept=(lambda: gateway.gateway.live.table.is_loaded) if is_successor else None,
         on_ready=on_ready,
         on_draining=gateway.begin_drain,
         on_stopping=gateway.begin_shutdown,

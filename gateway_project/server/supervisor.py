@@ -25,19 +25,25 @@ KILL_MARGIN_SECONDS: Final = 2.0
 
 STDIN: Final = 0
 
-WorkerTarget = Callable[[socket.socket, Callable[[], None]], None]
-"""What a worker runs: it serves the connections of its socket, and calls the function once it accepts them."""
+WorkerTarget = Callable[[socket.socket, Callable[[], None], bool], None]
+"""What a worker runs: it serves the connections of its socket, and calls the function once it accepts them. Last,
+whether it succeeds another worker, which goes on serving until then.
+"""
 
 
 class _Worker:
     """A worker process. `ready` becomes readable once it accepts connections, or has exited."""
 
-    def __init__(self, target: WorkerTarget, sockets: list[socket.socket], slot: int) -> None:
+    def __init__(
+        self, target: WorkerTarget, sockets: list[socket.socket], slot: int, *, is_successor: bool = False
+    ) -> None:
         self.slot = slot
         self.started_at = time.monotonic()
         self.kill_at = float("inf")
         self.ready, writer = multiprocessing.Pipe(duplex=False)
-        self._process = multiprocessing.get_context("fork").Process(target=_run, args=(target, sockets, slot, writer))
+        self._process = multiprocessing.get_context("fork").Process(
+            target=_run, args=(target, sockets, slot, writer, is_successor)
+        )
         # Stop signals stay blocked in the worker until it has its own handlers (`unblock_signals`).
         signal.pthread_sigmask(signal.SIG_BLOCK, WORKER_SIGNALS)
         try:
@@ -78,7 +84,7 @@ class _Worker:
             self.kill_at = float("inf")
 
 
-def _run(target: WorkerTarget, sockets: list[socket.socket], slot: int, ready: Connection) -> None:
+def _run(target: WorkerTarget, sockets: list[socket.socket], slot: int, ready: Connection, is_successor: bool) -> None:
     signal.set_wakeup_fd(-1)
     for other, listening_socket in enumerate(sockets):
         if other != slot:
@@ -89,7 +95,7 @@ def _run(target: WorkerTarget, sockets: list[socket.socket], slot: int, ready: C
         ready.close()
 
     try:
-        target(sockets[slot], report_ready)
+        target(sockets[slot], report_ready, is_successor)
     except Exception:
         log.exception("a worker has failed")
         raise SystemExit(1) from None
@@ -143,8 +149,8 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
         return status
 
-    def _start(self, slot: int) -> _Worker:
-        return _Worker(self._target, self._sockets, slot)
+    def _start(self, slot: int, *, is_successor: bool = False) -> _Worker:
+        return _Worker(self._target, self._sockets, slot, is_successor=is_successor)
 
     def _supervise(self, wake_reader: socket.socket) -> int:
         """Until a stop signal, which stays in `_signals`. Returns the exit status."""
@@ -176,7 +182,7 @@ class Supervisor:
         successor = self._successor
         if successor is None:
             if self._to_renew:
-                self._successor = self._start(self._to_renew.popleft())
+                self._successor = self._start(self._to_renew.popleft(), is_successor=True)
         elif successor.is_ready():
             old, self._workers[successor.slot], self._successor = self._workers[successor.slot], successor, None
             old.stop(FINISH, self._grace + KILL_MARGIN_SECONDS)

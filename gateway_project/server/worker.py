@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import logging
 import math
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from functools import partial
 from typing import Any, Final, cast
 
@@ -15,7 +16,7 @@ import uvicorn
 from gateway_project import garbage_collection
 from gateway_project.server.lifespan import FINISH, unblock_signals
 from gateway_project.server.websocket import WebSocket
-from routing.asgi import ASGIApplication, RequestHandler
+from routing.asgi import ASGIApplication, Receive, RequestHandler, Scope, Send
 from routing.http1.connection import Connection
 from routing.http1.counted_connection import ConnectionLimit, CountedConnection
 from routing.http1.head_cache import HeadCache
@@ -23,8 +24,11 @@ from routing.http1.proxy_protocol import ProxiedConnection
 from routing.http1.ticker import Ticker
 from routing.messages.proxies import TrustedProxies
 
+log = logging.getLogger(__name__)
+
 CLOSE_SECONDS: Final = 0.3
 """Time for WebSockets and streams to be closed with a reason, before the server drops them."""
+POLL_SECONDS: Final = 0.05
 SWITCH_SECONDS: Final = 0.000_2
 """How long a thread may keep the interpreter from the event loop (ADR 19). A shorter one gains nothing."""
 MAX_MESSAGE_BYTES: Final = 2 * 1_024 * 1_024
@@ -41,7 +45,7 @@ class Worker(uvicorn.Server):
     On SIGTERM it drains: for `drain` seconds it goes on accepting connections, but closes each after its response and
     reports by `on_draining` that it is not ready, so that a load balancer sends it no more. Then, or at once on FINISH,
     it accepts no more and `on_stopping` is called; requests in flight have `grace` seconds to end. SIGQUIT aborts them.
-    A connection may be idle between requests for `keep_alive` seconds.
+    A connection may be idle between requests for `keep_alive` seconds. It accepts none before `may_accept`, if given.
     `on_ready` is called once it accepts connections. Connections of `proxies` begin with the PROXY protocol.
     """
 
@@ -55,11 +59,13 @@ class Worker(uvicorn.Server):
         keep_alive: float = 75.0,
         drain: float = 0.0,
         grace: float = 10.0,
+        may_accept: Callable[[], bool] | None = None,
         on_ready: Callable[[], None] = _nothing,
         on_draining: Callable[[], None] = _nothing,
         on_stopping: Callable[[], None] = _nothing,
     ) -> None:
-        super().__init__(_uvicorn_config(application, lambda **_: self._connection(self), grace))
+        started = application if may_accept is None else self._held_start(application, may_accept)
+        super().__init__(_uvicorn_config(started, lambda **_: self._connection(self), grace))
         self.application, self.handler = application, handler
         self.head_cache = HeadCache()
         self.connections = cast(set[Any], self.server_state.connections)
@@ -113,6 +119,25 @@ class Worker(uvicorn.Server):
         sys.setswitchinterval(SWITCH_SECONDS)
         self.ticker.start()
         self._on_ready()
+
+    def _held_start(self, application: ASGIApplication, may_accept: Callable[[], bool]) -> ASGIApplication:
+        """The application, whose start completes once this worker may accept connections, or is stopped."""
+
+        async def held(scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_later(message: MutableMapping[str, Any]) -> None:
+                if message["type"] == "lifespan.startup.complete":
+                    await self._wait_until(may_accept)
+                await send(message)
+
+            await application(scope, receive, send_later if scope["type"] == "lifespan" else send)
+
+        return held
+
+    async def _wait_until(self, may_accept: Callable[[], bool]) -> None:
+        if not may_accept():
+            log.warning("the new worker accepts nothing before it has loaded a configuration; the old one serves")
+        while not may_accept() and not self.stopping:  # noqa: ASYNC110 - neither has an event
+            await asyncio.sleep(POLL_SECONDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)

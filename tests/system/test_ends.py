@@ -211,6 +211,32 @@ def test_sighup_renews_the_workers_without_losing_a_request(seed: Seed, backend:
         assert "died" not in own.log
 
 
+def test_a_renewal_without_a_database_keeps_the_old_worker(seed: Seed, backend: Backend) -> None:
+    """A new one has no configuration, and would answer with 503. Once the database is back, it takes over."""
+    with gateway(seed, backend) as own:
+        before, away = own.workers, own.database.with_suffix(".away")
+        assert own.get("/api/v1/open/x").status_code == 200
+        own.database.rename(away)
+        own.database.mkdir()  # so that it is not created anew
+        os.kill(own.pid, signal.SIGHUP)
+        assert eventually(lambda: "accepts nothing before it has loaded a configuration" in own.log)
+        assert {own.get("/api/v1/open/x").status_code for _ in range(20)} == {200}
+        own.database.rmdir()
+        away.rename(own.database)
+        assert eventually(lambda: not set(before).intersection(own.workers))
+        assert own.get("/api/v1/open/x").status_code == 200
+
+
+def test_a_stop_ends_a_renewal_that_waits_for_the_database(seed: Seed, backend: Backend) -> None:
+    with gateway(seed, backend) as own:
+        own.database.unlink()
+        own.database.mkdir()
+        os.kill(own.pid, signal.SIGHUP)
+        assert eventually(lambda: "accepts nothing before it has loaded a configuration" in own.log)
+        own.terminate()
+        assert own.wait() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_a_stop_during_a_renewal_is_a_stop(seed: Seed, backend: Backend, number: signal.Signals) -> None:
     """As `systemctl reload` and `stop`: a new worker is being started."""

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.logschema import lines
+from tests.ports import free_port
 from tests.processes import eventually
 from tests.system.conftest import Seed
 from tests.system.server import PYTHON, ROOT, STOP_SECONDS, Server, document
@@ -42,6 +43,16 @@ def test_a_command_without_tables_says_in_one_line_to_migrate(empty: Server, com
     done = manage(command, empty.environment, stdin=document({"crm": {"targets": [{"url": "http://a"}]}}))
     assert (done.returncode, done.stderr.count("\n"), done.stderr.endswith(MIGRATE)) == (1, 1, True), done.stderr
     assert "the database lacks the table " in done.stderr
+
+
+@pytest.mark.parametrize("command", ["config export", "apikey list", "createsuperuser --no-input --username ann"])
+def test_a_command_without_a_database_says_so_in_one_line(empty: Server, command: str) -> None:
+    away = empty.environment | {"DATABASE_URL": f"postgresql://gateway@127.0.0.1:{free_port()}/gateway"}
+    done = manage(command, away)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith("the database is unavailable: connection failed: ")
+    name, *more = command.split()
+    assert "Traceback" in manage(" ".join([name, "--traceback", *more]), away).stderr
 
 
 def test_a_broken_pipe_is_silent(seed: Seed) -> None:
