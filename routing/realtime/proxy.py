@@ -31,6 +31,7 @@ from routing.realtime.handshake import Handshake
 from routing.realtime.limits import CallerConnections, Limits
 from routing.realtime.opening import Opening
 from routing.realtime.tunnel import CloseReason, Tunnel
+from routing.router.policy import Auth
 from routing.steps.calls import SWITCHING_PROTOCOLS, Calls
 from routing.steps.metering import Meter
 from routing.steps.rechecks import Rechecks
@@ -140,6 +141,21 @@ class SocketProxy:
                 return CloseReason(CloseCode.UNAUTHENTICATED, "the service may no longer be called from this address")
             if current is not None and not current.may_use(name, service.policy.scopes):
                 return CloseReason(CloseCode.UNAUTHENTICATED, "the credential may no longer be used for this service")
+        return self._withdrawn(exchange)
+
+    def _withdrawn(self, exchange: Exchange) -> CloseReason | None:
+        """Why the configuration would refuse this handshake now, or None."""
+        again = Exchange(exchange.request, exchange.id, exchange.received_at, exchange.started)
+        self._gateway.resolve(again)
+        match = again.resolution.match
+        if match is None or match.service.name != exchange.service:
+            return CloseReason(CloseCode.GOING_AWAY, "the path is no longer served")
+        if not match.policy.enabled:
+            return CloseReason(CloseCode.TRY_AGAIN_LATER, "the service is disabled")
+        if not match.policy.websocket:
+            return CloseReason(CloseCode.POLICY_VIOLATION, "the service no longer accepts WebSockets")
+        if exchange.caller is None and match.policy.auth not in (Auth.OPTIONAL, Auth.NONE):
+            return CloseReason(CloseCode.UNAUTHENTICATED, "the service requires a credential now")
         return None
 
     def _current(self, exchange: Exchange, caller: Caller) -> Caller | None:

@@ -12,7 +12,7 @@ from routing.consumers.table import ConsumerData, ConsumerTable
 from routing.realtime import handshake, tunnel
 from routing.realtime.log import MemoryLog
 from routing.realtime.service import Realtime
-from routing.router.policy import RoutePolicy, Target
+from routing.router.policy import Auth, RoutePolicy, Target
 from routing.router.table import RouteTable, Service
 from tests.clock import FakeClock
 from tests.gateway import test_client_certificates as certificates
@@ -84,6 +84,29 @@ async def test_a_key_that_loses_its_scope(world: World) -> None:
     record = KeyRecord(prefix="ours", digest=digest(world.key), name="ours", scopes=frozenset({"crm"}))
     world.live.keys = ApiKeys([record])
     assert await end_of(socket) == (4401, "the credential may no longer be used for this service")
+
+
+@pytest.mark.parametrize(
+    ("policy", "end"),
+    [
+        (None, (1001, "the path is no longer served")),
+        (RoutePolicy(auth=Auth.NONE, websocket=True, enabled=False), (1013, "the service is disabled")),
+        (RoutePolicy(auth=Auth.NONE), (1008, "the service no longer accepts WebSockets")),
+        (RoutePolicy(websocket=True), (4401, "the service requires a credential now")),
+    ],
+)
+async def test_a_service_that_would_not_accept_the_websocket_any_more(
+    world: World, policy: RoutePolicy | None, end: tuple[int, str]
+) -> None:
+    chat = world.live.table.services["chat"]
+    public = msgspec.structs.replace(chat, policy=RoutePolicy(auth=Auth.NONE, websocket=True))
+    world.live.table = RouteTable([public])
+    socket = await connected(world, [])
+    world.live.table = RouteTable([public, Service("other", chat.targets)])
+    await socket.send("still open")
+    assert (await socket.receive())["text"] == "still open"
+    world.live.table = RouteTable([] if policy is None else [msgspec.structs.replace(chat, policy=policy)])
+    assert await end_of(socket) == end
 
 
 async def test_a_connection_for_events_closes_with_its_certificate_or_key(world: World) -> None:
