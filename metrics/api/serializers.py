@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.core.validators import RegexValidator
 from rest_framework import serializers
@@ -18,6 +18,8 @@ MAX_TIMESTAMP: Final = 32_503_680_000
 NO_NUL: Final = r"^[^\u0000]*$"
 """PostgreSQL stores no NUL."""
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?")
+_OFFSET: Final = re.compile(r"([T ][0-9:.,]+) ([0-9]{2}(?::?[0-9]{2})?)\Z")
+"""The end of a time, and an offset from UTC with a space for its plus."""
 _TRUE: Final = frozenset({"1", "true", "True"})
 
 
@@ -27,7 +29,11 @@ def iso_timestamp(at: float) -> str:
 
 
 class Timestamp(serializers.DateTimeField):
-    """Unix seconds, written as ISO 8601; both are accepted as input."""
+    """Unix seconds, written as ISO 8601; both are accepted as input. In a query, the plus of an offset that is not
+    encoded has become a space.
+    """
+
+    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "must be ISO 8601 or Unix seconds"}
 
     def to_representation(self, value: Any) -> str:
         return iso_timestamp(value)
@@ -36,9 +42,9 @@ class Timestamp(serializers.DateTimeField):
         try:
             if _NUMBER.fullmatch(value) and 0 <= float(value) <= MAX_TIMESTAMP:
                 return datetime.fromtimestamp(float(value), UTC)
-            return super().to_internal_value(value)
+            return super().to_internal_value(_OFFSET.sub(r"\1+\2", value))
         except (ValueError, OverflowError, OSError):
-            raise serializers.ValidationError("must be ISO 8601 or Unix seconds") from None
+            self.fail("invalid")
 
 
 class Text(serializers.CharField):

@@ -82,6 +82,22 @@ def test_a_history_includes_empty_steps(harness: Harness, api_client: Client) ->
 
 
 @pytest.mark.parametrize(
+    "start",
+    [
+        "2023-11-14T23:00:00+01:00",
+        "2023-11-14T23:00:00%2B01:00",
+        "2023-11-14T23:00+0100",
+        "2023-11-14%2023:00+01",
+        "1699999200",
+    ],
+)
+def test_the_plus_of_an_offset_need_not_be_encoded(harness: Harness, api_client: Client, start: str) -> None:
+    response = api_client.get(f"/metrics/history?from={start}&to=2023-11-14%2022:30")
+    assert response.json()["points"][0]["time"] == "2023-11-14T22:00:00.000Z"
+    assert len(response.json()["points"]) == 30
+
+
+@pytest.mark.parametrize(
     "query",
     [
         {"from": "yesterday"},
