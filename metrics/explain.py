@@ -1,5 +1,6 @@
 """Explains what the gateway would do with a request, using this process's routes and circuits. Nothing is sent."""
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ from routing.router.table import Service
 
 CLIENT_ADDRESS: Final = "192.0.2.1"
 """The client address of an explained request: reserved for documentation (RFC 5737)."""
+_METHOD: Final = re.compile(r"[A-Z][A-Z-]*")
 DEFAULT_HOST: Final = b"gateway"
 """The Host of an explained request that has none; no service has this host name."""
 
@@ -81,8 +83,8 @@ def _conditions(service: Service) -> dict[str, dict[str, Any]]:
 
 def _request(question: ExplainRequest) -> Request:
     method = question.method.upper()
-    if not method.isascii() or not method.isalpha():
-        raise ValueError("method must consist of letters, such as GET")
+    if not _METHOD.fullmatch(method):
+        raise ValueError("method must consist of letters and hyphens, such as GET")
     path, _, query = question.path.partition("?")
     if not path.startswith("/"):
         raise ValueError("path must begin with a slash")

@@ -10,14 +10,14 @@ def setting(seconds: float) -> str:
     for size, unit, _ in _UNITS:
         if seconds >= size and seconds % size == 0:
             return f"{seconds // size:.0f}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:.15g}s"
 
 
 def span(seconds: float) -> str:
     """A duration rounded to two digits: `4.1 h`, `30 min`, `2 days`."""
     for size, _, unit in _UNITS:
         if seconds >= size:
-            number = f"{seconds / size:.2g}" if seconds / size < 100 else f"{seconds / size:,.0f}"
+            number = f"{seconds / size:.2g}" if seconds / size < 99.5 else f"{seconds / size:,.0f}"
             return f"{number} {unit}{'s' if unit == 'day' and number != '1' else ''}"
     return f"{seconds * 1_000:.0f} ms"
 

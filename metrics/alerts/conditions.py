@@ -10,6 +10,7 @@ from metrics.alerts.traffic import traffic_summary
 from metrics.incidents import circuits
 from metrics.incidents.traffic import Tally
 from metrics.objectives.budgets import ObjectiveStatus
+from metrics.rounding import percent, significant
 from resilience.breaker.machine import Snapshot as Circuit
 from routing.alerts.policy import OBJECTIVES, TRAFFIC, Alert, Condition, ConditionKind
 from routing.router.table import Service
@@ -128,11 +129,12 @@ def _of_objective(condition: Condition, status: ObjectiveStatus) -> str | None:
         if used * 100 < condition.threshold or not status.bad:
             return None
         missed = f"{status.bad} of {status.total} requests missed it"
-        return f"{used:.0%} of the error budget of {status.text} is used: {missed}"
+        return f"{percent(used)} of the error budget of {status.text} is used: {missed}"
     alarm = status.fast_burn if condition.kind is ConditionKind.FAST_BURN else status.slow_burn
     if alarm is None:
         return None
-    return f"the error budget of {status.text} is used {alarm.rate:.3g} times as fast as it lasts, over {alarm.window}"
+    rate = significant(alarm.rate, 3)
+    return f"the error budget of {status.text} is used {rate} times as fast as it lasts, over {alarm.window}"
 
 
 def _quotas(condition: Condition, snapshot: Snapshot) -> Iterator[_Found]:

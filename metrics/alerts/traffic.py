@@ -9,6 +9,7 @@ from metrics.counting.counts import Fields, buckets
 from metrics.counting.histogram import quantiles
 from metrics.incidents.incident import Kind
 from metrics.incidents.traffic import Rule, Series, Tally, tally
+from metrics.rounding import percent, significant
 from routing.alerts.policy import Condition, ConditionKind
 from routing.router.thresholds import MINUTE, Thresholds
 
@@ -48,7 +49,7 @@ def _rule(condition: Condition) -> Rule:
             threshold,
             lambda found: count(found) / found.requests if found.requests else None,
             lambda found: found.requests,
-            lambda share: f"{share:.1%} {text}",
+            lambda share: f"{percent(share, 1)} {text}",
         )
     if kind is ConditionKind.HIT_RATE:  # below its threshold: both with the opposite sign
         return Rule(
@@ -56,7 +57,7 @@ def _rule(condition: Condition) -> Rule:
             -threshold,
             lambda found: -found.hits / found.lookups if found.lookups else None,
             lambda found: found.lookups,
-            lambda value: f"the hit rate is {-value:.0%}",
+            lambda value: f"the hit rate is {percent(-value)}",
         )
     share = _SHARES[kind]
     return Rule(
@@ -64,5 +65,5 @@ def _rule(condition: Condition) -> Rule:
         threshold,
         lambda found: quantiles(found.calls, (share,))[0],
         lambda found: sum(found.calls.values()),
-        lambda seconds: f"{1 - share:.0%} of requests take more than {seconds:.3g} s",
+        lambda seconds: f"{1 - share:.0%} of requests take more than {significant(seconds, 3)} s",
     )

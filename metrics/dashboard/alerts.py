@@ -102,7 +102,7 @@ def _silence(silence: AlertSilence, operated: Names) -> dict[str, Any]:
 
 
 def _message(message: AlertMessage) -> dict[str, Any]:
-    changes = [_change(each) for each in message.changes]
+    changes = message.changes
     return {
         "recipient": message.recipient,
         "state": MESSAGE_STATES.get(message.state, message.state),
@@ -111,16 +111,18 @@ def _message(message: AlertMessage) -> dict[str, Any]:
         "iso": _iso(message.sent_at or message.created_at),
         "tries": message.tries,
         "failure": message.failure,
-        "first": changes[0] if changes else "",
+        "first": _change(changes[0]) if changes else None,
         "more": len(changes) - 1,
     }
 
 
-def _change(change: dict[str, Any]) -> str:
-    reason = reason_text(change.get("reason", ""))
-    subject = "" if change["subject"] in change["summary"] else f"{change['subject']}: "
-    text = f"{STATUSES.get(change['kind'], change['kind'])}: {subject}{change['summary']}"
-    return f"{text} ({reason})" if reason else text
+def _change(change: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "status": STATUSES.get(change["kind"], change["kind"]),
+        "subject": "" if change["subject"] in change["summary"] else f"{change['subject']}: ",
+        "summary": change["summary"],
+        "reason": reason_text(change.get("reason", "")),
+    }
 
 
 def _clock(seconds: float) -> str:

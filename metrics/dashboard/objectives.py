@@ -3,7 +3,9 @@
 from typing import Any, Final
 
 from django.db import DatabaseError, InterfaceError
+from django.utils.translation import gettext as _
 
+from metrics.dashboard.numbers import decimal_text
 from metrics.objectives import current
 from metrics.objectives.budgets import WINDOWS, ObjectiveStatus
 
@@ -27,11 +29,26 @@ def _row(status: ObjectiveStatus) -> dict[str, Any]:
         "days": status.days,
         "bad": status.bad,
         "total": status.total,
-        "left": f"{1 - used:.0%} left"
-        if used < 1
-        else "exceeded"
-        if used > MAX_SHOWN
-        else f"exceeded by {used - 1:.0%}",
+        "left": _left(used),
         "tone": "bad" if used >= 1 or status.fast_burn else "warn" if used >= 0.8 or status.slow_burn else "",
-        "rates": [(window, f"{status.burn_rates[window]:g}") for window in WINDOWS],
+        "rates": [(window, _rate(status.burn_rates[window])) for window in WINDOWS],
     }
+
+
+def _left(used: float) -> str:
+    """What is left of a budget of which this share is used."""
+    if used > MAX_SHOWN:
+        return _("exceeded")
+    if used >= 1:
+        return _("exceeded by %(share)s") % {"share": _percent(used - 1)}
+    return _("%(share)s left") % {"share": _percent(1 - used)}
+
+
+def _percent(share: float) -> str:
+    """Whole percents; with a decimal where they would be nothing, or everything although some is used."""
+    digits = 1 if 0 < share < 0.005 or 0.995 <= share < 1 else 0
+    return _("%(number)s%%") % {"number": decimal_text(100 * share, digits)}
+
+
+def _rate(rate: float) -> str:
+    return decimal_text(rate, 0 if rate == 0 or rate >= 100 else 2)

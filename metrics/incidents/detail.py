@@ -89,7 +89,7 @@ def _meanwhile(policy: RoutePolicy) -> str:
     """What is configured for callers while calls fail, in the order in which it is tried."""
     answers = []
     if policy.cache is not None and policy.cache.stale_if_error:
-        answers.append(f"stale responses up to {policy.cache.stale_if_error:g} s old")
+        answers.append(f"stale responses up to {policy.cache.stale_if_error:.15g} s old")
     if policy.fallback is not None and policy.fallback.service:
         answers.append(f"responses of {policy.fallback.service}")
     has_response = policy.fallback is not None and policy.fallback.has_response

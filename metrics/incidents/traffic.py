@@ -10,6 +10,7 @@ from metrics.counting.counts import MINUTE, Fields
 from metrics.counting.faults import REFUSALS
 from metrics.counting.histogram import quantiles
 from metrics.incidents.incident import AFTER_SECONDS, Kind, Signal
+from metrics.rounding import percent, significant
 from metrics.stats import HIT_RESULTS
 from routing.router.thresholds import Thresholds
 
@@ -102,7 +103,7 @@ def _rules(thresholds: Thresholds, usual_hit_rate: float | None) -> Iterator[Rul
         thresholds.latency,
         lambda found: quantiles(found.calls, _P95)[0],
         lambda found: sum(found.calls.values()),
-        lambda seconds: f"5% of the backend's responses take more than {seconds:.2g} s",
+        lambda seconds: f"5% of the backend's responses take more than {significant(seconds, 2)} s",
     )
     if usual_hit_rate:
         usual = usual_hit_rate
@@ -111,7 +112,7 @@ def _rules(thresholds: Thresholds, usual_hit_rate: float | None) -> Iterator[Rul
             thresholds.hit_rate_drop,
             lambda found: 1 - found.hits / found.lookups / usual if found.lookups else None,
             lambda found: found.lookups,
-            lambda drop: f"the hit rate fell from {usual:.0%} to {usual * (1 - drop):.0%}",
+            lambda drop: f"the hit rate fell from {percent(usual)} to {percent(usual * (1 - drop))}",
         )
 
 
@@ -120,7 +121,7 @@ def _share_of_requests(count: Callable[[Tally], int]) -> Callable[[Tally], float
 
 
 def _percent(text: str) -> Callable[[float], str]:
-    return lambda share: f"{share:.0%} {text}"
+    return lambda share: f"{percent(share)} {text}"
 
 
 class Series:

@@ -142,5 +142,5 @@ def _text(name: str, objectives: Objectives) -> str:
     if name == "availability" or objectives.latency is None:
         return f"{target} availability"
     seconds = objectives.latency.seconds
-    limit = f"{seconds * 1_000:g} ms" if seconds < 1 else f"{seconds:g} s"
+    limit = f"{seconds * 1_000:.6g} ms" if seconds < 1 else f"{seconds:.15g} s"
     return f"{target} within {limit}"

@@ -126,7 +126,9 @@ def cache_key_of(exchange: Exchange) -> str:
 
 def cache_rule_of(policy: CachePolicy | None) -> str:
     """How responses are stored, as staff read it."""
-    return "off" if policy is None else f"{policy.ttl:g} s, per {policy.scope}{', override' if policy.override else ''}"
+    return (
+        "off" if policy is None else f"{policy.ttl:.15g} s, per {policy.scope}{', override' if policy.override else ''}"
+    )
 
 
 def _trace(exchange: Exchange) -> str:

@@ -205,7 +205,7 @@ def _record_failure(current: Snapshot, policy: BreakerPolicy, now: float) -> Sna
     recent = (*(at for at in current.failures if at > now - policy.window), now)
     if len(recent) >= policy.failure_threshold:
         number = "1 failure" if len(recent) == 1 else f"{len(recent)} failures"
-        return _open(current, policy, f"{number} within {policy.window:g} s", now)
+        return _open(current, policy, f"{number} within {policy.window:.15g} s", now)
     return msgspec.structs.replace(current, failures=recent)
 
 

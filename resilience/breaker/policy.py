@@ -44,7 +44,7 @@ class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):
         if not 1 <= self.open_factor <= 10:
             raise ValueError(f"{_WRITTEN['open_factor']} must be from 1 to 10")
         if self.open_max is not None and self.open_max < self.open_for:
-            raise ValueError(f"{_WRITTEN['open_max']} must be at least the first open time, {self.open_for:g} s")
+            raise ValueError(f"{_WRITTEN['open_max']} must be at least the first open time, {self.open_for:.15g} s")
 
     def open_time(self, trips: int) -> float:
         """Seconds to stay open after the `trips`-th trip in a row."""

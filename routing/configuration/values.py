@@ -144,7 +144,7 @@ def number(low: float, high: float) -> ValueParser:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"must be a number, not {display(value)}")
         if not low <= value <= high:  # also false for NaN
-            raise ValueError(f"must be from {low:g} to {high:g}")
+            raise ValueError(f"must be from {low:.15g} to {high:.15g}")
         return float(value)
 
     return parse

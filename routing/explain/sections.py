@@ -99,7 +99,7 @@ def _cache_policy(cache: CachePolicy, request: Request, match: Match, caller: Ca
         rule += ": the request is anonymous and the scope is not shared"
     elif cache.ttl:
         kind = "every cacheable response" if cache.override else "a response without an explicit lifetime"
-        rule = f"{kind} is fresh for {cache.ttl:g} s"
+        rule = f"{kind} is fresh for {cache.ttl:.15g} s"
     return {
         "rule": rule,
         "scope": cache.scope.value,
@@ -143,7 +143,7 @@ def circuit_section(service: Service, snapshot: Snapshot, held: HeldCalls, now: 
         "retry_after": round(refusal.retry_after, 1) if refusal else None,
         "reason": current.reason,
         "failures": sum(at > now - policy.window for at in current.failures),
-        "opens_at": f"{policy.failure_threshold} failures within {policy.window:g} s",
+        "opens_at": f"{policy.failure_threshold} failures within {policy.window:.15g} s",
         **({"held_off": {calls: round(until - now, 1) for calls, until in held}} if held else {}),
     }
 

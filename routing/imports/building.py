@@ -152,4 +152,5 @@ def seconds_of(text: object) -> float | None:
 
 def duration(seconds: float) -> str:
     """A duration of the configuration."""
-    return f"{seconds:g}s" if seconds >= 1 or seconds == 0 else f"{seconds * 1000:g}ms"
+    number, unit = (seconds, "s") if seconds >= 1 or seconds == 0 else (seconds * 1_000, "ms")
+    return f"{number:.6f}".rstrip("0").rstrip(".") + unit

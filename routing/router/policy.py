@@ -101,7 +101,7 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         limits = msgspec.structs.asdict(self).items()
-        return ", ".join(f"{name} {seconds:g} s" for name, seconds in limits if seconds != inf)
+        return ", ".join(f"{name} {seconds:.15g} s" for name, seconds in limits if seconds != inf)
 
 
 class Retries(msgspec.Struct, frozen=True, kw_only=True):

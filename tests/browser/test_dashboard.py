@@ -311,5 +311,38 @@ def test_a_history_that_cannot_be_read_is_said_to_be(visit: Open) -> None:
 def test_explain_is_a_page_of_the_admin(visit: Open, screenshot: Screenshot) -> None:
     page = visit("/admin/explain/?method=GET&path=/api/v1/crm/contacts/7&caller=firebase:ada")
     expect(page.get_by_role("status")).to_contain_text("The backend is called")
-    expect(page.get_by_text("matches: the first route that matches")).to_be_visible()
+    expect(page.get_by_role("cell", name="matches: the first route that matches")).to_be_visible()
     screenshot(page, "explain")
+
+
+TRANSLATE = """async () => {
+  const { src } = document.querySelector('script[src*="dashboard/explain"]');
+  const { sentence } = await import(src.replace(/explain[^/]*$/, "sentences.js"));
+  return [
+    "63% of responses are errors (over 5 min)",
+    "the circuit is open: 5 failures within 0.5 s",
+    "2 of 3 targets without calls: a:1 down",
+    "stale responses up to 2592000 s old, or else 503",
+    "what nobody knows",
+  ].map(sentence);
+}"""
+
+
+def test_sentences_of_the_gateway_are_in_the_language_of_the_page(visit: Open) -> None:
+    """Explain has no widgets of the admin: a script that expects theirs would fail there."""
+    page = visit().context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.set_extra_http_headers({"Accept-Language": "de"})
+    page.goto(f"{visit().url.split('/dashboard')[0]}/admin/explain/?path=/api/v1/crm/contacts/7&caller=firebase:ada")
+    expect(page.get_by_role("status")).to_contain_text("Das Backend wird aufgerufen")
+    expect(page.get_by_role("cell", name="passt: die erste Route, die passt")).to_be_visible()
+    assert page.evaluate(TRANSLATE) == [
+        "63\u00a0% der Antworten sind Fehler (über 5 min)",
+        "der Circuit ist offen: 5 Fehlschläge innerhalb von 0,5 s",
+        "2 von 3 Zielen ohne Aufrufe: a:1 down",
+        "veraltete Antworten, bis zu 2.592.000 s alt, sonst 503",
+        "what nobody knows",
+    ]
+    assert errors == []
+    page.close()

@@ -117,6 +117,59 @@ def test_somebody_on_call_finds_the_cause_and_rolls_the_change_back_with_two_cli
     screenshot(page, "incident-recovered")
 
 
+RENDER_AGAIN = """async () => {
+  const loaded = performance.getEntriesByType("resource").map(({ name }) => name);
+  const address = loaded.find((name) => /incident[^/]*\\.js/.test(name));
+  const { IncidentCard } = await import(address);
+  let failed = 0;
+  const call = { at: 1e9, method: "GET", path: "/a", status: 502, cause: "x" };
+  window.fetch = async () => Response.json({
+    now: 1e9, incident: { since: 1e9 - 60, signals: [{ kind: "circuit" }] }, names: {}, traffic_share: 1,
+    meanwhile: "503", changes: [],
+    evidence: {
+      causes: [{ name: "502 from /a", count: ++failed, share: 1 }],
+      requests: failed, failed, callers: 1, top_callers: [], answers: [],
+    },
+    failures: Array.from({ length: 20 }, (_, index) => ({ ...call, request_id: `id-${failed + index}` })),
+  });
+  const card = new IncidentCard("crm", { isOpen: false });
+  card.flip();
+  document.body.append(card.node);
+  const within = (selector) => card.node.querySelector(selector);
+  await card.load();
+  const first = within(".cause");
+  getSelection().selectAllChildren(first);
+  await card.load();
+  const isCopied = first.isConnected && getSelection().toString() === "502 from /a";
+  getSelection().removeAllRanges();
+  within(".failures").open = true;
+  within(".failure-list").scrollTop = 40;
+  const link = [...card.node.querySelectorAll(".failure-list a")].at(-1);
+  link.focus({ preventScroll: true });
+  await card.load();
+  const kept = {
+    text: document.activeElement.textContent, id: link.textContent,
+    isOld: link.isConnected, scrolled: within(".failure-list").scrollTop,
+  };
+  within(".failure-list a").focus({ preventScroll: true });
+  await card.load();
+  const left = document.activeElement.className;
+  card.remove();
+  return { isCopied, left, ...kept };
+}"""
+
+
+def test_what_somebody_copies_or_reads_in_a_card_is_kept_as_it_is_updated(visit: Open) -> None:
+    page = visit()
+    expect_live(page)
+    found = page.evaluate(RENDER_AGAIN)
+    assert found["isCopied"]
+    assert not found["isOld"], "nothing was rendered again"
+    assert found["text"] == found["id"]
+    assert found["scrolled"] == 40
+    assert "failure-list" in found["left"]  # its row is no longer among the latest
+
+
 def propose_to_roll_back(visit: Open) -> None:
     """Where changes need approval: the API's response says which proposal the change has become."""
     page = visit().context.new_page()

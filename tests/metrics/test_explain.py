@@ -122,7 +122,7 @@ def test_the_admin_page_shows_the_explanation(harness: Harness, staff_client: Cl
     page = staff_client.get(
         "/admin/explain/", {"path": "/api/v1/crm/contacts/<b>", "caller": "firebase:ada"}
     ).content.decode()
-    assert "matches: the first route that matches" in page
+    assert "matches: <span data-sentence>the first route that matches" in page
     assert "contacts/<b>" not in page
 
 
@@ -149,6 +149,42 @@ def test_the_admin_page_shows_an_error_at_the_invalid_field(
     harness: Harness, staff_client: Client, query: dict[str, str], error: str
 ) -> None:
     assert error in staff_client.get("/admin/explain/", query).content.decode()
+
+
+def test_the_admin_page_shows_numbers_with_their_units(harness: Harness, staff_client: Client) -> None:
+    own = {
+        "targets": [{"url": "http://127.0.0.1:9"}],
+        "cache": {"ttl": "30d", "scope": "shared"},
+        "auth": "none",
+        "retries": {"budget": 0.125},
+    }
+    harness.live.table = RouteTable([decode_service("api", own, ANY_SECRET)])
+    query = {"path": "/api/v1/api/x"}
+    page = staff_client.get("/admin/explain/", query).content.decode()
+    for text in (
+        "2,592,000 s",
+        "fresh for 2592000 s",
+        "share: 100 %",
+        "budget: 12.5 %",
+        "connect: 2 s",
+        "requests</dd>",
+    ):
+        assert text in page, text
+    german = staff_client.get("/admin/explain/", query, headers={"Accept-Language": "de"}).content.decode()
+    for text in ("2.592.000 s", "budget: 12,5 %", "Anfragen</dd>", ">Ratenlimit<"):
+        assert text in german, text
+
+
+@pytest.mark.parametrize("method", ["PROPFIND", "M-SEARCH", "purge"])
+def test_the_admin_page_explains_any_method_that_a_recorded_request_has(
+    harness: Harness, staff_client: Client, method: str
+) -> None:
+    query = {"method": method, "path": "/api/v1/crm/contacts/7", "caller": "firebase:ada"}
+    page = staff_client.get("/admin/explain/", query).content.decode()
+    assert f'<option value="{method}" selected' in page
+    assert 'role="status"' in page
+    assert explain(harness, query).json()["request"]["method"] == method.upper()
+    assert 'role="status"' not in staff_client.get("/admin/explain/", query | {"method": "A B"}).content.decode()
 
 
 def test_the_page_requires_staff(harness: Harness) -> None:

@@ -2,6 +2,8 @@
 import { api, openDialog, perform, reasonField, toast } from "./actions.js";
 import { find, setText } from "./dom.js";
 import { plural } from "./format.js";
+import { hasSelection } from "./selection.js";
+import { translateSentences } from "./sentences.js";
 import { gettext } from "./i18n.js";
 
 const FORBIDDEN = 403;
@@ -27,20 +29,22 @@ find("#content").addEventListener("click", async ({ target }) => {
   if (done) reload();
 });
 
-/** Show what holds now, unless somebody is at the page's tables or dialogs. */
+/** Show what holds now, unless somebody is at the page's tables or dialogs, or copies from them. */
 async function refresh() {
   const box = find("#alerts");
-  if (document.hidden || box.contains(document.activeElement) || find("dialog[open]")) return;
+  if (document.hidden || box.contains(document.activeElement) || hasSelection(box) || find("dialog[open]")) return;
   const response = await fetch(location.href, { credentials: "same-origin", redirect: "manual", signal: AbortSignal.timeout(REFRESH) });
   if (response.type === "opaqueredirect" || response.status === FORBIDDEN) location.reload();
   if (!response.ok) return;
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  translateSentences(page);
   const shown = find("#alerts", page), note = find("#firing-note", page).textContent;
   if (note !== find("#firing-note").textContent) setText(find("#announcer"), gettext("Firing: %s", note));
   find("#as-of").replaceWith(find("#as-of", page));
   if (shown.innerHTML !== box.innerHTML) box.replaceWith(shown);
 }
 
+translateSentences();
 setInterval(() => refresh().catch(() => {}), REFRESH); // that it is old can be seen
 document.addEventListener("visibilitychange", () => refresh().catch(() => {}));
 

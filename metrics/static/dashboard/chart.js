@@ -2,6 +2,7 @@
 // keyboard, and the same as a table.
 import { el, setText, svg } from "./dom.js";
 import { stepText, timeTicks } from "./scale.js";
+import { hasSelection } from "./selection.js";
 import { gettext } from "./i18n.js";
 
 const HEIGHT = 200, LEFT = 52, RIGHT = 8, TOP = 14, BOTTOM = 22;
@@ -52,7 +53,7 @@ export class Chart {
     this.legend.replaceChildren(...legend);
     this.plot.setAttribute("aria-label", this.summary());
     this.draw();
-    if (this.details.open) this.fillTable();
+    if (this.details.open && !hasSelection(this.table)) this.fillTable();
   }
 
   summary() {

@@ -1,6 +1,7 @@
 // Parts of an incident: shares with bars, differences of the configuration, and the last failed requests.
 import { el, svg } from "./dom.js";
 import { count, moment, percent, timeAttributes } from "./format.js";
+import { sentence } from "./sentences.js";
 import { gettext } from "./i18n.js";
 
 const WIDTH = 100;
@@ -33,7 +34,7 @@ export function failureTable(failures) {
         el("td", { class: "quiet" }, el("time", timeAttributes(failure.at), moment(failure.at))),
         el("td", {}, el("code", {}, `${failure.method} ${failure.path}`)),
         el("td", {}, String(failure.status)),
-        el("td", {}, failure.cause || failure.code || failure.aborted),
+        el("td", {}, sentence(failure.cause || failure.code || failure.aborted)),
         el("td", {}, failure.caller || gettext("anonymous")),
         el("td", {}, el("a", { href: `${document.body.dataset.dashboard}requests/${encodeURIComponent(failure.request_id)}/` }, el("code", {}, failure.request_id)))))))));
 }

@@ -65,7 +65,7 @@
     if (label && search) search.setAttribute("aria-labelledby", label.id);
   }
 
-  window.addEventListener("load", () => window.django?.jQuery(document).on("select2:open", nameSearch));
+  window.addEventListener("load", () => window.django?.jQuery?.(document).on("select2:open", nameSearch));
   document.addEventListener("DOMContentLoaded", () => {
     schedule();
     new MutationObserver(schedule).observe(document.body, { childList: true, subtree: true });

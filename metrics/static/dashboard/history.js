@@ -7,6 +7,7 @@ import { columns, heat, line } from "./layers.js";
 import { getJson, stateName } from "./page.js";
 import { RangeChoice } from "./ranges.js";
 import { timeText, valueTicks, zone } from "./scale.js";
+import { sentence } from "./sentences.js";
 import { gettext } from "./i18n.js";
 
 const TIMEOUT = 15000; // milliseconds
@@ -98,9 +99,16 @@ function hitChart(shared) {
   });
 }
 
-/** What happened in the range, as a list; each item shows its moment in all charts. */
+/** A circuit's marker with its reason in the page's language; the name of the service, if any, is before it. */
+const inWords = (marker) => (marker.kind === "circuit" ? { ...marker, text: marker.text.replace(/^([\w-]+: )?(.*)$/su, (_, name = "", reason) => name + sentence(reason)) } : marker);
+
+/** What happened in the range, as a list; each item shows its moment in all charts. It is made again only if it has
+    changed: somebody may be at one of its buttons. */
 function showMarkers(markers, crosshair) {
   const box = find("#markers");
+  const shown = JSON.stringify(markers);
+  if (box.shown === shown) return;
+  box.shown = shown;
   box.hidden = markers.length === 0;
   setText(find("summary", box), gettext("%s in this range", plural(markers.length, "change", "changes")));
   find("ul", box).replaceChildren(...[...markers].reverse().map(({ at, kind, text, state }) => el("li", {},
@@ -130,6 +138,7 @@ export function showHistory(service) {
     if (hasFailed) return;
     const times = Array.from({ length: data.requests.length }, (_, index) => data.start + index * data.step);
     const { compare: _, ...file } = query;
+    data.markers = data.markers.map(inWords);
     for (const chart of charts) chart.show({ ...data, times }, address(container.dataset.address.replace(".json", `/${chart.name}.csv`), file));
     choice.shown(data.from, data.to);
     showMarkers(data.markers, crosshair);

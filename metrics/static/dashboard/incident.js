@@ -4,6 +4,8 @@ import { el, find, setText, setTone } from "./dom.js";
 import { diff, failureTable, list, share } from "./evidence.js";
 import { count, latency, moment, percent, plural, span } from "./format.js";
 import { getJson, pageOf, stateDetail } from "./page.js";
+import { hasSelection } from "./selection.js";
+import { sentence } from "./sentences.js";
 import { gettext } from "./i18n.js";
 
 const RELOAD = 5000; // milliseconds
@@ -19,7 +21,7 @@ const tone = ({ phase, is_bad }) => (phase === "recovered" ? "good" : is_bad && 
 /** That a change has become a proposal, with a link to it for whoever approves it. */
 const waiting = (proposal) => [gettext("Nothing has changed yet: it waits for approval as "), el("a", { href: `${PROPOSALS}${proposal}/change/` }, gettext("proposal %s", proposal)), "."];
 
-export const headline = ({ signals }) => signals[0].text;
+export const headline = ({ signals }) => sentence(signals[0].text);
 
 /** Since when it lasts, or how long it did and when it ended. `now` in Unix seconds. */
 function duration({ since, ended }, now) {
@@ -71,7 +73,7 @@ export class IncidentCard {
     setTone(this.node, tone(incident));
     setText(find(".what", this.node), `: ${this.what}`);
     setText(find(".when", this.node), duration(incident, now));
-    const others = incident.signals.slice(1).map(({ text, ended }) => (ended === null ? text : gettext("%s (over)", text)));
+    const others = incident.signals.slice(1).map(({ text, ended }) => (ended === null ? sentence(text) : gettext("%s (over)", sentence(text))));
     if (JSON.stringify(others) !== this.shownOthers) this.others.replaceChildren(...others.map((text) => el("li", {}, text)));
     this.shownOthers = JSON.stringify(others);
     this.others.hidden = others.length === 0;
@@ -88,7 +90,7 @@ export class IncidentCard {
     const { now, ...rest } = detail;
     const state = this.row?.circuit.state;
     const text = JSON.stringify([rest, state]);
-    if (text === this.rendered) return;
+    if (text === this.rendered || hasSelection(this.body)) return;
     this.rendered = text;
     this.detail = detail;
     this.keepingFocus(() => this.render(detail, state));
@@ -96,13 +98,21 @@ export class IncidentCard {
 
   /** Render again, with the keyboard's focus and the list of failures as they were. */
   keepingFocus(render) {
-    const focused = this.body.contains(document.activeElement) ? document.activeElement.textContent : null;
+    const focused = this.body.contains(document.activeElement) ? nameOf(document.activeElement) : null;
     const isListOpen = find(".failures", this.body)?.open ?? false;
+    const scrolled = this.regions().map((region) => [nameOf(region), region.scrollTop, region.scrollLeft]);
     render();
     const failures = find(".failures", this.body);
     if (failures) failures.open = isListOpen;
+    for (const [name, scrollTop, scrollLeft] of scrolled) Object.assign(this.regions().find((region) => nameOf(region) === name) ?? {}, { scrollTop, scrollLeft });
     if (focused === null) return;
-    [...this.body.querySelectorAll("button, summary")].find((node) => node.textContent === focused)?.focus();
+    const found = [...this.body.querySelectorAll("button, summary, a[href], [tabindex]")].find((node) => nameOf(node) === focused);
+    (found ?? find(".failure-list", this.body))?.focus({ preventScroll: true });
+  }
+
+  /** What is scrolled by itself. */
+  regions() {
+    return [...this.body.querySelectorAll("[role=region]")];
   }
 
   render(detail, state) {
@@ -183,14 +193,19 @@ function suspected({ changes, incident: { since, signals } }) {
   return changes.find(({ at, undo, names_service }) => undo && names_service && (since === null || at <= since + precision)) ?? null;
 }
 
+/** What tells a control of the card from the others, also when it is made again. */
+const nameOf = (node) => node.getAttribute("aria-label") ?? node.textContent;
+
 const fact = (name, ...content) => el("div", {}, el("dt", {}, name), el("dd", {}, content));
+
+const inWords = (counted) => share({ ...counted, name: sentence(counted.name) });
 
 const quiet = (text) => el("p", { class: "quiet" }, text);
 
 function why({ causes }) {
   if (!causes.length) return [quiet(gettext("No failed call was counted."))];
   const [first, ...rest] = causes;
-  return [el("p", { class: "cause" }, first.name), quiet(gettext("%s of the failures", percent(first.share * 100, 0))), list(rest.map(share))];
+  return [el("p", { class: "cause" }, sentence(first.name)), quiet(gettext("%s of the failures", percent(first.share * 100, 0))), list(rest.map(inWords))];
 }
 
 function who({ evidence, names, traffic_share: part }) {
@@ -206,7 +221,7 @@ function who({ evidence, names, traffic_share: part }) {
 
 function receive({ evidence, meanwhile }) {
   const { answers } = evidence;
-  return [answers.length ? list(answers.map(share)) : el("p", {}, gettext("What the service responds.")), quiet(gettext("When calls fail: %s.", meanwhile))];
+  return [answers.length ? list(answers.map(inWords)) : el("p", {}, gettext("What the service responds.")), quiet(gettext("When calls fail: %s.", sentence(meanwhile)))];
 }
 
 function changed({ changes, incident }, suspect) {
@@ -226,7 +241,7 @@ function relative(at, since) {
 }
 
 const probed = ({ target, path, status, milliseconds, reason }) =>
-  `${target.replace(/^https?:\/\//, "")}${path}: ${status === null ? reason : gettext("%s after %s", status, latency(milliseconds / 1000))}`;
+  `${target.replace(/^https?:\/\//, "")}${path}: ${status === null ? sentence(reason) : gettext("%s after %s", status, latency(milliseconds / 1000))}`;
 
 /** The cards of several incidents, in their order. Cards that are shown already are kept. */
 export class Incidents {

@@ -5,6 +5,7 @@ import { plural, time } from "./format.js";
 import { showHistory } from "./history.js";
 import { headline, Incidents } from "./incident.js";
 import { announce, RateMeter, showFigures, showOpen, stateName, subscribe } from "./page.js";
+import { sentence } from "./sentences.js";
 import { servicesTable } from "./services.js";
 import { gettext } from "./i18n.js";
 
@@ -18,7 +19,7 @@ function announceTransition(service) {
   const before = states.get(service.name);
   states.set(service.name, service.circuit.state);
   if (before && before !== service.circuit.state) {
-    announce(gettext("The circuit of %s is now %s. %s", service.name, stateName(service.circuit.state).toLowerCase(), service.circuit.reason));
+    announce(gettext("The circuit of %s is now %s. %s", service.name, stateName(service.circuit.state).toLowerCase(), sentence(service.circuit.reason)));
   }
 }
 

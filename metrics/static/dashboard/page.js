@@ -3,6 +3,7 @@ import { Feed } from "./feed.js";
 import { find, setText, setTone } from "./dom.js";
 import { Rows } from "./rows.js";
 import { count, latency, money, percent, plural, rate, span } from "./format.js";
+import { sentence } from "./sentences.js";
 import { gettext } from "./i18n.js";
 
 const STATES = {
@@ -46,7 +47,7 @@ export function stateDetail(circuit) {
   const left = circuit.until ? Math.max(0, circuit.until - now()) : null;
   if (circuit.state === "CLOSED" || circuit.state === "HALF_OPEN") return limitText(circuit);
   const until = left === null ? gettext("until reset") : circuit.state === "OPEN" ? gettext("next attempt in %s", span(Math.ceil(left))) : gettext("for another %s", span(Math.ceil(left)));
-  return circuit.reason ? `${circuit.reason}; ${until}` : until;
+  return circuit.reason ? `${sentence(circuit.reason)}; ${until}` : until;
 }
 
 export function announce(text) {

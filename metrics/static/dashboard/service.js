@@ -7,6 +7,7 @@ import { showHistory } from "./history.js";
 import { Incidents } from "./incident.js";
 import { announce, faultText, getJson, limitText, RateMeter, showFailures, showFigures, showState, stateDetail, stateName, subscribe } from "./page.js";
 import { showRoutes } from "./routes.js";
+import { sentence, translateSentences } from "./sentences.js";
 import { conditionPills } from "./targets.js";
 import { gettext } from "./i18n.js";
 
@@ -56,20 +57,18 @@ function show({ summary, services, incidents }) {
   setText(box, open ? `${stateName(circuit.state)}: ${stateDetail(circuit)}` : limited);
   find('[data-do="reset"]').disabled = circuit.state === "CLOSED" && !limited;
   if (state !== null && state !== circuit.state) {
-    announce(gettext("The circuit is now %s. %s", stateName(circuit.state).toLowerCase(), circuit.reason));
+    announce(gettext("The circuit is now %s. %s", stateName(circuit.state).toLowerCase(), sentence(circuit.reason)));
     setTimeout(load, 1200);
   }
   state = circuit.state;
 }
 
-function showTransitions(transitions, now) {
-  band(find("#band"), transitions, state ?? transitions.at(-1)?.after ?? "CLOSED", now - HOUR, now);
-  const recent = transitions.slice(-8).reverse();
+function showTransitions(recent, now) {
   const none = el("li", {}, el("span", { class: "quiet" }, "–"), el("span", {}, ""), el("span", { class: "quiet" }, gettext("No transitions recorded.")));
   find("#transitions").replaceChildren(...(recent.length ? recent.map(({ at, after, reason }) => {
     const pill = el("span", { class: "pill" });
     showState(pill, after);
-    return el("li", {}, el("time", { class: "quiet", ...timeAttributes(at) }, moment(at, now)), pill, el("span", {}, reason));
+    return el("li", {}, el("time", { class: "quiet", ...timeAttributes(at) }, moment(at, now)), pill, el("span", {}, sentence(reason)));
   }) : [none]));
 }
 
@@ -108,7 +107,10 @@ function renderIfChanged(part, listed, render) {
 async function load() {
   const detail = await getJson(head.dataset.detail, AbortSignal.timeout(10000)).catch(() => null);
   if (!detail) return;
-  showTransitions(detail.moves, detail.now);
+  const { moves, now } = detail;
+  band(find("#band"), moves, state ?? moves.at(-1)?.after ?? "CLOSED", now - HOUR, now);
+  const recent = moves.slice(-8).reverse();
+  renderIfChanged("transitions", recent, () => showTransitions(recent, now));
   renderIfChanged("tags", detail.tags, () => showTags(detail.tags));
   paths = detail.hit.map((each) => each.path);
   renderIfChanged("hit", detail.hit, () => showPaths("#hit", detail.hit, "hits"));
@@ -122,6 +124,7 @@ on("open", () => confirmForceOpen(name));
 on("tag", () => confirmInvalidate(name, tags, "", load));
 on("warm", (event) => perform(event.target, () => (paths.length ? warm(paths) : { warmed: 0, failed: 0 }), warmed).then(load));
 on("flush", () => confirmFlush(name, load));
+translateSentences();
 showRoutes();
 showHistory(name);
 load();

@@ -2,6 +2,7 @@
 // updated in place, and only as many are made as have been scrolled to.
 import { el, setText, setTone } from "./dom.js";
 import { ColumnChoice } from "./columns.js";
+import { hasSelection } from "./selection.js";
 import { gettext, ngettext } from "./i18n.js";
 
 const CHUNK = 60; // rows
@@ -119,8 +120,8 @@ export class Table {
     this.arrange(false);
   }
 
-  /** Show the rows that pass, in their order. Rows do not move while they are pointed at or focused, unless the person
-      has asked for another order. */
+  /** Show the rows that pass, in their order. Rows do not move while they are pointed at, focused or selected, unless
+      the person has asked for another order. */
   arrange(isAsked) {
     const passing = this.passing();
     const now = performance.now();
@@ -146,7 +147,7 @@ export class Table {
 
   isInUse() {
     const isPointedAt = matchMedia("(hover: hover)").matches && this.body.matches(":hover");
-    return isPointedAt || this.body.contains(document.activeElement);
+    return isPointedAt || this.body.contains(document.activeElement) || hasSelection(this.body);
   }
 
   passing() {

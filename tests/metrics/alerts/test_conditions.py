@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 
 from metrics.alerts.conditions import Certificate, Failing, Quota, Snapshot, firing
 from metrics.alerts.traffic import tally_of_requests
@@ -128,6 +129,9 @@ def test_a_budget_and_a_burn_rate_hold_above_their_thresholds() -> None:
     [(_, summary)] = held("burn_rate.fast", snapshot)
     assert "20 times as fast as it lasts, over 1h" in summary
     assert held("burn_rate.slow", snapshot) == []
+    outage = replace(status, fast_burn=Burn(1 / (1 - 0.999), "1h"))
+    [(_, summary)] = held("burn_rate.fast", Snapshot(at=NOW, services={"crm": CRM}, objectives={"crm": (outage,)}))
+    assert "1000 times as fast" in summary
 
 
 def test_what_could_not_be_read_holds_nothing() -> None:

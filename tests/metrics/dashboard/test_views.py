@@ -136,8 +136,8 @@ def test_a_message_about_an_alert_names_its_service_and_a_cut_state_ends_with_do
     for number, each in enumerate((change, shown)):
         AlertMessage.objects.create(id=str(number), recipient="slack:x", changes=[each], created_at=number, due_at=0)
     page = staff_client.get("/dashboard/alerts/").content.decode()
-    assert "Firing: crm: 5 failures within 60 s" in page
-    assert "Firing: crm: 5% of responses" in page
+    assert "Firing: crm: <span data-sentence>5 failures within 60 s" in page
+    assert "Firing: <span data-sentence>crm: 5% of responses" in page
     record_operation("staff:ada", "circuit.open", "crm", after={"reason": "r" * 200})
     [operation] = staff_client.get("/dashboard/services/crm/detail.json").json()["operations"]
     assert (len(operation["after"]), operation["after"][-1]) == (120, "…")

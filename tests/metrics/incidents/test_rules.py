@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import inf
 
 from metrics.counting.counts import Fields
+from metrics.counting.histogram import bucket
 from metrics.incidents.circuits import Transition, circuit_signal, target_signal
 from metrics.incidents.incident import Incident, Kind, Phase, Signal, incident_of, urgency
 from metrics.incidents.traffic import signals, tally
@@ -82,6 +83,13 @@ def test_slow_calls_are_an_incident_from_the_configured_latency_on() -> None:
     slow = {**answers(good=30), "backend|400": 30}
     assert Kind.LATENCY not in traffic(slow)
     assert Kind.LATENCY in traffic(slow, thresholds=Thresholds(latency=0.001))
+
+
+def test_small_shares_and_long_durations_are_written_out() -> None:
+    found = traffic(answers(good=998, bad=2), thresholds=Thresholds(error_rate=0.001))
+    assert found[Kind.ERRORS].text == "0.2% of responses are errors"
+    slow = {**answers(good=30), f"backend|{bucket(130)}": 30}
+    assert traffic(slow)[Kind.LATENCY].text == "5% of the backend's responses take more than 120 s"
 
 
 def test_a_hit_rate_is_compared_with_the_time_before() -> None:

@@ -18,7 +18,9 @@ FUNCTIONS: Final = frozenset({"_", "gettext", "gettext_lazy"})
 PLURALS: Final = frozenset({"ngettext"})
 _LITERAL: Final = r"u?'(?:[^'\\]|\\.)*'|u?\"(?:[^\"\\]|\\.)*\""
 _TEMPLATE_CALL: Final = re.compile(rf"(?<![\w.])(?:n?gettext|_)\(({_LITERAL})(?:,\s*({_LITERAL}))?")
-_SCRIPT_CALL: Final = re.compile(rf"\b(?:n?gettext\(\s*|plural\([^\"]*?,\s*)({_LITERAL})(?:,\s*({_LITERAL}))?")
+_SCRIPT_CALL: Final = re.compile(
+    rf"\b(?:n?gettext(?:_noop)?\(\s*|plural\([^\"]*?,\s*)({_LITERAL})(?:,\s*({_LITERAL}))?"
+)
 
 
 Text = str | tuple[str, str]

@@ -96,7 +96,8 @@ def _without_tags(source: str) -> str:
 
 _LITERAL: Final = re.compile(r"\"((?:[^\"\\\n]|\\.)*)\"|`((?:[^`\\]|\\.)*)`")
 _CALL: Final = re.compile(
-    r"\b(?:n?gettext\((?:\s*\"(?:[^\"\\]|\\.)*\",?)+|plural\([^\"]*?(?:,\s*\"[^\"]*\"){1,2}|new Error\(\"[^\"]*\")"
+    r"\b(?:n?gettext(?:_noop)?\((?:\s*\"(?:[^\"\\]|\\.)*\",?)+|plural\([^\"]*?(?:,\s*\"[^\"]*\"){1,2}"
+    r"|new Error\(\"[^\"]*\")"
 )
 _SENTENCE: Final = re.compile(r"[A-Z][a-z]+ [a-z]|[a-z] [a-z]+ [a-z]|^[A-Z][a-z]+…|\w\.$")
 _SHOWN_WORD: Final = re.compile(

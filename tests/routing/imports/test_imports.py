@@ -213,6 +213,18 @@ def test_a_service_that_no_route_leads_to_is_left_out_since_it_would_be_open(pro
         convert(structure, product)
 
 
+def test_durations_of_weeks_are_written_without_an_exponent() -> None:
+    """Kong's largest timeout, which is how it is told to wait for ever."""
+    service = {
+        "name": "a",
+        "url": "http://a",
+        "read_timeout": 2_147_483_646,
+        "routes": [{"name": "a", "paths": ["/a"]}],
+    }
+    found = convert({"_format_version": "3.0", "services": [service]}, "deck")
+    assert found.structure["services"]["a"]["timeout"]["idle"] == "2147483.646s"
+
+
 JUNK: list[Any] = [None, 7, "text", True, [], {}, [None], ["text"], [{"name": None}], {"a": None}, {"a": "text"}, -1.5]
 
 
