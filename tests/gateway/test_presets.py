@@ -266,13 +266,25 @@ async def test_names_with_slashes_reach_the_api(world: World, preset: str, path:
     assert origin.requests[0].line.split()[1] == path.encode()
 
 
-async def test_each_version_of_githubs_api_is_an_answer_of_its_own(world: World) -> None:
-    origin = await connect(world, "github", answer({}, **GITHUB))
-    for version in ("2022-11-28", "2026-03-10"):
-        headers = [("X-GitHub-Api-Version", version)]
+@pytest.mark.parametrize(
+    ("preset", "path", "name", "values"),
+    [
+        ("github", "/repos/acme/site", "X-GitHub-Api-Version", ("2022-11-28", "2026-03-10")),
+        ("salesforce", "/services/data/v60.0/sobjects", "Accept", ("application/json", "application/xml")),
+        ("salesforce", "/services/data/v60.0/query?q=S", "Sforce-Query-Options", ("batchSize=200", "x")),
+        ("gmail", "/gmail/v1/users/me/labels", "X-Goog-FieldMask", ("labels(id)", "*")),
+        ("google-calendar", "/calendar/v3/colors", "X-Goog-FieldMask", ("event", "*")),
+    ],
+)
+async def test_each_form_that_a_field_asks_for_is_an_answer_of_its_own(
+    world: World, preset: str, path: str, name: str, values: tuple[str, ...]
+) -> None:
+    fields = {"github": GITHUB, "salesforce": SALESFORCE, "gmail": GMAIL, "google-calendar": CALENDAR}
+    origin = await connect(world, preset, answer({}, **fields[preset]))
+    for value in values:
         for cached in ("MISS", "HIT"):
-            assert await send(world, "GET", "/repos/acme/site", headers=headers) == (200, cached)
-        assert (b"x-github-api-version", version.encode()) in origin.requests[-1].fields
+            assert await send(world, "GET", path, headers=[(name, value)]) == (200, cached)
+        assert (name.lower().encode(), value.encode()) in origin.requests[-1].fields
     assert len(origin.requests) == 2
 
 
