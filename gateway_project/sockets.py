@@ -15,6 +15,7 @@ from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 from routing.errors import GatewayError, MisdirectedRequest, UnknownService
 from routing.http import Request
+from routing.messages import validation
 from routing.messages.identifiers import request_id
 from routing.realtime.consumer import EventsConsumer
 from routing.realtime.handshake import send_denial
@@ -58,11 +59,16 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _refuse(request: Request, scope: Scope, send: Send) -> None:
-    """404, or 421 for a host that is not served here, as for other requests."""
+    """404, 421 for a host that is not served here, or 400, as for other requests."""
     current, name = runtime.current(), host(request)
-    error: GatewayError = UnknownService("there is nothing at this path")
-    if current.started and not current.gateway.allowed_hosts.allows(name):
-        error = MisdirectedRequest(explain_refusal(name))
+    try:
+        validation.validate_fields(request)
+    except GatewayError as malformed:
+        error = malformed
+    else:
+        error = UnknownService("there is nothing at this path")
+        if current.started and not current.gateway.allowed_hosts.allows(name):
+            error = MisdirectedRequest(explain_refusal(name))
     identifier = request_id(request.fields.get(b"x-request-id"), time.time())
     if not await send_denial(error, identifier, scope, send):
         await send({"type": "websocket.close", "code": NOT_FOUND})

@@ -44,6 +44,8 @@ def test_a_websocket_to_nothing_is_not_found(single: Gateway) -> None:
     request = head(b"/nothing", *UPGRADE).replace(b"Connection: close", b"Connection: Upgrade")
     response = send(single.server, request)
     assert (response.status, json.loads(response.body)["detail"]) == (404, "there is nothing at this path")
+    malformed = send(single.server, request.replace(b"Host: ", b"Host: user@"))
+    assert (malformed.status, json.loads(malformed.body)["detail"]) == (400, "the Host field is malformed")
 
 
 @pytest.mark.parametrize("path", [b"/health", b"/health/ready", b"/health/deep"])
