@@ -88,7 +88,7 @@ class Gateway:
         self._request_log, self._until_sample = request_log, request_log.next_sample()
         self._accounting = self._open_accounting(observers, meter, request_log)
         not_asked = None if plan_limits is None else plan_limits.not_asked
-        self._responder = Responder(self._cross_origin.default, self._accounting, timer, not_asked)
+        self._responder = Responder(self._cross_origin.of_unresolved, self._accounting, timer, not_asked)
         self._resolutions = ResolutionCache(live, self._compile, self.allowed_hosts)
         self._compiled = CompiledSteps(live, self.steps)
 

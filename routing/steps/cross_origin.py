@@ -2,11 +2,12 @@
 
 from routing.errors import GatewayError
 from routing.http import Request, Response, first
-from routing.messages.cors import Cors, is_preflight, preflight_response
+from routing.messages.cors import Cors, CorsPolicy, is_preflight, preflight_response
 from routing.messages.staff_origin import PortalOrigin, StaffOrigin
+from routing.router import paths
 from routing.router.hosts import domain_of
 from routing.router.live import LiveConfiguration
-from routing.router.resolution import UNRESOLVED, Resolution
+from routing.router.resolution import UNRESOLVED, Resolution, host
 
 
 class CrossOrigin:
@@ -39,13 +40,22 @@ class CrossOrigin:
             policy = self._live.table.services[error.service].policy
         else:
             return self.default
-        return self.default if policy.cors is None else Cors.of(policy.cors, self._origins)
+        return self.default if policy.cors is None else self._own(policy.cors)
+
+    def of_unresolved(self, request: Request) -> Cors | None:
+        """The policy of a request that is malformed or too large: that of the service at its host or path."""
+        table, path = self._live.table, paths.split(request.path)
+        service = table.by_host(host(request)) or (table.services.get(path.service) if path else None)
+        return self.default if service is None or service.policy.cors is None else self._own(service.policy.cors)
+
+    def _own(self, policy: CorsPolicy) -> Cors | None:
+        return Cors.of(policy, self._origins)
 
     def preflight(self, request: Request) -> tuple[Resolution, Response] | None:
         """The response to a preflight request, and a resolution with the policy of the request that it announces.
 
         None for any other request. No credential is read, no backend called, and nothing counted towards a rate limit
-        (ADR 16). A malformed request is allowed what the gateway allows, so that the page can read the error.
+        (ADR 16). A malformed request is allowed what its service allows, so that the page can read the error.
         """
         if not is_preflight(request):
             return None
@@ -54,7 +64,7 @@ class CrossOrigin:
         try:
             resolution.cors = self.of(Resolution.resolve(_announced(request), self._live.table))
         except GatewayError:
-            resolution.cors = self.default
+            resolution.cors = self.of_unresolved(request)
         return resolution, preflight_response(request, resolution.cors)
 
 

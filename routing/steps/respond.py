@@ -12,7 +12,7 @@ from routing.caller import DEBUG
 from routing.consumers.limit_state import LimitState
 from routing.errors import GatewayError, InternalError, QuotaExceeded, RateLimited
 from routing.exchange import Exchange
-from routing.http import Header, Headers, Response, first
+from routing.http import Header, Headers, Request, Response, first
 from routing.messages.comments import with_comments
 from routing.messages.cors import Cors
 from routing.messages.response_body import Relay
@@ -112,18 +112,18 @@ class Accounting:
 
 
 class Responder:
-    """`cors` is the policy for requests that could not be resolved. `timer` is monotonic seconds. `not_asked` are
-    the limits of the caller that have not decided about a refused request.
+    """`unresolved_cors` returns the policy for a request that could not be resolved. `timer` is monotonic seconds.
+    `not_asked` are the limits of the caller that have not decided about a refused request.
     """
 
     def __init__(
         self,
-        cors: Cors | None,
+        unresolved_cors: Callable[[Request], Cors | None],
         accounting: Accounting,
         timer: Callable[[], float],
         not_asked: Callable[[Exchange], Sequence[LimitState]] | None = None,
     ) -> None:
-        self._cors = cors
+        self._unresolved_cors = unresolved_cors
         self._not_asked = not_asked
         self._accounting = accounting
         self._timer = timer
@@ -175,7 +175,7 @@ class Responder:
             headers += SANDBOX
         cors = exchange.resolution.cors
         if cors is None and exchange.resolution is UNRESOLVED:
-            cors = self._cors
+            cors = self._unresolved_cors(exchange.request)
         if cors is not None:
             cors.add_fields(exchange.request, headers)
 

@@ -146,6 +146,23 @@ async def test_a_page_can_read_that_its_request_is_malformed() -> None:
     await world.close()
 
 
+@pytest.mark.parametrize(
+    ("path", "fields", "status"),
+    [("/%00", (), 400), ("/x", (("X-Big", "x" * 40_000),), 431), ("/" + "x" * 40_000, (), 414)],
+)
+async def test_a_page_can_read_that_its_request_is_malformed_by_the_services_own_policy(
+    path: str, fields: tuple[tuple[str, str], ...], status: int
+) -> None:
+    world = make_world("http1", GatewayRules(rate=RatePolicy(1_000, 60), cors_origins=("https://of.the.gateway",)))
+    await world.serve(answer(b"x"), policy=policy(), hosts=("crm.test",))
+    for target, host in ((f"/api/v1/crm{path}", "gateway.test"), (path, "crm.test")):
+        response = await world.request("GET", target, [APP, *fields], host=host)
+        assert (response.status, allowed(response)) == (status, APP[1])
+    assert allowed(await preflight(world, "/api/v1/crm/%00")) == APP[1]
+    assert allowed(await preflight(world, "/api/v1/none/%00")) is None
+    await world.close()
+
+
 @pytest.mark.parametrize("path", ["/a//b", "/%zz", "/a%2Fb", "/a%25252Fb"])
 async def test_a_page_can_read_that_its_path_is_refused(world: World, path: str) -> None:
     """As the policy of the service says, which has origins of its own."""
