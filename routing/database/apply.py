@@ -24,6 +24,7 @@ from routing.database.masking import unmask
 from routing.database.named_rows import Changes, WantedRow, apply_rows
 from routing.models import ANY_SECRET, Service, Webhook
 from routing.models.own_hosts import reserved_fault
+from routing.router.hosts import domain_of
 
 
 def apply_document(
@@ -108,12 +109,12 @@ def _check_references(document: dict[str, Any], services: Collection[str]) -> No
 
 
 def _check_hosts(wanted: dict[str, Any], kept: Iterable[Service]) -> None:
-    owners = {str(host).lower(): row.name for row in kept for host in row.hosts or ()}
+    owners = {domain_of(str(host)): row.name for row in kept for host in row.hosts or ()}
     faults = [
-        Fault(("services", name, "hosts"), f"{host!r} is already a host of {owners[host.lower()]}")
+        Fault(("services", name, "hosts"), f"{host!r} is already a host of {owners[domain_of(host)]}")
         for name, item in wanted.items()
         for host in item.get("hosts", ())
-        if host.lower() in owners
+        if domain_of(host) in owners
     ]
     faults += [
         fault

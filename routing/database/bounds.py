@@ -16,6 +16,7 @@ from routing.database.trial import present_document
 from routing.errors import Forbidden
 from routing.models import own_hosts
 from routing.rights import Names
+from routing.router.hosts import domain_of
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ def _references(name: str, item: Any) -> set[str]:
 
 def _hosts(item: Any) -> set[str]:
     hosts = item.get("hosts") if isinstance(item, dict) else None
-    return {str(host).lower() for host in hosts} if isinstance(hosts, list) else set()
+    return {domain_of(str(host)) for host in hosts} if isinstance(hosts, list) else set()
 
 
 def _fallbacks(item: Any) -> set[str]:

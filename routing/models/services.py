@@ -18,6 +18,7 @@ from routing.configuration.sections import setting_parsers
 from routing.models.faults import to_validation_error
 from routing.models.own_hosts import reserved_fault
 from routing.presets import shipped
+from routing.router.hosts import domain_of
 from routing.router.policy import NAME, Auth
 
 ANY_SECRET: Final = lambda _name: ""  # noqa: E731 - rows are validated where the gateway's environment variables may not be set
@@ -116,7 +117,7 @@ class Service(Settings):
             # Targets and routes are rows with their own clean().
             service = decode_service(self.name, {**self.to_document(), "targets": [{"url": "http://any"}]}, ANY_SECRET)
             others = Service.objects.exclude(pk=self.pk).values_list("hosts", flat=True)
-            taken = {str(host).lower() for hosts in others for host in hosts or ()}
+            taken = {domain_of(str(host)) for hosts in others for host in hosts or ()}
             for name in taken.intersection(service.hosts):
                 faults.add(("hosts",), f"{name!r} is already a host of another service")
             faults.found += [fault for host in service.hosts if (fault := reserved_fault(("hosts",), host))]

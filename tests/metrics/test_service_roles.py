@@ -190,6 +190,21 @@ def test_an_owner_of_a_service_takes_over_no_host_of_the_gateway(
                 assert again.status_code == 200
 
 
+@pytest.mark.parametrize("stored", ["taken.example.org", "taken.example.org.", "TAKEN.example.org"])
+@pytest.mark.parametrize("host", ["taken.example.org", "taken.example.org.", "Taken.example.org"])
+def test_an_owner_of_a_service_takes_over_no_host_of_another(world: Harness, stored: str, host: str) -> None:
+    Service.objects.filter(name=FOREIGN).update(hosts=[stored])
+    client, before = limited("Owner"), stored_document()
+    with override_settings(ALLOWED_HOSTS=["testserver"]):
+        response = client.patch(f"/api/config/services/{OWN}", {"hosts": [host]}, content_type=JSON)
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+    assert stored_document() == before
+    row = Service.objects.get(name=OWN)
+    row.hosts = [host]
+    with pytest.raises(ValidationError, match="already a host of another service"):
+        row.full_clean()
+
+
 def test_an_owner_of_services_neither_adds_nor_deletes_one(world: Harness) -> None:
     """Also not one of a name that they have a role for."""
     client, before = member(("Owner", [OWN, "unborn"], {})), stored_document()
