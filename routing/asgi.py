@@ -18,6 +18,8 @@ ASGIApplication = Callable[[Any, Receive, Any], Awaitable[None]]
 RequestHandler = Callable[[Request], Response | Awaitable[Response] | None]
 """Returns the response to a request, now or later; None if the request is for another application."""
 
+EMPTY_QUERY: Final = "gateway.empty_query"
+"""In the scope's `extensions`, by the gateway's own server: the target of a WebSocket's handshake ends with `?`."""
 VIA_PROXY: Final = "gateway.via_proxy"
 """A key of a WebSocket's scope, where a trusted proxy has named the client: whether its other fields are trusted too.
 """
@@ -64,6 +66,7 @@ def handshake_request(scope: Scope) -> Request:
     """The HTTP request of a WebSocket handshake."""
     request = _request({**scope, "method": "GET", "scheme": "https" if scope.get("scheme") == "wss" else "http"})
     request.via_proxy = scope.get(VIA_PROXY, False)
+    request.has_empty_query = EMPTY_QUERY in (scope.get("extensions") or {})
     return request
 
 

@@ -13,6 +13,7 @@ from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
+from routing.asgi import EMPTY_QUERY
 from routing.messages.identifiers import new_id, request_id
 from routing.messages.validation import MAX_HEADER_BYTES
 from routing.realtime.handshake import PINGS_EXTENSION
@@ -176,6 +177,8 @@ class WebSocket(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if not self.close_sent:  # the application is about to start
             self.scope["extensions"][PINGS_EXTENSION] = {"count": lambda: self.pings}
+            if event.path.find("?") == len(event.path) - 1:
+                self.scope["extensions"][EMPTY_QUERY] = {}
 
     def _identify(self, event: Request) -> None:
         """Let the handshake have a well-formed id, its own or a new one: the application reads it there."""

@@ -4,6 +4,7 @@ This module and tunnel.py alone import websockets, as the client of the backend.
 """
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, cast
 
@@ -119,6 +120,8 @@ class _Connect(connect):
         self, uri: str, dialer: Dialer, origin: Origin, seconds: float, deadline: float, **options: Any
     ) -> None:
         super().__init__(uri, **options)
+        if uri.endswith("?") and not self.ws_uri.query:  # sent as it is (RFC 3986 section 6.2.3)
+            self.ws_uri = dataclasses.replace(self.ws_uri, path=f"{self.ws_uri.path}?")
         self._dialer = dialer
         self._origin = origin
         self._seconds = seconds

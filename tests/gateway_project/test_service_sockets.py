@@ -1,5 +1,6 @@
 """WebSockets to services, from a client's side."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -31,6 +32,17 @@ async def test_the_backend_selects_the_subprotocol_and_receives_no_token(served:
     assert ws.subprotocol == "chat"
     assert served.key not in str(await read(ws))
     await ws.close()
+
+
+@pytest.mark.parametrize("target", ["/room?", "/room", "/room??", "/room?a=1?", "/?"])
+async def test_the_backend_receives_the_query_as_it_was_sent(served: Served, target: str) -> None:
+    fields = f"Host: live.test\r\nX-API-Key: {served.key}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    fields += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(f"GET {target} HTTP/1.1\r\n{fields}".encode())
+    received = await asyncio.wait_for(reader.readuntil(b'"fields"'), 20)
+    writer.close()
+    assert f'{{"path":"/base{target}"'.encode() in received
 
 
 async def test_a_message_over_the_limit_closes_the_socket(served: Served) -> None:
