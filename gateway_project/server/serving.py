@@ -95,7 +95,9 @@ def _run_gateway(
         asgi.default_application,
         asgi.handle_request,
         proxies=proxies if config.server.proxy_protocol else None,
-        connection_limit=ConnectionLimit(config.server.max_connections_per_client, proxies),
+        connection_limit=ConnectionLimit(
+            config.server.max_connections_per_client, proxies, total=open_files.for_clients()
+        ),
         keep_alive=config.server.keep_alive,
         drain=config.server.drain,
         grace=config.server.grace,

@@ -2,9 +2,13 @@
 
 import contextlib
 import resource
+import sys
 from typing import Final
 
 MAX_FILES: Final = 65_536
+RESERVED: Final = 64
+RESERVED_SHARE: Final = 8
+"""Of the files that a process may open, one in so many is not for connections of clients, and at least RESERVED."""
 
 
 def reachable(soft: int, hard: int) -> int:
@@ -19,3 +23,11 @@ def raise_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (reachable(soft, hard), hard))
+
+
+def for_clients() -> int:
+    """How many connections of clients a process may have, so that it can still reach what it depends on."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(1, soft - max(RESERVED, soft // RESERVED_SHARE))

@@ -1,25 +1,39 @@
-"""A limit on the connections of one client address. See MAX_CONNECTIONS_PER_CLIENT."""
+"""Limits on the connections of one client address (see MAX_CONNECTIONS_PER_CLIENT), and of all clients together."""
 
 import asyncio
+import logging
+import sys
 from collections import Counter
 
+from resilience.throttled_log import ThrottledLog
 from routing.http1.connection import Connection
 from routing.http1.state import CLOSING
 from routing.http1.worker import Worker
 from routing.messages.proxies import TrustedProxies
 from routing.messages.validation import client_prefix
 
+log = logging.getLogger(__name__)
+
 
 class ConnectionLimit:
-    """Counts a worker's open connections by address (a /64 of IPv6). `limit` 0 is none.
+    """Counts a worker's open connections by address (a /64 of IPv6). `limit` 0 is none, and `total` that of all.
 
     `exempt` are proxies, whose connections are those of many clients; so are connections without an address.
     """
 
-    def __init__(self, limit: int = 0, exempt: TrustedProxies | None = None) -> None:
+    def __init__(self, limit: int = 0, exempt: TrustedProxies | None = None, *, total: int = sys.maxsize) -> None:
         self._limit = limit
+        self._total = total
+        self._warn = ThrottledLog(log).warning
         self._exempt = exempt or TrustedProxies()
         self._open = Counter[str]()
+
+    def has_room(self, connections: int) -> bool:
+        """Whether a worker may have so many. The database, Redis and backends need some of its open files too."""
+        if connections <= self._total:
+            return True
+        self._warn("new connections of clients are closed", f"{self._total} are open, and files are left for the rest")
+        return False
 
     def enter(self, client: str) -> bool:
         """Count a connection, unless its client has as many as it may. `leave` must be called if it was counted."""
@@ -56,7 +70,10 @@ class CountedConnection(Connection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._count()
+        if self._limit.has_room(len(self.worker.connections)):
+            self._count()
+        else:
+            self._refuse()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._limit.leave(self._counted_as)
@@ -73,6 +90,9 @@ class CountedConnection(Connection):
         if self._limit.enter(self.client):
             self._counted_as = self.client
         else:
-            self._counted_as = ""
-            self._state = CLOSING
-            self.transport.close()
+            self._refuse()
+
+    def _refuse(self) -> None:
+        self._counted_as = ""
+        self._state = CLOSING
+        self.transport.close()

@@ -13,8 +13,10 @@ from tests.http1_client import MemoryTransport, Worker
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
-def connect(limit: ConnectionLimit, peer: str) -> tuple[CountedConnection, MemoryTransport]:
-    worker = Worker(lambda _: Response(204))
+def connect(
+    limit: ConnectionLimit, peer: str, worker: Worker | None = None
+) -> tuple[CountedConnection, MemoryTransport]:
+    worker = worker or Worker(lambda _: Response(204))
     connection = CountedConnection(worker, asyncio.get_running_loop(), limit)
     transport = MemoryTransport(peer)
     transport.protocol = connection
@@ -58,6 +60,19 @@ async def test_trusted_proxies_are_exempt_and_the_clients_that_they_name_are_not
     connections[0][1].close()
     connections[2][0].set_client(("203.0.113.8", 1), "https")
     assert not connections[2][1].closed
+
+
+async def test_files_are_left_for_what_the_gateway_depends_on(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever the clients are, trusted proxies too."""
+    limit = ConnectionLimit(0, TrustedProxies((ip_network("10.0.0.0/8"),)), total=2)
+    worker = Worker(lambda _: Response(204))
+    made = [connect(limit, f"10.0.0.{number}", worker) for number in range(3)]
+    assert [transport.closed for _, transport in made] == [False, False, True]
+    made[2][0].connection_lost(None)
+    assert connect(limit, "192.0.2.1", worker)[1].closed
+    assert len(caplog.records) == 1
+    worker.connections.clear()
+    assert not connect(limit, "192.0.2.1", worker)[1].closed
 
 
 async def test_zero_is_no_limit() -> None:
