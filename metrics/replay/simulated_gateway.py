@@ -95,7 +95,7 @@ class SimulatedGateway(Gateway):
         keys = ApiKeys(configuration.keys, ConsumerTable(configuration.consumers), environment.name)
         self.callers = RecordedCallers(table, keys, stand_ins, clock)
         observers, limiter = Observers(()), Limiter(RateMemory(), clock=clock)
-        quotas = Quotas(UsageMemory(), NoLedger(), clock=clock)
+        quotas = Quotas(UsageMemory(), NoLedger(), clock=clock, timer=elapsed)
         super().__init__(
             # The client's address, scheme and host are recorded as the proxies have given them.
             rules=msgspec.structs.replace(environment.rules, trusted_proxies=(), certificates=None),
@@ -149,8 +149,8 @@ class NoLedger:
     async def read(self, key: str) -> Counter:  # noqa: ARG002 - the protocol's
         return Counter()
 
-    async def begin(self, key: str, generation: str) -> Counter:  # noqa: ARG002 - the protocol's
-        return Counter(generation=generation)
+    async def begin(self, keys: Sequence[str], generation: str) -> list[Counter]:
+        return [Counter(generation=generation) for _ in keys]
 
     async def save(self, deltas: Sequence[Delta]) -> list[str]:
         return [delta.generation for delta in deltas]

@@ -10,12 +10,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
-from secrets import token_hex
 from typing import Final
 
 from resilience.outage import StoreUnavailable
 from resilience.task_set import TaskSet
 from resilience.usage.counter import LEASE_SECONDS, Allowance, Counter, Missing, OtherPeriod, Take
+from resilience.usage.filling import Filling
 from resilience.usage.journal import Journal
 from resilience.usage.meter import Meter, Verdict
 from resilience.usage.periods import period_at
@@ -77,6 +77,7 @@ class Quotas:
         self._clock, self._timer, self._sleep = clock, timer, sleep
         self._notify = notify
         self._journal = Journal(store, ledger)
+        self._filling = Filling(store, ledger, self._journal)
         self._known: OrderedDict[str, _Tokens] = OrderedDict()
         self._tasks = TaskSet()
 
@@ -300,7 +301,5 @@ class Quotas:
             except OtherPeriod as other:
                 now = other.now
             except Missing:
-                await self._journal.flush()
-                counter = await self._ledger.begin(meter.key, token_hex(8))
-                await self._store.fill(meter.key, counter)
+                await self._filling.fill(meter.key)
         raise StoreUnavailable("the counter changes too often")

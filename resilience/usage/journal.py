@@ -1,9 +1,13 @@
 """What this worker has counted and not saved yet, and what the shared counters do not contain yet."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Final
 
 from resilience.usage.counter import Counter
 from resilience.usage.store import Delta, Ledger, Store
+
+_SETTLED_AT_ONCE: Final = 32
 
 
 class Journal:
@@ -48,8 +52,16 @@ class Journal:
                     if generation and generation != delta.generation and delta.count
                 ]
             while self._unsettled:
-                await self._store.settle(*self._unsettled[0])
-                del self._unsettled[0]
+                await self._settle(self._unsettled[:_SETTLED_AT_ONCE])
+
+    async def _settle(self, counts: Sequence[tuple[str, str, int, int]]) -> None:
+        """Settle the first counts of `_unsettled`, and forget those that succeed. Raises StoreUnavailable."""
+        results = await asyncio.gather(*(self._store.settle(*count) for count in counts), return_exceptions=True)
+        failed = [count for count, result in zip(counts, results, strict=True) if isinstance(result, BaseException)]
+        self._unsettled[: len(counts)] = failed
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     def _keep(self, deltas: list[Delta]) -> None:
         for delta in deltas:

@@ -49,8 +49,8 @@ class Ledger(Protocol):
 
     async def read(self, key: str) -> Counter: ...
 
-    async def begin(self, key: str, generation: str) -> Counter:
-        """The saved counter, which is of this generation from now on."""
+    async def begin(self, keys: Sequence[str], generation: str) -> list[Counter]:
+        """The saved counters, which are of this generation from now on."""
 
     async def save(self, deltas: Sequence[Delta]) -> list[str]:
         """Add them to the saved counters, and return each one's generation."""

@@ -1,8 +1,8 @@
 """What is used of quotas, in the database: read and written in a thread of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from django.db import transaction
 
@@ -13,6 +13,9 @@ from routing.database.connection import in_thread
 from routing.models import QuotaUsage
 
 T = TypeVar("T")
+_CHUNK: Final = 500
+"""The most rows of one statement."""
+_FIELDS: Final = ("used", "extra", "since", "ends", "warned", "generation")
 
 
 class QuotaLedger:
@@ -24,8 +27,8 @@ class QuotaLedger:
     async def read(self, key: str) -> Counter:
         return await self._run(lambda: _counter(QuotaUsage.objects.filter(counter=key).first() or QuotaUsage()))
 
-    async def begin(self, key: str, generation: str) -> Counter:
-        return await self._run(lambda: _begin(key, generation))
+    async def begin(self, keys: Sequence[str], generation: str) -> list[Counter]:
+        return await self._run(lambda: _begin(keys, generation))
 
     async def save(self, deltas: Sequence[Delta]) -> list[str]:
         return await self._run(lambda: _save(deltas))
@@ -41,29 +44,59 @@ def _counter(row: QuotaUsage) -> Counter:
     return Counter(row.used, row.extra, row.since, row.ends, row.warned, row.generation)
 
 
-def _begin(key: str, generation: str) -> Counter:
+def _begin(keys: Sequence[str], generation: str) -> list[Counter]:
+    _create_missing(keys)
     with transaction.atomic():
-        row = _locked(key)
-        row.generation = generation
-        row.save(update_fields=["generation"])
-    return _counter(row)
+        rows = _locked(keys)
+        for row in rows.values():
+            row.generation = generation
+        _write(rows.values())
+    return [_counter(rows[key]) for key in keys]
 
 
 def _save(deltas: Sequence[Delta]) -> list[str]:
-    generations = {}
+    keys = [delta.key for delta in deltas]
+    _create_missing(keys)
     with transaction.atomic():
-        for delta in sorted(deltas, key=lambda item: item.key):  # in one order, so that no two transactions deadlock
-            row = _locked(delta.key)
-            generations[id(delta)] = row.generation
-            if delta.since >= row.since:
-                _add(row, delta)
-                row.save()
-    return [generations[id(delta)] for delta in deltas]
+        rows = _locked(keys)
+        for delta in deltas:
+            if delta.since >= rows[delta.key].since:
+                _add(rows[delta.key], delta)
+        _write(rows.values())
+    return [rows[delta.key].generation for delta in deltas]
 
 
-def _locked(key: str) -> QuotaUsage:
-    row, _ = QuotaUsage.objects.select_for_update().get_or_create(counter=key)
-    return row
+def _create_missing(keys: Iterable[str]) -> None:
+    """In one order, so that no two workers wait for each other."""
+    for chunk in _chunks(keys):
+        present = set(QuotaUsage.objects.filter(counter__in=chunk).values_list("counter", flat=True))
+        missing = [QuotaUsage(counter=key) for key in chunk if key not in present]
+        QuotaUsage.objects.bulk_create(missing, ignore_conflicts=True)
+
+
+def _locked(keys: Iterable[str]) -> dict[str, QuotaUsage]:
+    """The rows, locked until the transaction ends, in one order as well."""
+    found: dict[str, QuotaUsage] = {}
+    for chunk in _chunks(keys):
+        rows = QuotaUsage.objects.select_for_update().filter(counter__in=chunk).order_by("counter")
+        found |= {row.counter: row for row in rows}
+        for key in set(chunk).difference(found):  # deleted meanwhile, as its period ended long ago
+            found[key] = QuotaUsage.objects.create(counter=key)
+    return found
+
+
+def _write(rows: Iterable[QuotaUsage]) -> None:
+    """Change rows that are locked, many with each statement."""
+    values = [QuotaUsage(counter=row.counter, **{name: getattr(row, name) for name in _FIELDS}) for row in rows]
+    QuotaUsage.objects.bulk_create(
+        values, _CHUNK, update_conflicts=True, unique_fields=["counter"], update_fields=_FIELDS
+    )
+
+
+def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
+    """Distinct keys, sorted."""
+    names = sorted(set(keys))
+    return (names[index : index + _CHUNK] for index in range(0, len(names), _CHUNK))
 
 
 def _add(row: QuotaUsage, delta: Delta) -> None:

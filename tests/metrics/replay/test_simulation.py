@@ -205,6 +205,14 @@ DIRECTIVES = {
             id="a plan gets a quota",
         ),
         pytest.param(
+            subscribed({}, service(cache=None)),
+            subscribed({"quota": [{"amount": 2, "per": "hour", "anchor": "signup"}]}, service(cache=None)),
+            every(1_000, 9),
+            {},
+            [200, 200, 429, 429] * 2 + [200],
+            id="a quota begins again",
+        ),
+        pytest.param(
             subscribed({"rate": "100/m"}, service(cache=None)),
             subscribed({"rate": "3/m"}, service(cache=None)),
             every(5, 6),

@@ -104,6 +104,23 @@ async def test_a_clock_that_is_set_changes_no_verdict(seconds: float) -> None:
     assert world.workers[0].peek(what) is not None
 
 
+async def test_counters_of_very_many_callers_are_filled_together() -> None:
+    world = World(NOW, 1)
+    meters = [Meter(f"consumer:{number}|plan|month", meter(10).policy) for number in range(320)]
+    for _ in range(2):
+        world.ledger.begun = 0
+        verdicts = await asyncio.gather(*(world.workers[0].take(each) for each in meters))
+        assert all(verdict.allowed for verdict in verdicts)
+        assert 0 < world.ledger.begun < 20
+        world.store.lose()
+    world.ledger.away = True
+    verdicts = await asyncio.gather(*(world.workers[0].take(each) for each in meters))  # by its share
+    assert all(verdict.allowed for verdict in verdicts)
+    world.ledger.away = False
+    await world.flush()
+    assert [world.ledger.rows[each.key].used for each in meters] == [3] * 320
+
+
 async def test_refunds_and_resets_free_requests_in_every_worker() -> None:
     world, what = World(NOW), meter(10)
     for _ in range(10):

@@ -99,15 +99,19 @@ class FakeLedger:
     def __init__(self) -> None:
         self.rows: dict[str, Counter] = {}
         self.away = False
+        self.begun = 0
+        """How many transactions have begun counters."""
 
     async def read(self, key: str) -> Counter:
         self._check()
         return msgspec.structs.replace(self.rows.get(key, Counter()))
 
-    async def begin(self, key: str, generation: str) -> Counter:
+    async def begin(self, keys: Sequence[str], generation: str) -> list[Counter]:
         self._check()
-        self.rows.setdefault(key, Counter()).generation = generation
-        return msgspec.structs.replace(self.rows[key])
+        self.begun += 1
+        for key in keys:
+            self.rows.setdefault(key, Counter()).generation = generation
+        return [msgspec.structs.replace(self.rows[key]) for key in keys]
 
     async def save(self, deltas: Sequence[Delta]) -> list[str]:
         self._check()

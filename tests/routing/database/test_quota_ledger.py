@@ -1,5 +1,7 @@
 """What is used of quotas, in the database."""
 
+from typing import Any
+
 import pytest
 
 from resilience.usage.counter import Counter
@@ -19,7 +21,7 @@ def row() -> Counter:
 
 
 def test_what_was_counted_is_added_and_a_later_period_begins_again() -> None:
-    assert _begin("k", "a") == Counter(generation="a")
+    assert _begin(["k"], "a") == [Counter(generation="a")]
     assert _save([delta(3), delta(4)]) == ["a", "a"]
     assert row() == Counter(used=7, since=100, ends=150, generation="a")
     _save([delta(2, since=150)])
@@ -29,9 +31,9 @@ def test_what_was_counted_is_added_and_a_later_period_begins_again() -> None:
 
 
 def test_the_generation_tells_whether_a_counter_was_filled_before() -> None:
-    _begin("k", "a")
+    _begin(["k"], "a")
     _save([delta(3)])
-    assert _begin("k", "b").used == 3
+    assert _begin(["k"], "b")[0].used == 3
     assert _save([delta(2, generation="a")]) == ["b"]
     assert row().used == 5
 
@@ -41,3 +43,16 @@ def test_a_threshold_is_kept_until_requests_are_refunded() -> None:
     assert row().warned == 80
     _save([delta(-5, warned=0, lowered=True)])
     assert row().warned == 0
+
+
+def test_very_many_counters_take_few_statements(django_assert_max_num_queries: Any) -> None:
+    keys = [f"consumer:{number}|plan|month" for number in range(1_200)]
+    deltas = [Delta(key, 100, "a", 150, number, 0, 0, False) for number, key in enumerate(keys)]
+    with django_assert_max_num_queries(60):
+        assert [counter.used for counter in _begin(keys, "a")] == [0] * 1_200
+        assert _save([*deltas, *deltas]) == ["a"] * 2_400
+    assert [counter.used for counter in _begin(["unknown", *reversed(keys)], "b")] == [
+        0,
+        *(2 * number for number in reversed(range(1_200))),
+    ]
+    assert QuotaUsage.objects.count() == 1_201
