@@ -4,12 +4,13 @@ Problem documents for the API, pages for browsers.
 """
 
 import re
+from http import HTTPStatus
 from typing import Any, Final
 
 from django.core.exceptions import DisallowedHost, RequestDataTooBig
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
-from django.views import csrf, defaults
+from django.views import csrf
 from rest_framework.request import Request
 
 from metrics.api.access import problem_response
@@ -44,9 +45,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         return _problem(BadRequest(detail or "the request is not acceptable here"))
     if _is_browser(request):
         return error_page(request, 400, detail)
-    if detail:
-        return HttpResponseBadRequest(f"Bad Request: {detail}\n", content_type="text/plain")
-    return defaults.bad_request(request, exception)
+    return _text(HTTPStatus.BAD_REQUEST, detail)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -71,16 +70,22 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return error_page(request, 403, text % {"sent": sent[:MAX_TEXT], "received": received})
 
 
-def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
     """Django's handler404."""
-    return error_page(request, 404) if _is_browser(request) else defaults.page_not_found(request, exception)
+    return error_page(request, 404) if _is_browser(request) else _text(HTTPStatus.NOT_FOUND)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500."""
     if _API.match(request.path):
         return _problem(InternalError("the request could not be handled"))
-    return failure_page(request) if _is_browser(request) else defaults.server_error(request)
+    return failure_page(request) if _is_browser(request) else _text(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _text(status: HTTPStatus, detail: str = "") -> HttpResponse:
+    """Not Django's own page, which reads the form for its CSRF token: it fails again if the form was what failed."""
+    text = f"{status.phrase}: {detail}\n" if detail else f"{status.phrase}\n"
+    return HttpResponse(text, status=status, content_type="text/plain")
 
 
 def _is_browser(request: HttpRequest) -> bool:

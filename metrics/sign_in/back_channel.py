@@ -3,7 +3,9 @@
 import logging
 from hashlib import blake2b
 
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
@@ -41,6 +43,8 @@ def _token(request: HttpRequest) -> str:
         sent = request.POST.getlist("logout_token")
     except UnreadablePostError:
         raise InvalidToken("the request body is incomplete") from None
+    except (BadRequest, MultiPartParserError):
+        raise InvalidToken("the request body is no form in UTF-8") from None
     if len(sent) != 1:
         raise InvalidToken("the form must have one logout_token")
     return str(sent[0])

@@ -45,7 +45,7 @@ def message(request: HttpRequest, title: str, text: str, status: int, **context:
 def safe_next(request: HttpRequest, value: str) -> str:
     """The path to go on to, or "" if `value` leads to another host."""
     is_own = url_has_allowed_host_and_scheme(value, {request.get_host()}, require_https=request.is_secure())
-    return value if is_own and len(value) <= 2_000 else ""
+    return value if is_own and value.startswith("/") and len(value) <= 2_000 else ""
 
 
 def arrive(request: HttpRequest, user: Any, wanted: str) -> HttpResponse:

@@ -55,6 +55,20 @@ def test_a_missing_right_is_explained(harness: Harness) -> None:
     assert "A superuser can add you to the group Viewer." in text
 
 
+@pytest.mark.parametrize("accept", [HTML, "*/*"])
+@pytest.mark.parametrize("path", ["/nothing", "/accounts/login/", "/portal/login/", "/admin/login/"])
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/x-www-form-urlencoded; charset=UTF-16", "multipart/form-data", "multipart/form-data; boundary=\xff"],
+)
+def test_a_form_that_cannot_be_read(harness: Harness, path: str, content_type: str, accept: str) -> None:
+    """The page for it reads the form again, which fails again."""
+    client = Client(headers={"Accept": accept}, raise_request_exception=False)
+    response = client.post(path, b"a=1", content_type=content_type)
+    assert response.status_code == (404 if path in ("/nothing", "/portal/login/") else 400)
+    assert "<h1>" in response.content.decode() or response["Content-Type"] == "text/plain"
+
+
 def test_a_foreign_host_and_an_old_form(harness: Harness) -> None:
     with override_settings(ALLOWED_HOSTS=["gateway.test"]):
         assert_page(

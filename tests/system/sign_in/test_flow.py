@@ -108,7 +108,10 @@ def test_an_account_is_connected_by_who_has_signed_in_to_it(site: Site) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["https://evil.test/", "//evil.test/", "/\\evil.test/", "javascript:alert(1)", "http:evil.test", "\t//evil.test"],
+    [
+        *("https://evil.test/", "//evil.test/", "/\\evil.test/", "javascript:alert(1)", "http:evil.test"),
+        *("\t//evil.test", "%2F%2Fevil.test/", " /dashboard/", "dashboard/"),
+    ],
 )
 def test_next_leads_to_the_gateway_only(site: Site, address: str) -> None:
     site.provider.person = person("goer", "viewers")
