@@ -89,7 +89,7 @@ class Resilience:
     def __init__(self, config: Config, infra: Infrastructure) -> None:
         stores, observers = infra.stores, infra.observers
         self.breakers = Breakers(stores.circuits, clock=infra.clock, on_change=observers.circuit_changed)
-        self.limiter = Limiter(stores.rates, clock=time.time, share=config.server.workers)
+        self.limiter = Limiter(stores.rates, share=config.server.workers)
         self.consumers = ConsumerLimits(config, stores.usage, infra.link, observers)
         self.targets = Balancers(emit=observers.backend_event)
         self.idempotency = Idempotency(stores.writes, own_cookies=infra.own_cookies, emit=observers.backend_event)

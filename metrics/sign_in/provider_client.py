@@ -90,7 +90,7 @@ class ProviderClient:
         if found is not None and found[1] >= asked_at:
             return found[0]
         failure = "the last fetch has just failed"
-        if now - self._failed_at >= RETRY_SECONDS:
+        if not 0 <= now - self._failed_at < RETRY_SECONDS:  # below 0 if the clock was set back
             try:
                 fetched = self._fetch_metadata()
             except KeyFetchFailed as error:

@@ -52,10 +52,13 @@ class TokenBlock:
 
 
 class Limiter:
-    """`share` is the number of workers among which a limit is divided while the shared store is unavailable."""
+    """`clock` measures durations: with Unix time, all would be refused while a clock that was set back is behind.
+
+    `share` is the number of workers among which a limit is divided while the shared store is unavailable.
+    """
 
     def __init__(
-        self, store: Store, *, clock: Callable[[], float] = time.time, share: int = 1, callers: int = MAX_CALLERS
+        self, store: Store, *, clock: Callable[[], float] = time.monotonic, share: int = 1, callers: int = MAX_CALLERS
     ) -> None:
         self._memory = store if isinstance(store, MemoryStore) else None
         self._store = FailOpen(store, share)

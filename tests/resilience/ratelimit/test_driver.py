@@ -1,8 +1,10 @@
 """Rate limits over several workers, in memory and in a real Redis."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from inspect import signature
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.redis import RedisStore
 from resilience.ratelimit.window import Decision, SlidingWindow
 from resilience.redis import RedisLink
+from resilience.usage.driver import Quotas
 from tests.redis_server import RedisServer
 from tests.resilience.waiting import FakeClock, until
 
@@ -220,3 +223,11 @@ def test_blocks_of_tokens_keep_every_window_within_the_limit(gaps: list[float], 
             assert sum(1 for at in passed[index:] if at < start + 10.0 - 1e-6) <= limit
 
     asyncio.run(run())
+
+
+def test_a_clock_that_is_set_back_refuses_nobody() -> None:
+    """As on a machine that starts with a wrong time, and gets the right one from the network: durations are measured by
+    a clock that nobody sets, unless a test does.
+    """
+    assert signature(Limiter).parameters["clock"].default is time.monotonic
+    assert signature(Quotas).parameters["timer"].default is time.monotonic
