@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, Final
 
 from django.conf import settings
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotFound
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -71,8 +72,10 @@ def member_page(view: View) -> View:
     @wraps(view)
     def wrapper(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if not request.user.is_authenticated:
-            query = "" if request.method == "POST" else f"?{urlencode({'next': request.path})}"
-            return redirect(f"{reverse('portal:login')}{query}")
+            if request.method == "POST":
+                text = _("You were signed out: nothing was changed. Sign in, and send the form again.")
+                messages.info(request, text)
+            return redirect(f"{reverse('portal:login')}?{urlencode({'next': request.path})}")
         member = member_of(request.user)
         if member is None or not member.consumer.enabled:
             return render(request, "portal/no_access.html", {"member": member}, status=403)

@@ -226,6 +226,20 @@ def test_every_page_has_a_policy_and_is_not_stored(acme: Team) -> None:
         assert response["Referrer-Policy"] == "same-origin"
 
 
+def test_a_form_that_is_sent_after_signing_out_says_that_nothing_was_changed(acme: Team) -> None:
+    """As in the other of two tabs."""
+    acme.post("logout/")
+    response = acme.post("keys/", name="a key", services=["crm"])
+    assert response["Location"] == f"/portal/login/?{urlencode({'next': '/portal/keys/'})}"
+    assert not acme.consumer.keys.exists()
+    page = acme.client.get(response["Location"]).content.decode()
+    assert "You were signed out: nothing was changed." in page
+    token = acme.client.cookies["csrftoken"].value
+    form = {"username": acme.member.email, "password": PASSWORD, "next": "/portal/keys/", "csrfmiddlewaretoken": token}
+    assert acme.client.post("/portal/login/", form)["Location"] == "/portal/keys/"
+    assert "signed out" not in acme.text("keys/")
+
+
 def test_head_is_answered_wherever_get_is(acme: Team, root: Client) -> None:
     """RFC 9110 section 9.1, and what checks of availability send."""
     for path in PAGES:
