@@ -68,7 +68,11 @@ def handle_request(request: Request) -> Response | Awaitable[Response] | None:
         gateway.proxies.apply(request)
     if path.startswith(PREFIX) or gateway.serves(unquote(path.decode("latin-1")), host(request)):
         _traffic.requests += 1
-        is_page = _may_want_page(request) and gateway.allowed_hosts.allows(host(request))
+        is_page = (
+            _may_want_page(request)
+            and gateway.allowed_hosts.allows(host(request))
+            and not gateway.owns(host(request))  # whose cookies are the backend's
+        )
         return None if is_page else gateway.answer(request)
     if path == EVENTS:
         return runtime.current().events.answer(request)

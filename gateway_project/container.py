@@ -202,7 +202,7 @@ def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> G
         limiter=resilience.limiter,
         authenticator=infra.authenticator,
         cache=CacheDependencies(
-            resilience.cache, infra.own_cookies, infra.cache_keys, resilience.flights, resilience.hit_counter
+            resilience.cache, infra.cookies, infra.cache_keys, resilience.flights, resilience.hit_counter
         ),
         credentials=resilience.credentials,
         calls=resilience.calls,

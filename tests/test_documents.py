@@ -19,6 +19,7 @@ from routing.backend.client import Backend
 from routing.gateway_rules import GatewayRules
 from routing.observability.events import Observers
 from routing.pipeline import Gateway
+from routing.router.gateway_cookies import GatewayCookies
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Match, Service
@@ -38,8 +39,8 @@ def test_the_readmes_nine_steps_are_the_pipelines() -> None:
         live=live,
         limiter=Limiter(RateMemory(), clock=time.time),
         authenticator=Authenticator(lambda: live.keys),
-        cache=CacheDependencies(Cache(CacheMemory(time.time))),
-        calls=Calls(Backend(), Breakers(BreakerMemory()), own_cookies=frozenset(), max_body_bytes=1),
+        cache=CacheDependencies(Cache(CacheMemory(time.time)), GatewayCookies()),
+        calls=Calls(Backend(), Breakers(BreakerMemory()), cookies=GatewayCookies(), max_body_bytes=1),
         observers=Observers([]),
     )
     service = Service("crm", (Target("http://127.0.0.1:1"),), policy=RoutePolicy(cache=CachePolicy()))

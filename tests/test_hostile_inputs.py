@@ -20,6 +20,7 @@ from routing.http import Request, connection_options
 from routing.http1.request_line import parse_target
 from routing.idempotency import record
 from routing.messages import forwarding, identifiers, origins, proxies, references, validation
+from routing.messages.own_cookies import OwnCookies
 from routing.messages.references import PublicAddress
 from routing.realtime import event_id, messages, topics
 from routing.realtime.limits import MAX_TOPIC_LENGTH
@@ -93,9 +94,9 @@ PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "rewritten location": lambda data: references.rewrite_absolute(
         data, "http://b/base", PublicAddress(b"/api/v1/crm", b"gateway.example")
     ),
-    "cookie": lambda data: forwarding.strip_cookies(data, frozenset({b"sessionid"})),
+    "cookie": lambda data: OwnCookies(frozenset({b"sessionid"})).strip(data),
     "set-cookie": lambda data: forwarding.to_client(
-        [(b"set-cookie", data)], "http://b", PublicAddress(b"/p"), frozenset({b"s"}), 200
+        [(b"set-cookie", data)], "http://b", PublicAddress(b"/p"), OwnCookies(frozenset({b"s"})), 200
     ),
     "connection": lambda data: connection_options([(b"connection", data)]),
     "authorization": lambda data: authenticator.read_credential([(b"authorization", data)]),

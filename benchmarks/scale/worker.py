@@ -32,6 +32,7 @@ from routing.messages.bodies import drain
 from routing.observability.events import Observers
 from routing.pipeline import Gateway
 from routing.realtime.event_id import EventId
+from routing.router.gateway_cookies import GatewayCookies
 from routing.router.live import LiveConfiguration
 from routing.router.policy import Auth, RoutePolicy, Target, Timeout
 from routing.router.table import Route, RouteTable, Service
@@ -133,14 +134,15 @@ class VirtualWorker:
         self._log = RequestRecorder(stores.request_log, live)
         self._quotas = QuotaBook(stores.quotas)
         self._tasks = TaskSet()
-        limits = BackendLimits(self._hold_offs, OutboundLimiter(self._limiter), self._quotas, own_cookies=frozenset())
+        cookies = GatewayCookies()
+        limits = BackendLimits(self._hold_offs, OutboundLimiter(self._limiter), self._quotas, cookies=cookies)
         self.gateway = Gateway(
             rules=GatewayRules(rate=UNREACHED_LIMIT),
             live=live,
             limiter=self._limiter,
             authenticator=Authenticator(lambda: live.keys),
-            cache=CacheDependencies(Cache(stores.responses), flights=self._flights, hit_counter=self._hits),
-            calls=Calls(InstantBackend(), self.breakers, own_cookies=frozenset(), max_body_bytes=1_000, limits=limits),
+            cache=CacheDependencies(Cache(stores.responses), cookies, flights=self._flights, hit_counter=self._hits),
+            calls=Calls(InstantBackend(), self.breakers, cookies=cookies, max_body_bytes=1_000, limits=limits),
             observers=observers,
             request_log=self._log,
         )

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from django.conf import settings
 
 from gateway_project.config import Config
+from gateway_project.parts.allowed_hosts import allowed_hosts
 from gateway_project.parts.consumers import ConsumerLimits
 from gateway_project.parts.credentials import open_credentials
 from gateway_project.parts.optional import open_tracer
@@ -37,8 +38,9 @@ from routing.idempotency.driver import Idempotency
 from routing.observability.access_log import AccessLog
 from routing.observability.event_log import EventLog
 from routing.observability.events import Observer, Observers
-from routing.pages.cookies import own_cookies
+from routing.pages.cookies import have_domain, own_cookies
 from routing.realtime.service import Realtime
+from routing.router.gateway_cookies import GatewayCookies
 from routing.router.live import LiveConfiguration
 from routing.router.table import NOT_LOADED
 from routing.steps.backend_limits import BackendLimits
@@ -69,8 +71,8 @@ class Infrastructure:
         self.failures = FailureRecorder(self.stores.failures)
         self.request_log = RequestRecorder(self.stores.request_log, self.live)
         self.counting = MetricsObserver(on_failure=self.failures.service_failed)
-        self.own_cookies = own_cookies()
-        self.cache_keys = CacheKeys(self.own_cookies, _cache_secret())
+        self.cookies = GatewayCookies(own_cookies(), allowed_hosts(), have_domain=have_domain())
+        self.cache_keys = CacheKeys(self.cookies, _cache_secret())
         self.realtime = Realtime(
             self.stores.events,
             self.live,
@@ -92,7 +94,7 @@ class Resilience:
         self.limiter = Limiter(stores.rates, share=config.server.workers)
         self.consumers = ConsumerLimits(config, stores.usage, infra.link, observers)
         self.targets = Balancers(emit=observers.backend_event)
-        self.idempotency = Idempotency(stores.writes, own_cookies=infra.own_cookies, emit=observers.backend_event)
+        self.idempotency = Idempotency(stores.writes, cookies=infra.cookies, emit=observers.backend_event)
         self.cache = Cache(stores.responses)
         self.hit_counter = HitCounter(infra.link)
         stores.responses.listeners.append(infra.realtime.invalidated)
@@ -113,7 +115,7 @@ class Resilience:
         self.calls = Calls(
             infra.backend,
             self.breakers,
-            own_cookies=infra.own_cookies,
+            cookies=infra.cookies,
             max_body_bytes=config.max_body_bytes,
             balancers=self.targets,
             limits=self.limits,
@@ -127,7 +129,7 @@ class Resilience:
             self.hold_offs,
             self.outbound,
             self.quotas,
-            own_cookies=infra.own_cookies,
+            cookies=infra.cookies,
             secret=_cache_secret(),
             emit=infra.observers.backend_event,
         )

@@ -20,7 +20,8 @@ from metrics.runtime_access import run_on_loop, running, without_turn
 from routing.credentials.cipher import Cipher
 from routing.database.draft import Change, Draft, load_draft
 from routing.errors import Unavailable
-from routing.pages.cookies import own_cookies
+from routing.pages.cookies import have_domain, own_cookies
+from routing.router.gateway_cookies import GatewayCookies
 
 DEFAULT_LIMIT: Final = 10_000
 MAX_LIMIT: Final = 20_000
@@ -119,9 +120,10 @@ def _compared(found: list[FoundRecord], draft: Draft, started: float, *, is_shar
 
 def _environment() -> Environment:
     """The keys of cache entries are compared with each other only: their secret is another one each time."""
+    rules = running().gateway.rules
     return Environment(
-        rules=running().gateway.rules,
-        own_cookies=own_cookies(),
+        rules=rules,
+        cookies=GatewayCookies(own_cookies(), rules.allowed_hosts, have_domain=have_domain()),
         secret=secrets.token_bytes(32),
         name=settings.CONFIG.environment_name,
     )

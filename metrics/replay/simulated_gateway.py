@@ -29,6 +29,7 @@ from routing.exchange import Exchange
 from routing.gateway_rules import GatewayRules
 from routing.observability.events import Observers, RequestFinished
 from routing.pipeline import Gateway
+from routing.router.gateway_cookies import GatewayCookies
 from routing.router.live import LiveConfiguration, LoadedConfiguration
 from routing.router.policy import Auth
 from routing.router.table import Match
@@ -49,7 +50,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     rules: GatewayRules
-    own_cookies: frozenset[bytes]
+    cookies: GatewayCookies
     secret: bytes
     name: str = ""
 
@@ -104,8 +105,8 @@ class SimulatedGateway(Gateway):
             authenticator=self.callers,
             cache=CacheDependencies(
                 Cache(CacheMemory(clock)),
-                environment.own_cookies,
-                CacheKeys(environment.own_cookies, environment.secret),
+                environment.cookies,
+                CacheKeys(environment.cookies, environment.secret),
             ),
             credentials=GrantedCredentials(clock),
             calls=_simulated_calls(environment, clock, elapsed),
@@ -126,7 +127,7 @@ def _simulated_calls(environment: Environment, clock: Callable[[], float], elaps
     return Calls(
         RecordedBackend(),
         Breakers(BreakerMemory(), clock=clock),
-        own_cookies=environment.own_cookies,
+        cookies=environment.cookies,
         max_body_bytes=environment.rules.max_body_bytes,
         balancers=Balancers(clock=elapsed, random=Random(SEED)),  # noqa: S311 - it protects nothing
         signer=UnusedSigner(),

@@ -42,6 +42,7 @@ from routing.messages.outcome import RETRYABLE
 from routing.messages.request_body import timed
 from routing.messages.response_body import Relay
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
+from routing.router.gateway_cookies import GatewayCookies
 from routing.router.hosts import domain_of
 
 log = logging.getLogger(__name__)
@@ -62,10 +63,10 @@ class Idempotency:
     """Keys are scoped to a caller. Anonymous requests have none: their keys could be guessed by others."""
 
     def __init__(
-        self, store: Store, *, own_cookies: frozenset[bytes] = frozenset(), emit: EventSink = lambda _event: None
+        self, store: Store, *, cookies: GatewayCookies | None = None, emit: EventSink = lambda _event: None
     ) -> None:
         self._store = store
-        self._own_cookies = own_cookies
+        self._cookies = cookies or GatewayCookies()
         self._emit = emit
         self._tasks = TaskSet()
 
@@ -122,10 +123,11 @@ class Idempotency:
         cache = exchange.match.policy.cache
         forwards = exchange.match.policy.forward_authorization
         named = {name.encode() for name in (cache.credentials if cache else None) or ()}
+        own = self._cookies.at(exchange.prefix, exchange.request.fields.get(b"host", b""))
         lines = []
         for name, value in forwarding.end_to_end(exchange.request):
             if name == b"cookie":
-                lines.append(forwarding.strip_cookies(value, self._own_cookies))
+                lines.append(own.strip(value))
             elif name in named or name in CREDENTIALS or (forwards and name == b"authorization"):
                 lines.append(name + b":" + value)
         return b"\n".join(lines)

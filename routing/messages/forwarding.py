@@ -7,6 +7,7 @@ from routing.http import HOP_BY_HOP, Header, Headers, Request, connection_option
 from routing.messages import references
 from routing.messages.cors import EXPOSE_HEADERS
 from routing.messages.identifiers import TRACEPARENT
+from routing.messages.own_cookies import OwnCookies
 from routing.messages.proxies import port_of
 from routing.messages.references import PublicAddress
 from routing.messages.staff_origin import confine
@@ -116,7 +117,7 @@ _UNBUFFERED: Final[Header] = (b"x-accel-buffering", b"no")
 def to_backend(
     headers: Headers,
     added: Sequence[Header],
-    own_cookies: frozenset[bytes],
+    own_cookies: OwnCookies,
     *,
     keep_credential: bool,
     traced: bool = False,
@@ -137,9 +138,7 @@ def to_backend(
     elif traced:
         stripped |= {b"traceparent"}
     forwarded = [(name, value) for name, value in headers if not _is_stripped(name, stripped)]
-    forwarded = [
-        pair if pair[0] != b"cookie" else (b"cookie", strip_cookies(pair[1], own_cookies)) for pair in forwarded
-    ]
+    forwarded = [pair if pair[0] != b"cookie" else (b"cookie", own_cookies.strip(pair[1])) for pair in forwarded]
     forwarded += added
     return _with_one_cookie_field([pair for pair in forwarded if pair != (b"cookie", b"")])
 
@@ -200,14 +199,6 @@ def is_set_by_gateway(name: bytes) -> bool:
     return _is_stripped(name, _GATEWAY_FIELDS | _TRACE_FIELDS)
 
 
-def strip_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
-    """A Cookie field without the gateway's own cookies: a backend must not obtain a staff session."""
-    if not any(name in value for name in names):
-        return value
-    kept = [pair for pair in value.split(b";") if pair.partition(b"=")[0].strip() not in names]
-    return b";".join(kept).strip()
-
-
 def selected_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
     """Those cookies of a Cookie field that have these names."""
     pairs = [pair.strip() for pair in value.split(b";")]
@@ -219,9 +210,7 @@ def depends_on_address(headers: Headers) -> bool:
     return any(name in _REWRITTEN for name, _ in headers)
 
 
-def to_client(
-    headers: Headers, target: str, public: PublicAddress, own_cookies: frozenset[bytes], status: int
-) -> Headers:
+def to_client(headers: Headers, target: str, public: PublicAddress, own_cookies: OwnCookies, status: int) -> Headers:
     """The end-to-end fields of a backend's response, with references into `target`, its URL, and the paths of cookies
     rewritten to where the client sees them.
 
@@ -235,7 +224,7 @@ def to_client(
     if b"connection" in fields and (named := connection_options(headers) - _FOR_ALL_RECIPIENTS):
         forwarded = [pair for pair in forwarded if pair[0] not in named]
     if b"set-cookie" in fields:
-        forwarded = [pair for pair in forwarded if pair[0] != b"set-cookie" or _cookie(pair[1]) not in own_cookies]
+        forwarded = [pair for pair in forwarded if pair[0] != b"set-cookie" or own_cookies.permits(pair[1])]
     if not _REWRITTEN.keys().isdisjoint(fields):
         rewrites = _REWRITTEN_IN_SUCCESS if 200 <= status < 300 else _REWRITTEN
         for index, (name, value) in enumerate(forwarded):
@@ -245,13 +234,13 @@ def to_client(
     return forwarded
 
 
-def interim_to_client(headers: Headers, target: str, public: PublicAddress, own_cookies: frozenset[bytes]) -> Headers:
+def interim_to_client(headers: Headers, target: str, public: PublicAddress, own_cookies: OwnCookies) -> Headers:
     """The same for an interim response, without the fields that only a final one should have."""
     forwarded = to_client(headers, target, public, own_cookies, 103)
     return [pair for pair in forwarded if pair[0] not in _STRIPPED_FROM_INTERIM]
 
 
-def handshake_to_client(headers: Headers, target: str, public: PublicAddress, own_cookies: frozenset[bytes]) -> Headers:
+def handshake_to_client(headers: Headers, target: str, public: PublicAddress, own_cookies: OwnCookies) -> Headers:
     """The same for the response with which a backend accepts a WebSocket, without the fields that the gateway's own
     handshake sets. Under the gateway's own hosts, nothing in it affects the whole origin.
     """
@@ -272,8 +261,3 @@ def without_buffering(headers: Headers) -> Headers:
     if content_type is None or not content_type.lower().startswith(_PROGRESSIVE_TYPES):
         return headers
     return headers if first(headers, _UNBUFFERED[0]) is not None else [*headers, _UNBUFFERED]
-
-
-def _cookie(value: bytes) -> bytes:
-    """The name of the cookie in a Set-Cookie field."""
-    return value.lstrip(b"= \t").partition(b"=")[0].strip()  # of a cookie without a name, browsers send the value alone

@@ -81,8 +81,10 @@ def sandbox(response: Response) -> Response:
 
 
 def _is_domain_cookie(field: Header) -> bool:
-    name, value = field
-    if name != b"set-cookie":
-        return False
-    attributes = [part.partition(b"=")[0].strip().lower() for part in value.split(b";")[1:]]
+    return field[0] == b"set-cookie" and has_domain(field[1])
+
+
+def has_domain(set_cookie: bytes) -> bool:
+    """Whether a Set-Cookie field sets its cookie for a domain, and so for all hosts in it."""
+    attributes = [part.partition(b"=")[0].strip().lower() for part in set_cookie.split(b";")[1:]]
     return b"domain" in attributes

@@ -1,4 +1,4 @@
-"""The cookies of Django's pages, which backends neither receive nor set."""
+"""The cookies of Django's pages, which backends neither receive nor set where browsers may have them."""
 
 from django.conf import settings
 from django.contrib.messages.storage.cookie import CookieStorage
@@ -14,3 +14,8 @@ def own_cookies() -> frozenset[bytes]:
         settings.CONFIG.connect_cookie,
     )
     return frozenset(name.encode() for name in names)
+
+
+def have_domain() -> bool:
+    """Whether browsers send any of them to other hosts of a domain, as a Django project may want it."""
+    return any((settings.SESSION_COOKIE_DOMAIN, settings.CSRF_COOKIE_DOMAIN, settings.LANGUAGE_COOKIE_DOMAIN))

@@ -21,9 +21,11 @@ from routing.credentials.subjects import subject_of
 from routing.errors import BackendLimited, Forbidden
 from routing.exchange import Exchange
 from routing.http import Request
-from routing.messages import forwarding
 from routing.messages.credentials import CREDENTIALS, is_credential
+from routing.messages.own_cookies import OwnCookies
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
+from routing.router import paths
+from routing.router.gateway_cookies import GatewayCookies
 from routing.router.policy import RoutePolicy
 from routing.router.table import Match
 
@@ -35,7 +37,7 @@ _AUTHORIZATION: Final = frozenset({b"authorization", b"proxy-authorization", b"c
 
 
 class BackendLimits:
-    """`own_cookies` are the gateway's, which no backend sees. `secret` is the key of all digests of credentials, the
+    """`cookies` are the gateway's own, which no backend sees. `secret` is the key of all digests of credentials, the
     same in all workers.
     """
 
@@ -45,14 +47,14 @@ class BackendLimits:
         outbound: OutboundLimiter,
         quotas: QuotaBook | None = None,
         *,
-        own_cookies: frozenset[bytes] = frozenset(),
+        cookies: GatewayCookies | None = None,
         secret: bytes = b"",
         emit: EventSink = lambda _event: None,
     ) -> None:
         self.hold_offs = hold_offs
         self._outbound = outbound
         self._quotas = quotas or QuotaBook(QuotaMemory())
-        self._own_cookies = own_cookies
+        self._cookies = cookies or GatewayCookies()
         self._secret = secret
         self._emit = emit
 
@@ -79,7 +81,8 @@ class BackendLimits:
                 subject = subject_of(match.policy.credential, caller, match.service.name)
             except Forbidden:
                 return None
-        return self.hold_offs.retry_after(self._partition_of(request, match, caller, subject))
+        prefix = b"" if paths.split(request.path) is None else paths.PREFIX
+        return self.hold_offs.retry_after(self._partition_of(request, match, caller, subject, prefix))
 
     def is_held(self, exchange: Exchange) -> bool:
         """Whether a hold-off has begun since the call was admitted."""
@@ -130,43 +133,45 @@ class BackendLimits:
     def _partition(self, exchange: Exchange) -> Partition:
         used = exchange.used_credential
         subject = used.holder.subject if used is not None else None
-        call = self._partition_of(exchange.request, exchange.match, exchange.caller, subject)
+        call = self._partition_of(exchange.request, exchange.match, exchange.caller, subject, exchange.prefix)
         return call._replace(model=exchange.model) if exchange.model else call
 
     def _partition_of(
-        self, request: Request, match: Match, caller: Caller | None, subject: Subject | None
+        self, request: Request, match: Match, caller: Caller | None, subject: Subject | None, prefix: bytes
     ) -> Partition:
-        """`subject` is whose credential of the gateway's the call has, if it has one."""
+        """`subject` is whose credential of the gateway's the call has, if it has one. `prefix` is the part of the path
+        that is the gateway's own.
+        """
         path = match.path.removesuffix(b"?").decode("latin-1")
         path = path if len(path) <= MAX_PATH else blake2b(path.encode(), digest_size=16).hexdigest()
-        credential = self._credential(request, match, caller, subject)
+        if subject is not None:
+            credential = blake2b(subject.id.encode(), digest_size=12, key=self._secret).hexdigest()
+        else:
+            own = self._cookies.at(prefix, request.fields.get(b"host", b""))
+            credential = self._credential(request, match.policy, caller, own)
         return Partition(match.service.name, match.pattern, request.method, path, credential)
 
-    def _credential(self, request: Request, match: Match, caller: Caller | None, subject: Subject | None) -> str:
-        """A digest of what the backend knows the caller by: the gateway's own credential for it if there is one, and
-        otherwise what it is sent about the caller.
-        """
-        policy = match.policy
-        if subject is not None:
-            return blake2b(subject.id.encode(), digest_size=12, key=self._secret).hexdigest()
+    def _credential(self, request: Request, policy: RoutePolicy, caller: Caller | None, own: OwnCookies) -> str:
+        """A digest of what the backend is sent about the caller. `own` are the cookies that it is not sent."""
         known = [value for name, value in policy.headers if name in _AUTHORIZATION or name in CREDENTIALS]
         if not known:
-            known = [value for name, value in request.headers if self._is_credential(policy, name, value)]
+            known = [value for name, value in request.headers if _is_credential(policy, name, value, own)]
             known.append(caller.id.encode() if caller else b"" if known else request.client.encode())
         digest = blake2b(digest_size=12, key=self._secret)
         for value in known:
             digest.update(b"%d:%b" % (len(value), value))
         return digest.hexdigest()
 
-    def _is_credential(self, policy: RoutePolicy, name: bytes, value: bytes) -> bool:
-        if name == b"authorization":
-            return policy.forward_authorization
-        if name == b"cookie":
-            return bool(forwarding.strip_cookies(value, self._own_cookies))
-        return is_credential(name)
+
+def _is_credential(policy: RoutePolicy, name: bytes, value: bytes, own: OwnCookies) -> bool:
+    if name == b"authorization":
+        return policy.forward_authorization
+    if name == b"cookie":
+        return bool(own.strip(value))
+    return is_credential(name)
 
 
-def local_limits(clock: Callable[[], float], own_cookies: frozenset[bytes], emit: EventSink) -> BackendLimits:
+def local_limits(clock: Callable[[], float], cookies: GatewayCookies, emit: EventSink) -> BackendLimits:
     """Limits of this worker alone. `clock` gives Unix seconds."""
     outbound = OutboundLimiter(Limiter(RateMemory(), clock=clock))
-    return BackendLimits(HoldOffs(HoldOffMemory(), clock=clock), outbound, own_cookies=own_cookies, emit=emit)
+    return BackendLimits(HoldOffs(HoldOffMemory(), clock=clock), outbound, cookies=cookies, emit=emit)

@@ -25,6 +25,7 @@ from routing.messages.credentials import binds_connection
 from routing.messages.outcome import OutcomeClass
 from routing.messages.request_body import Upload
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
+from routing.router.gateway_cookies import GatewayCookies
 from routing.steps.backend_limits import BackendLimits, local_limits
 from routing.steps.forwarded_headers import ForwardedHeaderFields
 from routing.steps.model import named_model
@@ -48,7 +49,7 @@ class Calls:
         backend: Sender,
         breakers: Breakers,
         *,
-        own_cookies: frozenset[bytes],
+        cookies: GatewayCookies,
         max_body_bytes: int,
         balancers: Balancers | None = None,
         limits: BackendLimits | None = None,
@@ -58,11 +59,11 @@ class Calls:
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._backend = backend
-        self._limits = limits or local_limits(breakers.clock, own_cookies, emit)
+        self._limits = limits or local_limits(breakers.clock, cookies, emit)
         self._attempts = Attempts(self._limits, emit, timer)
         self._upstreams = Upstreams(breakers, balancers or Balancers(emit=emit), self._limits.hold_offs)
-        self._header_fields = ForwardedHeaderFields(own_cookies, signer)
-        self._own_cookies = own_cookies
+        self._header_fields = ForwardedHeaderFields(cookies, signer)
+        self._cookies = cookies
         self._passes_interim = passes_interim
         self._emit = emit
         self._max_body_bytes = max_body_bytes
@@ -125,8 +126,9 @@ class Calls:
                 error = BadGateway(f"handshake refused with {call.response.status}", service=exchange.service)
                 exchange.call.error, exchange.call.reason = error.code, error.reason
                 raise error
-            public, own_cookies = exchange.public_address, self._own_cookies
-            yield forwarding.handshake_to_client(call.response.headers, call.target.url, public, own_cookies)
+            public = exchange.public_address
+            own = self._cookies.at(public.prefix, public.host)
+            yield forwarding.handshake_to_client(call.response.headers, call.target.url, public, own)
         finally:
             upstream.websockets.leave()
 
@@ -266,9 +268,10 @@ class Calls:
         return _call(exchange, self._header_fields.all(exchange)), None
 
     def _pass_interim(self, exchange: Exchange, send: InterimSink, status: int, headers: Headers) -> None:
-        target = exchange.call.target
+        target, public = exchange.call.target, exchange.public_address
         if target is not None:
-            send(status, forwarding.interim_to_client(headers, target.url, exchange.public_address, self._own_cookies))
+            own = self._cookies.at(public.prefix, public.host)
+            send(status, forwarding.interim_to_client(headers, target.url, public, own))
 
 
 def _permit(exchange: Exchange) -> CallPermit:

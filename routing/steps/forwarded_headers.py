@@ -14,6 +14,7 @@ from routing.messages import forwarding
 from routing.messages.conditions import decodable_only
 from routing.messages.identifiers import new_traceparent
 from routing.messages.via import via
+from routing.router.gateway_cookies import GatewayCookies
 from routing.router.identity_policy import IdentityField, IdentityPolicy
 from routing.router.memoised_headers import ForwardedHeaders
 
@@ -23,11 +24,11 @@ TRACEPARENT: Final = b"traceparent"
 class ForwardedHeaderFields:
     """Most clients send the same fields with every request: what follows from those is computed once.
 
-    `own_cookies` are the gateway's, which no backend sees. `signer` signs who callers are.
+    `cookies` are the gateway's own, which no backend sees. `signer` signs who callers are.
     """
 
-    def __init__(self, own_cookies: frozenset[bytes], signer: IdentitySigner | None = None) -> None:
-        self._own_cookies = own_cookies
+    def __init__(self, cookies: GatewayCookies, signer: IdentitySigner | None = None) -> None:
+        self._cookies = cookies
         self._signer = signer or IdentitySigner()
 
     def all(self, exchange: Exchange) -> Headers:
@@ -67,7 +68,7 @@ class ForwardedHeaderFields:
             headers = forwarding.to_backend(
                 decodable_only(source) if policy.judges_bodies else source,
                 [*_gateway_fields(exchange), *identity, *policy.headers],
-                self._own_cookies,
+                self._cookies.at(exchange.prefix, request.fields.get(b"host", b"")),
                 keep_credential=policy.forward_authorization and not carries_key(source),
                 traced=traced,
                 replaced=None if policy.credential is None else policy.credential.header.encode(),

@@ -39,6 +39,7 @@ from routing.credentials.vault import MemoryVault
 from routing.gateway_rules import GatewayRules
 from routing.observability.events import BackendEvent, Observer, Observers, Refetched, RequestFinished
 from routing.pipeline import Gateway
+from routing.router.gateway_cookies import GatewayCookies
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Timeout
 from routing.router.table import RouteTable, Service
@@ -59,7 +60,7 @@ from tests.origin import Script, ScriptedOrigin
 from tests.resilience.cache.entries import until
 from tests.resilience.usage.world import FakeLedger
 
-OWN_COOKIES = frozenset({b"sessionid", b"csrftoken"})
+COOKIES = GatewayCookies(frozenset({b"sessionid", b"csrftoken"}))
 
 
 class RecordingObserver(Observer):
@@ -218,12 +219,12 @@ def make_world(
         limiter=limiter,
         plan_limits=PlanLimits(limiter, quotas, Slots(), clock=clock, timer=clock),
         authenticator=Authenticator(lambda: live.keys),
-        cache=CacheDependencies(cache, OWN_COOKIES, flights=flights, hit_counter=hit_counter),
+        cache=CacheDependencies(cache, COOKIES, flights=flights, hit_counter=hit_counter),
         credentials=credentials,
         calls=Calls(
             backend,
             breakers,
-            own_cookies=OWN_COOKIES,
+            cookies=COOKIES,
             max_body_bytes=1_000,
             passes_interim=passes_interim,
             emit=observers.backend_event,

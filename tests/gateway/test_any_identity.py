@@ -170,7 +170,7 @@ class Sent:
         if configuration.forwards and credential[0] == "authorization" and "authorization" not in self.connection:
             received["authorization"] = credential[1]
         cookie = received.get("cookie", "")
-        if "sessionid" in cookie:
+        if "sessionid" in cookie and self.host != OWN_HOST:
             received.pop("cookie")
         return describe(configuration.base + self.target, received, self.content)
 

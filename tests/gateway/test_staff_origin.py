@@ -81,8 +81,8 @@ async def test_a_services_own_host_has_an_origin_of_its_own(world: World) -> Non
     assert dangerous(response) == set(DANGEROUS)
     assert is_sandboxed(await world.request("GET", "/api/v1/crm/page", key=""))
     response = await world.request("GET", "/cookies", key="", host="crm.test")
-    names = [cookie.partition("=")[0] for cookie in response.all("set-cookie")]
-    assert names == ["theme", "wide"]
+    names = [cookie.partition(";")[0] for cookie in response.all("set-cookie")]
+    assert names == ["theme=dark", "wide=1", "sessionid=evil", "=sessionid=evil", "csrftoken =evil"]
 
 
 async def test_with_a_host_for_staff_others_are_not_confined(staff_world: World) -> None:
@@ -125,3 +125,13 @@ def test_the_portal_is_where_staff_are_not(
 ) -> None:
     assert {number: origin.serves("b.test", number) for number in port} == port
     assert {domain: origin.shares(domain) for domain in shared} == shared
+
+
+async def test_a_dropped_cookie_is_logged_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    await world.serve(COOKIES, policy=OPEN, hosts=("crm.test",))
+    for _ in range(2):
+        await world.request("GET", "/login", key="", host="crm.test")
+    assert "COOKIE_PREFIX" not in caplog.text
+    for _ in range(3):
+        await world.request("GET", "/api/v1/crm/login", key="")
+    assert caplog.text.count("crm set a cookie with the name of one of the gateway's own") == 1

@@ -24,7 +24,7 @@ from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Route, RouteTable, Service
 from routing.steps.cache.cache_key import CacheKeys, holds_response
 from tests.gateway.cache_steps import reply
-from tests.gateway.conftest import OWN_COOKIES, World, make_world
+from tests.gateway.conftest import COOKIES, World, make_world
 from tests.websocket import Socket
 
 # Channels looks at the database before each message that a consumer handles.
@@ -40,7 +40,7 @@ class _Parts:
             MemoryLog(world.clock),
             world.live,
             Authenticator(lambda: world.live.keys),
-            is_cached=partial(holds_response, world.cache._store, CacheKeys(OWN_COOKIES)),
+            is_cached=partial(holds_response, world.cache._store, CacheKeys(COOKIES)),
         )
 
     async def close(self) -> None:

@@ -333,13 +333,18 @@ FIELDS = [
     ("path", "host", "expected"),
     [
         ("/api/v1/chat/room/7", b"gateway", [b"sticky=b1; Path=/api/v1/chat/room; HttpOnly"]),
-        ("/room/7", b"chat.test", [b"sticky=b1; Path=/room; HttpOnly", b"wide=1; Domain=test", b"max-age=1"]),
+        (
+            "/room/7",
+            b"chat.test",
+            [b"sticky=b1; Path=/room; HttpOnly", b"sessionid=forged", b"wide=1; Domain=test", b"max-age=1"],
+        ),
     ],
 )
 async def test_the_client_gets_the_fields_with_which_the_backend_accepts(
     path: str, host: bytes, expected: list[bytes]
 ) -> None:
-    """A session or the choice of a backend, by a cookie; as in other responses, nothing that is the gateway's own."""
+    """A session or the choice of a backend, by a cookie; as in other responses, nothing that is the gateway's own, and
+    no cookie with the name of one at the gateway's hosts."""
 
     def add(_ws: ServerConnection, _request: Request, response: Response) -> None:
         for name, value in FIELDS:

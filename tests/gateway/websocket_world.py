@@ -14,7 +14,7 @@ from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Service
 from routing.steps.calls import Calls
 from tests.clock import FakeClock
-from tests.gateway.conftest import OWN_COOKIES, World, make_world
+from tests.gateway.conftest import COOKIES, World, make_world
 from tests.websocket import Socket
 
 
@@ -43,7 +43,7 @@ def proxy_of(
     calls = Calls(
         Backend(),
         world.breakers,
-        own_cookies=OWN_COOKIES,
+        cookies=COOKIES,
         max_body_bytes=1_000,
         balancers=Balancers(clock=world.clock, emit=emit),
         emit=emit,

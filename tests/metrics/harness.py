@@ -45,6 +45,7 @@ from routing.balancing.balancer import Balancers
 from routing.gateway_rules import GatewayRules
 from routing.observability.events import Observers
 from routing.pipeline import Gateway
+from routing.router.gateway_cookies import GatewayCookies
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Timeout
 from routing.router.table import Route, RouteTable, Service
@@ -179,9 +180,9 @@ async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
         live=live,
         limiter=Limiter(RateMemory(), clock=clock),
         authenticator=Authenticator(lambda: live.keys),
-        cache=CacheDependencies(cache, hit_counter=hit_counter),
+        cache=CacheDependencies(cache, GatewayCookies(), hit_counter=hit_counter),
         calls=Calls(
-            backend, breakers, own_cookies=frozenset(), max_body_bytes=1_000, balancers=balancers, limits=limits
+            backend, breakers, cookies=GatewayCookies(), max_body_bytes=1_000, balancers=balancers, limits=limits
         ),
         observers=observers,
         clock=clock,

@@ -121,7 +121,7 @@ def services(targets: list[dict[str, str]]) -> dict[str, Any]:
     common = {"targets": targets, "retries": {"attempts": 1}, "rate_limit": UNLIMITED}
     return {
         "plain": {**common, "breaker": HIGH_THRESHOLD, "timeout": {"connect": "2s", "read": "2s", "total": "10s"}},
-        "open": {**common, "breaker": HIGH_THRESHOLD, "auth": "none", "cache": False},
+        "open": {**common, "breaker": HIGH_THRESHOLD, "auth": "none", "cache": False, "hosts": ["open.test"]},
         "flaky": {**common, "breaker": QUICK_CIRCUIT, "cache": False},
         "fragile": {**common, "breaker": QUICK_CIRCUIT | {"open_for": "60s"}, "cache": False},
         "limited": {"targets": targets, "cache": False},

@@ -33,6 +33,16 @@ def test_a_backend_cannot_set_the_cookies_of_staff(prefixed: Server, backend: Ba
     assert "Set-Cookie" not in prefixed.get("/api/v1/open/fixation").headers
 
 
+def test_at_a_host_of_its_own_it_uses_the_default_names(single: Gateway, backend: Backend) -> None:
+    backend.scripts |= {"/own": ok(b"{}", b"Set-Cookie: sessionid=theirs; Path=/", b"Set-Cookie: csrftoken=a")}
+    fields = {"Host": "open.test", "Accept": "text/html"}
+    first = single.get("/own", headers=fields)
+    assert first.cookies.get_dict() == {"sessionid": "theirs", "csrftoken": "a"}
+    again = single.get("/own", headers=fields | {"Cookie": "sessionid=theirs; csrftoken=a"})
+    assert again.status_code == 200
+    assert dict(backend.requests[-1].fields)[b"cookie"] == b"sessionid=theirs; csrftoken=a"
+
+
 def test_the_default_names_are_kept_from_backends(single: Gateway, backend: Backend) -> None:
     backend.scripts |= {"/named": ok(b"{}", b"Set-Cookie: sessionid=theirs; Path=/", b"Set-Cookie: csrftoken=a")}
     assert "Set-Cookie" not in single.get("/api/v1/open/named").headers

@@ -22,9 +22,11 @@ from routing.errors import Forbidden
 from routing.exchange import Exchange
 from routing.http import Header, Headers, Request
 from routing.messages import forwarding
+from routing.messages.own_cookies import OwnCookies
 from routing.router import paths
 from routing.router.backend_identity import backend_identity
 from routing.router.credential_policy import CredentialPolicy
+from routing.router.gateway_cookies import GatewayCookies
 from routing.router.identity_policy import IdentityField
 from routing.router.policy import RoutePolicy
 from routing.router.table import Match, Service
@@ -65,12 +67,12 @@ class _Backend(NamedTuple):
 
 
 class CacheKeys:
-    """`own_cookies` are the gateway's, which no backend sees and no response depends on. `secret` is the key of all
+    """`cookies` are the gateway's own, which no backend sees and no response depends on. `secret` is the key of all
     digests of secrets, the same in all workers.
     """
 
-    def __init__(self, own_cookies: frozenset[bytes], secret: bytes = b"") -> None:
-        self._own_cookies = own_cookies
+    def __init__(self, cookies: GatewayCookies, secret: bytes = b"") -> None:
+        self._cookies = cookies
         self._secret = secret
         self._backends: dict[int, _Backend] = {}
 
@@ -89,7 +91,8 @@ class CacheKeys:
             prefix + match.path,
             request.query if backend.query is None else query_key(request.query, backend.query),
             origin=b"\n".join([value for _, value in forwarding.origin_fields(request)]),
-            credentials=self._credentials(request, match.policy, backend) + self._identity(match.policy, caller),
+            credentials=self._credentials(request, match.policy, backend, prefix)
+            + self._identity(match.policy, caller),
             backend=backend.digest,
             content=content,
         )
@@ -98,7 +101,7 @@ class CacheKeys:
         """Whether the key follows from what a Resolution is memoised by, and the scheme."""
         return not policy.credentials and not policy.key.headers
 
-    def _credentials(self, request: Request, policy: RoutePolicy, backend: _Backend) -> bytes:
+    def _credentials(self, request: Request, policy: RoutePolicy, backend: _Backend, prefix: bytes) -> bytes:
         """A digest of the credentials that the backend gets, since its response may depend on them: cookies and
         Authorization, unless all callers share it, and the fields and cookies that the configuration names. A field
         with underscores for hyphens counts, since some backends read it, and is another one, since others do not.
@@ -110,7 +113,8 @@ class CacheKeys:
         named, digest = backend.credentials, None
         if backend.cookies:
             named |= {b"cookie"}
-        for name, value in self._forwarded(forwarding.end_to_end(request), backend.cookies):
+        own = self._cookies.at(prefix, sent.get(b"host", b""))
+        for name, value in _forwarded(forwarding.end_to_end(request), own, backend.cookies):
             is_standard = name == b"cookie" or (policy.forward_authorization and name == b"authorization")
             if name.replace(b"_", b"-") in named or (is_standard and not is_shared):
                 digest = digest or blake2b(digest_size=20, key=self._secret)
@@ -127,17 +131,6 @@ class CacheKeys:
             names = {_CLAIMS[field] for field in policy.fields}
             claims = {name: value for name, value in claims.items() if name in names}
         return blake2b(msgspec.json.encode(claims, order="sorted"), digest_size=20, key=self._secret).digest()
-
-    def _forwarded(self, headers: Headers, cookies: frozenset[bytes] | None) -> Iterator[Header]:
-        """Cookies without the gateway's own: only `cookies`, unless None."""
-        for name, value in headers:
-            if name == b"cookie":
-                kept = forwarding.strip_cookies(value, self._own_cookies)
-                kept = kept if cookies is None else forwarding.selected_cookies(kept, cookies)
-                if kept:
-                    yield name, kept
-            else:
-                yield name, value
 
     def _backend(self, match: Match) -> _Backend:
         """Computed once for each service and policy of a table."""
@@ -180,6 +173,18 @@ class CacheKeys:
 def _invalidates_own(service: Service) -> bool:
     policies = (service.policy, *(route.policy for route in service.routes))
     return any(policy.cache is not None and policy.cache.invalidate_own is not None for policy in policies)
+
+
+def _forwarded(headers: Headers, own: OwnCookies, cookies: frozenset[bytes] | None) -> Iterator[Header]:
+    """Cookies without the gateway's own: only `cookies`, unless None."""
+    for name, value in headers:
+        if name == b"cookie":
+            kept = own.strip(value)
+            kept = kept if cookies is None else forwarding.selected_cookies(kept, cookies)
+            if kept:
+                yield name, kept
+        else:
+            yield name, value
 
 
 def _query_policy(policy: CachePolicy | None) -> QueryPolicy | None:

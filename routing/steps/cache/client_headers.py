@@ -1,17 +1,27 @@
 """A backend's header fields as the client gets them."""
 
+import logging
+from typing import Final
+
 from routing.exchange import Exchange
 from routing.http import Headers
 from routing.messages import forwarding
 from routing.messages.staff_origin import confine
+from routing.router.gateway_cookies import GatewayCookies
 from routing.upstream.call import BackendCall
+
+log = logging.getLogger(__name__)
+
+MAX_NOTED: Final = 1_000
+"""Services that are named in the log for a cookie that they cannot set."""
 
 
 class ClientHeaders:
-    """`own_cookies` are the names of the gateway's cookies, which a backend must not set."""
+    """`cookies` are the gateway's own, which a backend must not set."""
 
-    def __init__(self, own_cookies: frozenset[bytes]) -> None:
-        self._own_cookies = own_cookies
+    def __init__(self, cookies: GatewayCookies) -> None:
+        self._cookies = cookies
+        self._noted = set[str]()
 
     def of(self, exchange: Exchange, call: BackendCall) -> Headers:
         """The response's header fields, memoised with a head that came before."""
@@ -26,5 +36,18 @@ class ClientHeaders:
 
     def _translated(self, exchange: Exchange, call: BackendCall) -> Headers:
         response, public = call.response, exchange.public_address
-        headers = forwarding.to_client(response.headers, call.target.url, public, self._own_cookies, response.status)
+        own = self._cookies.at(public.prefix, public.host)
+        if any(name == b"set-cookie" and not own.permits(value) for name, value in response.headers):
+            self._note_cookie(exchange.service)
+        headers = forwarding.to_client(response.headers, call.target.url, public, own, response.status)
         return confine(headers) if exchange.resolution.sandboxed else headers
+
+    def _note_cookie(self, service: str) -> None:
+        """Log it once for each service: its users find that they cannot log in."""
+        if service not in self._noted and len(self._noted) < MAX_NOTED:
+            self._noted.add(service)
+            log.warning(
+                "%s set a cookie with the name of one of the gateway's own, which was dropped; with COOKIE_PREFIX, or "
+                "at a host of the service's own, it can",
+                service,
+            )

@@ -7,6 +7,7 @@ from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
 from resilience.cache.hit_counter import HitCounter
 from routing.observability.events import Observers
+from routing.router.gateway_cookies import GatewayCookies
 from routing.steps.cache.cache_key import CacheKeys
 from routing.steps.cache.check import CacheCheck
 from routing.steps.cache.coalescing import Coalescing, Fetch
@@ -15,12 +16,12 @@ from routing.steps.cache.store import CacheStore
 
 
 class CacheDependencies(NamedTuple):
-    """What the two steps need. `own_cookies` are the names of the gateway's cookies. Without `keys`, `flights` and
+    """What the two steps need. `cookies` are the gateway's own. Without `keys`, `flights` and
     `hit_counter`, the gateway has its own.
     """
 
     cache: Cache
-    own_cookies: frozenset[bytes] = frozenset()
+    cookies: GatewayCookies
     keys: CacheKeys | None = None
     flights: Flights | None = None
     hit_counter: HitCounter | None = None
@@ -38,8 +39,8 @@ class CacheSteps:
         clock: Callable[[], float],
         timer: Callable[[], float],
     ) -> None:
-        cache, own_cookies = needs.cache, needs.own_cookies
+        cache, cookies = needs.cache, needs.cookies
         self.coalescing = Coalescing(cache, needs.flights or Flights(clock=clock), fetch, clock=clock, timer=timer)
-        keys, hit_counter = needs.keys or CacheKeys(own_cookies), needs.hit_counter or HitCounter()
+        keys, hit_counter = needs.keys or CacheKeys(cookies), needs.hit_counter or HitCounter()
         self.check = CacheCheck(CacheLookup(cache, self.coalescing, keys=keys, hit_counter=hit_counter, timer=timer))
-        self.store = CacheStore(cache, fetch, observers, own_cookies=own_cookies, clock=clock, timer=timer)
+        self.store = CacheStore(cache, fetch, observers, cookies=cookies, clock=clock, timer=timer)

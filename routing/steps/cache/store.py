@@ -26,6 +26,7 @@ from routing.http import Headers, Response
 from routing.messages import forwarding
 from routing.messages.response_body import OnComplete, Relay
 from routing.observability.events import Observers
+from routing.router.gateway_cookies import GatewayCookies
 from routing.steps.cache import cache_status
 from routing.steps.cache.changes import ChangeLog
 from routing.steps.cache.client_headers import ClientHeaders
@@ -51,13 +52,13 @@ class CacheStore:
         fetch: Fetch,
         observers: Observers,
         *,
-        own_cookies: frozenset[bytes],
+        cookies: GatewayCookies,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._cache = cache
         self._fetch = fetch
-        self._client_headers = ClientHeaders(own_cookies)
+        self._client_headers = ClientHeaders(cookies)
         self._revalidation = Revalidation(cache)
         self.own = OwnInvalidations(self._revalidation, timer=timer)
         self._changes = ChangeLog(observers) if observers.observes_refetches else None

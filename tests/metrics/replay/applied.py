@@ -32,6 +32,7 @@ from routing.http import Headers, Request, Response
 from routing.messages.bodies import drain
 from routing.observability.events import Observers
 from routing.pipeline import Gateway
+from routing.router.gateway_cookies import GatewayCookies
 from routing.router.live import LiveConfiguration, LoadedConfiguration
 from routing.router.policy import Target, Timeout
 from routing.steps.cache.steps import CacheDependencies
@@ -145,11 +146,11 @@ async def _send(
         live=live,
         limiter=limiter,
         authenticator=Authenticator(lambda: keys),
-        cache=CacheDependencies(Cache(CacheMemory(clock))),
+        cache=CacheDependencies(Cache(CacheMemory(clock)), GatewayCookies()),
         calls=Calls(
             FixedBackend(behaviours),
             Breakers(BreakerMemory(), clock=clock),
-            own_cookies=frozenset(),
+            cookies=GatewayCookies(),
             max_body_bytes=1_000,
             timer=elapsed,
         ),

@@ -24,6 +24,7 @@ from routing.configuration.networks import networks
 from routing.consumers.table import ConsumerData, ConsumerRecord
 from routing.gateway_rules import GatewayRules
 from routing.router.credential_policy import CredentialPolicy, GrantType, Per
+from routing.router.gateway_cookies import GatewayCookies
 from routing.router.live import LoadedConfiguration
 from routing.router.policy import Auth, Fallback, Retries, RoutePolicy, Target, Timeout
 from routing.router.request_log_policy import RequestLogPolicy
@@ -32,7 +33,7 @@ from tests.metrics.replay.applied import START, Behaviour, Sent, send
 
 EVERYTHING = RequestLogPolicy(sample=1)
 RULES = GatewayRules(rate=RatePolicy(12, 60), max_body_bytes=1_000)
-ENVIRONMENT = Environment(rules=RULES, own_cookies=frozenset(), secret=b"secret")
+ENVIRONMENT = Environment(rules=RULES, cookies=GatewayCookies(), secret=b"secret")
 OURS, THEIRS = generate_api_key(), generate_api_key()
 KEYS = (
     KeyRecord(prefix=OURS.prefix, digest=OURS.digest, name="ours", scopes=frozenset({"*", "write"}), row=1),

@@ -1,10 +1,11 @@
 import pytest
 
 from routing.http import Headers
-from routing.messages.forwarding import strip_cookies, to_backend, to_client
+from routing.messages.forwarding import to_backend, to_client
+from routing.messages.own_cookies import OwnCookies
 from routing.messages.references import PublicAddress
 
-OWN = frozenset({b"gateway_session", b"gateway_csrf"})
+OWN = OwnCookies(frozenset({b"gateway_session", b"gateway_csrf"}))
 TRACE = b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01"
 TARGET = "http://10.1.1.1:9101/base"
 
@@ -60,7 +61,7 @@ def test_the_callers_credential_is_forwarded_only_if_configured() -> None:
 
 
 def test_the_gateways_own_cookies_are_removed() -> None:
-    assert strip_cookies(b"a=1; gateway_session=s; b=2", OWN) == b"a=1; b=2"
+    assert OWN.strip(b"a=1; gateway_session=s; b=2") == b"a=1; b=2"
     assert b"cookie" not in forwarded([(b"cookie", b"gateway_session=s")])
 
 
