@@ -270,9 +270,16 @@ def test_a_range_is_zoomed_compared_and_chosen(visit: Open, screenshot: Screensh
 def test_an_ended_session_leads_to_the_login(visit: Open) -> None:
     page = visit()
     expect_live(page)
+    page.get_by_role("button", name="Flush…").click()
+    written = page.get_by_role("dialog").get_by_role("textbox")
+    written.fill("every")
     page.context.clear_cookies()
     page.context.set_offline(True)
-    page.context.set_offline(False)
+    with page.expect_response("**/snapshot.json"):
+        page.context.set_offline(False)
+    expect(page.locator("#feed")).to_have_text("Disconnected, retrying")
+    expect(written).to_have_value("every")  # until the dialog is closed
+    page.get_by_role("button", name="Cancel").click()
     page.wait_for_url("**/admin/login/?next=/dashboard/")
 
 

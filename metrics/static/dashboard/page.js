@@ -16,7 +16,8 @@ const STATES = {
 const ROOT = document.body.dataset.dashboard;
 const MANY_CLIENT_ERRORS = 50; // percent
 let ahead = 0; // seconds by which the gateway's clock is ahead of this one, as of the last message
-const now = () => Date.now() / 1000 + ahead;
+/** Unix seconds, by the gateway's clock: the browser's may be wrong. */
+export const now = () => Date.now() / 1000 + ahead;
 export const pageOf = (service) => `${ROOT}services/${encodeURIComponent(service)}/`;
 
 export const stateName = (state) => STATES[state]?.[0] ?? state;
@@ -56,10 +57,13 @@ export function announce(text) {
 
 const FORBIDDEN = 403;
 
+/** Reload the page, once no dialog is open: somebody may be writing in it, and may sign in in another tab. */
+const reload = () => find("dialog[open]") || location.reload();
+
 /** Fetch JSON. If the session has ended, reload the page: the server redirects to the login and back here. */
 export async function getJson(address, signal) {
   const response = await fetch(address, { headers: { Accept: "application/json" }, credentials: "same-origin", redirect: "manual", signal });
-  if (response.type === "opaqueredirect") location.reload();
+  if (response.type === "opaqueredirect") reload();
   if (!response.ok) throw new Error(`${response.status}`);
   return response.json();
 }
@@ -69,7 +73,7 @@ async function getSnapshot(signal) {
   try {
     return await getJson(`${ROOT}snapshot.json`, signal);
   } catch (error) {
-    if (error.message === String(FORBIDDEN)) location.reload();
+    if (error.message === String(FORBIDDEN)) reload();
     throw error;
   }
 }

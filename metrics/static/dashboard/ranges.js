@@ -1,6 +1,7 @@
 // The choice of a range of time: presets, one's own, a zoom, and the comparison with the week before. It is part of the
 // page's address.
 import { el } from "./dom.js";
+import { now } from "./page.js";
 import { gettext } from "./i18n.js";
 
 const PRESETS = [["15m", gettext("15 min")], ["1h", "1 h"], ["6h", "6 h"], ["24h", "24 h"], ["7d", gettext("7 days")], ["30d", gettext("30 days")], ["90d", gettext("90 days")]];
@@ -75,7 +76,7 @@ export class RangeChoice {
   submit(event) {
     event.preventDefault();
     const span = { from: secondsOf(this.from), to: secondsOf(this.to) };
-    this.fault.textContent = !(span.from < span.to) ? gettext("The beginning must be before the end.") : span.from * 1000 >= Date.now() ? gettext("The beginning must not be in the future.") : "";
+    this.fault.textContent = !(span.from < span.to) ? gettext("The beginning must be before the end.") : span.from >= now() ? gettext("The beginning must not be in the future.") : "";
     if (this.fault.textContent) return;
     this.close();
     this.choose({ span });
