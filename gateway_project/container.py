@@ -148,7 +148,13 @@ async def _background(infra: Infrastructure, resilience: Resilience, reloader: R
 def _socket_proxy(config: Config, infra: Infrastructure, resilience: Resilience, gateway: Gateway) -> SocketProxy:
     origins = config.cors_origins
     return SocketProxy(
-        gateway, resilience.calls, infra.authenticator, origins=origins, dialer=infra.dialer, meter=infra.meter
+        gateway,
+        resilience.calls,
+        infra.authenticator,
+        origins=origins,
+        dialer=infra.dialer,
+        contexts=infra.contexts,
+        meter=infra.meter,
     )
 
 

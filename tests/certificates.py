@@ -4,13 +4,14 @@ from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 NOW: Final = datetime.fromtimestamp(1_700_000_000, UTC)
@@ -45,6 +46,10 @@ class Issued:
         return self.certificate.public_bytes(Encoding.PEM).decode()
 
     @property
+    def key_pem(self) -> str:
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+    @property
     def escaped(self) -> str:
         """As nginx's $ssl_client_escaped_cert and Envoy write it."""
         return quote(self.pem, safe="")
@@ -68,10 +73,12 @@ def client(
     *,
     uris: Sequence[str] = (),
     dns: Sequence[str] = (),
+    addresses: Sequence[str] = (),
     purposes: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.CLIENT_AUTH,),
     **more: Any,
 ) -> Issued:
-    names = [*map(x509.UniformResourceIdentifier, uris), *map(x509.DNSName, dns)]
+    ips = (x509.IPAddress(ip_address(address)) for address in addresses)
+    names = [*map(x509.UniformResourceIdentifier, uris), *map(x509.DNSName, dns), *ips]
     extensions: list[x509.ExtensionType] = [x509.SubjectAlternativeName(names)] if names else []
     if purposes:
         extensions.append(x509.ExtendedKeyUsage(purposes))
@@ -132,8 +139,9 @@ def _issue(
     units: Sequence[str] = (),
     serial: int | None = None,
     subject: Sequence[tuple[str, str]] = (),
+    key: Any = None,
 ) -> Issued:
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     parts = subject or [("O", "Acme"), *(("OU", unit) for unit in units), ("CN", name)]
     named = x509.Name([attribute(*part) for part in parts])
     builder = (

@@ -46,6 +46,7 @@ from routing.router.table import NOT_LOADED
 from routing.steps.backend_limits import BackendLimits
 from routing.steps.cache.cache_key import CacheKeys, holds_response
 from routing.steps.calls import Calls
+from routing.tls.context import TlsContexts
 
 
 class Infrastructure:
@@ -60,7 +61,8 @@ class Infrastructure:
         """The clock of what workers share: all have the same, however their machines' clocks differ."""
         self.live = LiveConfiguration(NOT_LOADED)
         self.dialer = Dialer(NameTable())
-        self.backend = Backend(dialer=self.dialer)
+        self.contexts = TlsContexts()
+        self.backend = Backend(dialer=self.dialer, contexts=self.contexts)
         self.tokens = Tokens(config, self.backend, self.stores.credentials, self.clock)
         self.key_usage = KeyUsage(time.time)
         self.revoked_certificates = CertificateRevocations()

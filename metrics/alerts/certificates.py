@@ -11,7 +11,11 @@ from cryptography import x509
 
 from metrics.alerts.conditions import Certificate
 from resilience.task_set import TaskSet
+from routing.configuration.faults import format_path
+from routing.configuration.tls_expiry import expiries
 from routing.router.table import Service
+from routing.tls.context import create_context
+from routing.tls.policy import TlsPolicy
 
 REFRESH_SECONDS: Final = 3_600.0
 LIMIT_SECONDS: Final = 10.0
@@ -19,7 +23,8 @@ LIMIT_SECONDS: Final = 10.0
 AT_ONCE: Final = 8
 MAX_HOSTS: Final = 500
 
-Address = tuple[str, int]
+Address = tuple[str, int, TlsPolicy | None]
+"""A target's host and port, and how it is reached."""
 
 
 class TargetCertificates:
@@ -44,6 +49,7 @@ class TargetCertificates:
         """The certificates known so far of these services' targets. Those of new targets are known after the next
         check.
         """
+        services = tuple(services)
         addresses = dict(_addresses(services))
         now = self._clock()
         is_due = addresses.keys() != self._addresses.keys() or not 0 <= now - self._looked_at < REFRESH_SECONDS
@@ -52,8 +58,8 @@ class TargetCertificates:
             self._looked_at = now
             self._tasks.create(self._look(list(addresses)[:MAX_HOSTS]))
         found = ((address, self._ends[address]) for address in addresses if address in self._ends)
-        seen = (Certificate(f"{host}:{port}", addresses[host, port], ends) for (host, port), ends in found)
-        return (*self._own, *seen)
+        seen = (Certificate(f"{host}:{port}", addresses[host, port, tls], ends) for (host, port, tls), ends in found)
+        return (*self._own, *configured(services), *seen)
 
     async def _look(self, addresses: list[Address]) -> None:
         limit = asyncio.Semaphore(AT_ONCE)
@@ -78,20 +84,28 @@ def _addresses(services: Iterable[Service]) -> Iterator[tuple[Address, str]]:
         for target in service.targets if service.policy.enabled else ():
             parts = urlsplit(target.url)
             if parts.scheme == "https" and parts.hostname and target.weight:
-                yield (parts.hostname, parts.port or 443), service.name
+                yield (parts.hostname, parts.port or 443, target.tls), service.name
 
 
-async def _end(host: str, port: int) -> float:
+def configured(services: Iterable[Service]) -> Iterator[Certificate]:
+    """Those by which the gateway knows services' targets, and they know it."""
+    for path, ends in expiries(service for service in services if service.policy.enabled):
+        yield Certificate(format_path(path[1:]), str(path[1]), ends)
+
+
+async def _end(host: str, port: int, tls: TlsPolicy | None) -> float:
     """When the certificate expires, in Unix seconds, whether it is valid or not: the connection is used for nothing
     else.
 
     Raises OSError, ValueError and TimeoutError.
     """
-    context = ssl.create_default_context()
+    policy = tls or TlsPolicy()
+    context = await asyncio.to_thread(create_context, policy)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    name = policy.server_name or host.removesuffix(".")
     async with asyncio.timeout(LIMIT_SECONDS):
-        _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host.removesuffix("."))
+        _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=name)
         try:
             shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         finally:

@@ -33,7 +33,7 @@ class RouteForm(ServiceSettingsForm):
 
 def route_faults(service: Service, routes: list[dict[str, Any]]) -> list[Fault]:
     """The faults of these routes of the service, with paths relative to it."""
-    document = {**service.to_document(), "targets": [{"url": "http://any"}], "routes": routes}
+    document = {**service.to_document(), "targets": [{"url": "https://any"}], "routes": routes}
     found = list(service.fallback_faults(document)) if _has_fallback(document) else []
     try:
         decode_service("any", document, ANY_SECRET)

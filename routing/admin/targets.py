@@ -11,6 +11,7 @@ from unfold.admin import ModelAdmin, TabularInline
 
 from routing.admin.fields import HelpTextsMixin
 from routing.admin.rights import RightsMixin, ServiceRightsMixin
+from routing.admin.target_form import TargetForm
 from routing.models import Service, Target
 from routing.pages.site import admin_site
 from routing.rights import Right, is_any, services, within
@@ -22,6 +23,7 @@ class TargetInline(RightsMixin, HelpTextsMixin, TabularInline):
     """For those who may view or change the service. Without one, Django asks whether there may be rows at all."""
 
     model = Target
+    form = TargetForm
     extra = 0
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -47,6 +49,7 @@ class TargetInline(RightsMixin, HelpTextsMixin, TabularInline):
 class TargetAdmin(ServiceRightsMixin, ModelAdmin):
     """All services' targets, and the operator's override, which takes precedence over failures and health checks."""
 
+    form = TargetForm
     service_path = "service__name"
     list_display: tuple[str, ...] = ("url", "service", "weight", "canary", "override")
     list_display_links = None

@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from routing.backend.connection import BackendConnection
 from routing.backend.encoding import BodySource, Call
-from routing.backend.reasons import CLOSED_BEFORE_RESPONSE, CLOSED_DURING_RESPONSE, loss_reason
+from routing.backend.reasons import CLOSED_BEFORE_RESPONSE, CLOSED_DURING_RESPONSE, loss_reason, refuses_client
 from routing.backend.response_parser import ConnectionClosedEarly, ResponseParser
 from routing.backend.timers import Awaited, awaited, clients_fault, expiry, timeout_error
 from routing.backend.upload import write_body
@@ -25,7 +25,8 @@ class CallStream:
     """The response body as an iterator, and the connection's listener until the response is complete. `parser` has
     what was received so far.
 
-    Times out by what it waits for: the client's upload or reading, which are never the target's failure, or the target.
+    Times out by what it waits for (timers.py): the client's upload or reading, which are never the target's failure, or
+    the target.
     `deadline` is the end of the upload and of the wait for the head, in the event loop's time. `release` is called once
     with the connection, if it can carry another call, for how many seconds it may be idle, and for how many it must be.
     """
@@ -147,12 +148,13 @@ class CallStream:
             self._wake()
 
     def lost(self, error: Exception | None) -> None:
-        fault = self._cut_by_client()
+        fault, started = self._cut_by_client(), self.parser.started
         if fault is None:
-            started = self.parser.started
             reason = loss_reason(error, has_started=started)
-            undelivered = not started and self._connection.was_closed_before_call
-            fault = BadGateway(reason) if started else ConnectionClosedEarly(reason, unsent=undelivered)
+            if started or refuses_client(error):
+                fault = BadGateway(reason, unsent=not started)
+            else:
+                fault = ConnectionClosedEarly(reason, unsent=self._connection.was_closed_before_call)
         fault.__cause__ = error
         self._fail(fault)
 
@@ -218,8 +220,6 @@ class CallStream:
             call.body = body
         await self.aclose()
         return True
-
-    # What is waited for: the rules are in timers.py.
 
     @property
     def _awaited(self) -> Awaited:

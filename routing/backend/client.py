@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from routing.backend.call import CallStream
-from routing.backend.connection import BackendConnection, ConnectionPool
+from routing.backend.connection import BackendConnection, ConnectionPool, PoolKey
 from routing.backend.dialer import Dialer, connecting
 from routing.backend.encoding import Call, Origin, encode_request_head, parse_origin
 from routing.backend.head_cache import ResponseHead, ResponseHeadCache
@@ -18,6 +18,8 @@ from routing.backend.response_parser import ConnectionClosedEarly, ResponseParse
 from routing.errors import RequestTimeout
 from routing.http import IDEMPOTENT, Body, Headers
 from routing.router.policy import Target, Timeout
+from routing.tls.context import TlsContexts
+from routing.tls.policy import TlsPolicy
 
 __all__ = ["Backend", "BackendResponse", "Call", "ResponseStream", "Sender"]
 
@@ -74,9 +76,10 @@ class Sender(Protocol):
 
 
 class Backend:
-    """Calls targets over pooled connections. With `tls` None, certificates are verified with the system's CAs.
+    """Calls targets over pooled connections, which targets with other TLS settings do not share.
 
-    It closes `dialer`, which others may share until then.
+    `tls` is for targets without settings of their own; None: the system's CAs verify them. It closes `dialer`, which
+    others may share until then, as `contexts`.
     """
 
     def __init__(
@@ -87,12 +90,13 @@ class Backend:
         idle_seconds: float = IDLE_TIMEOUT_SECONDS,
         tls: ssl.SSLContext | None = None,
         dialer: Dialer | None = None,
+        contexts: TlsContexts | None = None,
     ) -> None:
         self._clock = clock
         self._dialer = dialer or Dialer(NameTable(clock))
         self._pool = ConnectionPool(clock, max_idle, idle_seconds)
         self._head_cache = ResponseHeadCache()
-        self._tls = tls
+        self._contexts = contexts or TlsContexts(tls)
 
     async def send(
         self,
@@ -112,17 +116,19 @@ class Backend:
         of the call's body are passed on unchanged.
         """
         origin = parse_origin(target.url)
+        tls = target.tls
+        key = origin.key if tls is None else (*origin.key, tls)
         head = encode_request_head(origin, call)
         if deadline is None:
             deadline = asyncio.get_running_loop().time() + timeout.total
-        reused = self._pool.take(origin.key)
+        reused = self._pool.take(key)
         may_retry = reused is not None and call.body is None and call.method in IDEMPOTENT
         if reused is not None and not may_retry:
             reused.watch_delivery()
-        connection = reused or await self._connect(origin, timeout.connect, deadline)
+        connection = reused or await self._connect(origin, key, tls, timeout.connect, deadline)
         stream = self._start(connection, head, call, timeout, deadline)
         if await _must_retry(stream, call, is_reused=reused is not None, may_retry=may_retry):
-            connection = await self._connect(origin, timeout.connect, deadline)
+            connection = await self._connect(origin, key, tls, timeout.connect, deadline)
             stream = self._start(connection, head, call, timeout, deadline)
             await stream.wait_for_head()
         parser = stream.parser
@@ -143,26 +149,22 @@ class Backend:
         stream.send(head, call)
         return stream
 
-    async def _connect(self, origin: Origin, seconds: float, deadline: float) -> BackendConnection:
+    async def _connect(
+        self, origin: Origin, key: PoolKey, tls: TlsPolicy | None, seconds: float, deadline: float
+    ) -> BackendConnection:
         self._pool.sweep()
         loop = asyncio.get_running_loop()
         async with connecting(seconds, deadline):
+            context = await self._contexts.get(tls) if origin.tls else None
             address, sock = await self._dialer.connect(origin.host, origin.port)
             expires_at = self._clock() + MAX_AGE_SECONDS * random.uniform(0.9, 1.0)  # noqa: S311 - not all at once
             _, connection = await loop.create_connection(
-                lambda: BackendConnection(origin.key, loop, address, expires_at),
+                lambda: BackendConnection(key, loop, address, expires_at),
                 sock=sock,
-                ssl=self._context() if origin.tls else None,
-                server_hostname=origin.server_name,
+                ssl=context,
+                server_hostname=origin.server_name(tls),
             )
         return connection
-
-    def _context(self) -> ssl.SSLContext:
-        """Created on first use, since loading the system's CAs is slow."""
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-            self._tls.set_alpn_protocols(["http/1.1"])
-        return self._tls
 
 
 def _close(connection: BackendConnection, _idle_limit: float, _hold: float) -> None:

@@ -11,7 +11,10 @@ from typing import Final, Protocol, cast
 
 from routing.backend.delivery import Delivery, delivery_of, was_closed_before, was_undelivered
 from routing.backend.names import Address
+from routing.tls.policy import TlsPolicy
 
+PoolKey = tuple[str, int, bool] | tuple[str, int, bool, TlsPolicy]
+"""What connections are shared by: the server, and the TLS settings where there are any."""
 READABLE: Final = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
@@ -32,9 +35,7 @@ class BackendConnection(asyncio.Protocol):
     timeout ends it, and `usable_from` when it may be used again.
     """
 
-    def __init__(
-        self, key: tuple[str, int, bool], loop: asyncio.AbstractEventLoop, address: Address, expires_at: float
-    ) -> None:
+    def __init__(self, key: PoolKey, loop: asyncio.AbstractEventLoop, address: Address, expires_at: float) -> None:
         self.key = key
         self.address = address
         self.expires_at = expires_at
@@ -199,10 +200,10 @@ class ConnectionPool:
         self._clock = clock
         self._max_idle = max_idle
         self._idle_seconds = idle_seconds
-        self._idle: dict[tuple[str, int, bool], deque[BackendConnection]] = {}
+        self._idle: dict[PoolKey, deque[BackendConnection]] = {}
         self._closed = False
 
-    def take(self, key: tuple[str, int, bool]) -> BackendConnection | None:
+    def take(self, key: PoolKey) -> BackendConnection | None:
         """An idle connection that appears to be usable, or None."""
         idle, found = self._idle.get(key), None
         held: list[BackendConnection] = []

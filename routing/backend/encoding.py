@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from routing.errors import BadRequest
 from routing.http import Body, Headers, InterimSink
+from routing.tls.policy import TlsPolicy
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -73,16 +74,17 @@ class Origin:
             return self.base + path
         return path if path == b"*" else self.path + path
 
-    @property
-    def server_name(self) -> str | None:
+    def server_name(self, policy: TlsPolicy | None) -> str | None:
         """The name to verify the certificate of, and for SNI: without the dot at the end of an absolute name (RFC 6066
         section 3). None without TLS.
         """
-        return self.host.removesuffix(".") if self.tls else None
+        if not self.tls:
+            return None
+        return (policy.server_name if policy else "") or self.host.removesuffix(".")
 
     @property
     def key(self) -> tuple[str, int, bool]:
-        """Targets with the same key share connections."""
+        """Targets with the same key share connections, unless they have TLS settings that differ."""
         return self.host, self.port, self.tls
 
 

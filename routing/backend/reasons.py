@@ -33,6 +33,24 @@ _CERTIFICATE: Final = {
     64: "IP address mismatch",
 }
 """Faults of certificates by OpenSSL's X509_V_ERR codes."""
+_CLIENT_CERTIFICATE: Final = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "required",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "required, or not accepted",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "of a kind that is not supported",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "revoked",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "expired",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "not accepted",
+    "TLSV1_ALERT_UNKNOWN_CA": "unknown issuer",
+    "TLSV1_ALERT_ACCESS_DENIED": "access denied",
+}
+"""What the target says of the gateway's certificate, by OpenSSL's reason for its alert (RFC 8446 section 6.2)."""
+_HANDSHAKE: Final = {
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "handshake failure: no cipher in common, or a client certificate is required",
+    "TLSV1_UNRECOGNIZED_NAME": "the target does not know the server name",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "no TLS version in common",
+    "UNSUPPORTED_PROTOCOL": "no TLS version in common",
+    "WRONG_VERSION_NUMBER": "the target does not speak TLS",
+}
 _NO_NAME: Final = frozenset(
     getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY") if hasattr(socket, name)
 )
@@ -70,7 +88,15 @@ def loss_reason(error: Exception | None, *, has_started: bool) -> str:
     """Why a connection was lost during a call. `has_started`: a part of the response was received."""
     if error is None:
         return CLOSED_DURING_RESPONSE if has_started else CLOSED_BEFORE_RESPONSE
-    return f"{failure_reason(error)} {'during' if has_started else 'before'} the response"
+    reason = failure_reason(error)
+    return reason if refuses_client(error) else f"{reason} {'during' if has_started else 'before'} the response"
+
+
+def refuses_client(error: BaseException | None) -> bool:
+    """Whether the target ended the handshake for want of a client certificate that it accepts. With TLS 1.3 this is
+    known only when the request has been sent, which the target has then not read.
+    """
+    return isinstance(error, ssl.SSLError) and error.reason in _CLIENT_CERTIFICATE
 
 
 def line_end_fault(text: str, data: bytes) -> str:
@@ -95,4 +121,7 @@ def innermost(error: BaseException) -> str:
 def _tls_reason(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate: {_CERTIFICATE.get(error.verify_code) or error.verify_message or 'not valid'}"
-    return f"TLS error: {(error.reason or 'handshake failed').lower().replace('_', ' ')}"
+    reason = error.reason or "handshake failed"
+    if reason in _CLIENT_CERTIFICATE:
+        return f"client certificate: {_CLIENT_CERTIFICATE[reason]}"
+    return f"TLS error: {_HANDSHAKE.get(reason) or reason.lower().replace('_', ' ')}"

@@ -1,6 +1,7 @@
 """Decodes a configuration document, given as plain structures, to services. No Django, no I/O."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from resilience.cache.policy import CALLER_FIELDS
@@ -14,19 +15,19 @@ from routing.configuration.named_services import unknown_services
 from routing.configuration.section_parsers import PATHS, THRESHOLDS, status_page, switchable
 from routing.configuration.sections import build, build_policy, merge_settings, setting_parsers, with_probe_lease
 from routing.configuration.slo_section import SLO
+from routing.configuration.targets import check_targets, decode_target, with_tls
+from routing.configuration.tls_section import tls
 from routing.configuration.values import (
     SecretLookup,
     ValueParser,
     boolean,
     display,
     host_name,
-    integer,
     list_of,
     mapping,
     mapping_of,
     message_fields,
     method,
-    number,
     parameters,
     parse_mapping,
     pattern,
@@ -38,7 +39,7 @@ from routing.configuration.webhooks import check_services, decode_webhooks
 from routing.presets import shipped
 from routing.presets.expand import PRESET, expand
 from routing.router.objectives import Objectives
-from routing.router.policy import NAME, PathPolicy, RoutePolicy, Target
+from routing.router.policy import NAME, PathPolicy, RoutePolicy
 from routing.router.spelling import folded
 from routing.router.table import Route, Service
 from routing.router.thresholds import LATENCY_SHARE, OFF, Thresholds
@@ -48,16 +49,12 @@ _POST: Final = ("POST",)
 RESERVED: Final = frozenset({"debug", "gateway", "reset", "warm"})
 """Names that services may not have: used as a scope, for the gateway itself, or as part of operators' paths."""
 _SECTIONS: Final = ("version", "services", "webhooks", "issuers", "alerts", *CONSUMER_SECTIONS)
-TARGET: Final[dict[str, ValueParser]] = {
-    "url": string,
-    "weight": integer(0, 1_000),
-    "canary": number(0, 100),
-    "enabled": boolean,
-    "always_up": boolean,
-}
-
-
-_OWN_SECTIONS: Final[tuple[tuple[str, Any], ...]] = (("paths", PathPolicy()), ("thresholds", {}), ("slo", None))
+_OWN_SECTIONS: Final[tuple[tuple[str, Any], ...]] = (
+    ("paths", PathPolicy()),
+    ("thresholds", {}),
+    ("slo", None),
+    ("tls", None),
+)
 """The sections that only services have, and the value of a missing one."""
 
 
@@ -74,7 +71,8 @@ def service_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
     """The settings of a service, in canonical order. Its routes are parsed later: they inherit its settings."""
     own: dict[str, ValueParser] = {
         PRESET: preset_parser(shipped.names),
-        "targets": list_of(decode_target),
+        "targets": list_of(partial(decode_target, secret=secret)),
+        "tls": tls(secret),
         "hosts": list_of(host_name),
         "paths": _paths,
         "thresholds": switchable(THRESHOLDS),
@@ -168,10 +166,10 @@ def decode_service(name: str, value: object, secret: SecretLookup) -> Service:
         service_name(name)
     with faults.at():
         settings = parse_mapping(expand(value), service_parsers(secret), faults, null_is_default=True)
-        _check_targets(settings, faults)
+        check_targets(settings, faults)
         _check_placeholders(settings, (), faults)
     targets, hosts, routes = (settings.pop(key, ()) for key in ("targets", "hosts", "routes"))
-    spelled, thresholds, slo = (settings.pop(key, default) for key, default in _OWN_SECTIONS)
+    spelled, thresholds, slo, own_tls = (settings.pop(key, default) for key, default in _OWN_SECTIONS)
     listed = settings.pop("status_page", False)
     named = settings.pop("labels", ())
     with faults.at():
@@ -186,7 +184,7 @@ def decode_service(name: str, value: object, secret: SecretLookup) -> Service:
     policy = with_probe_lease(policy, decoded)
     label = name if listed is True else listed or ""
     own = {"paths": spelled, "thresholds": thresholds, "slo": slo, "public_label": label, "labels": named}
-    return Service(name, targets, hosts, policy, decoded, **own)
+    return Service(name, with_tls(targets, own_tls), hosts, policy, decoded, **own, tls=own_tls)
 
 
 def _thresholds(settings: dict[str, Any] | None, policy: RoutePolicy) -> Thresholds:
@@ -194,29 +192,6 @@ def _thresholds(settings: dict[str, Any] | None, policy: RoutePolicy) -> Thresho
     latency = LATENCY_SHARE * policy.timeout.read
     thresholds: Thresholds = OFF if settings is None else build(Thresholds, {"latency": latency, **settings})
     return thresholds
-
-
-def decode_target(value: object) -> Target:
-    """One target. A disabled one gets weight 0: it stays listed, but receives no calls."""
-    faults = Faults()
-    settings = parse_mapping(value, TARGET, faults, null_is_default=True)
-    faults.raise_if_any()
-    if "url" not in settings:
-        raise ValueError("a target needs a url")
-    weight = settings.get("weight", 1) if settings.pop("enabled", True) else 0
-    target: Target = build(Target, {**settings, "weight": weight})
-    return target
-
-
-def _check_targets(settings: dict[str, Any], faults: Faults) -> None:
-    targets = settings.get("targets", ())
-    if not targets and not any(fault.path[:1] in (("targets",), (PRESET,)) for fault in faults.found):
-        faults.add((), "a service needs at least one target")
-    known: set[str] = set()
-    for index, target in enumerate(targets):
-        if target.url in known:
-            faults.add(("targets", index), "duplicate target")
-        known.add(target.url)
 
 
 def _decode_routes(

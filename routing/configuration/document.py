@@ -9,10 +9,11 @@ import yaml
 
 from routing.configuration.alerts import alert_name, alert_parsers, canonical_alert
 from routing.configuration.consumers import CONSUMER_SECTIONS, canonical_item
-from routing.configuration.decode import TARGET, decode, route_parsers, service_parsers
+from routing.configuration.decode import decode, route_parsers, service_parsers
 from routing.configuration.faults import ConfigurationError, Fault, Path
 from routing.configuration.issuers import issuer_parsers
 from routing.configuration.section_parsers import SECTIONS
+from routing.configuration.targets import target_parsers
 from routing.configuration.values import SecretLookup
 from routing.configuration.warnings import warnings, webhook_warnings
 from routing.configuration.webhooks import webhook_parsers
@@ -146,6 +147,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "thresholds": {},
     "status_page": False,
     "labels": {},
+    "tls": {},
     "routes": [],
     "methods": [],
     "invalidates": [],
@@ -153,6 +155,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
 }
 """Values that are the same as a missing key."""
 _SERVICE: Final = tuple(service_parsers(lambda _: None))
+_TARGET: Final = tuple(target_parsers(lambda _: None))
 _ROUTE: Final = tuple(route_parsers(lambda _: None))
 _WEBHOOK: Final = tuple(webhook_parsers(lambda _: None))
 _ISSUER: Final = tuple(issuer_parsers(lambda _: None))
@@ -188,7 +191,7 @@ def _webhook(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _service(service: dict[str, Any]) -> dict[str, Any]:
-    targets = [_ordered(target, TARGET) for target in service.get("targets") or ()]
+    targets = [_ordered(target, _TARGET) for target in service.get("targets") or ()]
     targets.sort(key=lambda target: str(target["url"]))
     routes = [_ordered(route, _ROUTE) for route in service.get("routes") or ()]
     return _ordered({**service, "targets": targets, "routes": routes}, _SERVICE)

@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 from routing.configuration.credentials import MAPS, SECRETS
 from routing.configuration.faults import ConfigurationError, Fault, Path
 from routing.configuration.headers import MASK, reference
+from routing.configuration.tls_section import FILES
+from routing.tls.pem import has_key
 
 _DIGEST_BYTES: Final = 8
 _MASKED: Final = re.compile(rf"{MASK}[0-9a-f]{{{2 * _DIGEST_BYTES}}}")
@@ -48,6 +50,7 @@ _SHAPES: Final = re.compile(
 """What the value of a secret looks like, whatever its field's name."""
 SECRET: Final = "secret"  # noqa: S105 - a key of the configuration
 """The setting of a webhook that has its secrets."""
+TLS_KEY: Final = "key"
 CLIENT_SECRET: Final = "client_secret"  # noqa: S105 - a key of the configuration
 _RANDOM: Final = re.compile(r"[0-9a-fA-F]{32,}|(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9+/_=.~-]{32,}")
 """A long random value, in hexadecimal or base64."""
@@ -139,6 +142,11 @@ def service_fields(name: str, service: Any, path: Path = ()) -> Iterator[Field]:
         return
     yield from _headers(name, service, path)
     yield from _credential(name, service, path)
+    yield from _tls(name, service, path)
+    targets = service.get("targets")
+    for index, target in enumerate(targets if isinstance(targets, list | tuple) else ()):
+        if isinstance(target, dict):
+            yield from _tls(name, target, (*path, "targets", index))
     routes = service.get("routes")
     for index, route in enumerate(routes if isinstance(routes, list | tuple) else ()):
         if isinstance(route, dict):
@@ -171,6 +179,19 @@ def _credential(service: str, settings: dict[str, Any], path: Path) -> Iterator[
             yield from _parameters(service, oauth2, name, (*inner, name))
     elif oauth2:
         yield Field(service, inner, section, "oauth2", oauth2, "oauth2")
+
+
+def _tls(service: str, settings: dict[str, Any], path: Path) -> Iterator[Field]:
+    """References to files, and what may be a private key. Certificates in PEM are public."""
+    section = settings.get("tls")
+    if not isinstance(section, dict):
+        if isinstance(section, str):
+            yield Field(service, (*path, "tls"), settings, TLS_KEY, section, "tls")
+        return
+    for name in FILES:
+        value = section.get(name)
+        if value and (name == TLS_KEY or reference(value) is not None or has_key(_text(value))):
+            yield Field(service, (*path, "tls", name), section, TLS_KEY, value, name)
 
 
 def _parameters(service: str, oauth2: dict[str, Any], key: str, path: Path) -> Iterator[Field]:

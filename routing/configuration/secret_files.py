@@ -22,7 +22,8 @@ SERVICE_ACCOUNT: Final = Path("/run/secrets/kubernetes.io")
 """Where Kubernetes puts the credentials of the gateway's own pod."""
 SYSTEM_DIRECTORIES: Final = frozenset({"proc", "sys", "dev"})
 """Their files are the kernel's: /proc has the environment of every process."""
-MAX_BYTES: Final = 64 * 1024
+MAX_BYTES: Final = 512 * 1024
+"""Enough for all public authorities, in PEM."""
 _ATTEMPTS: Final = 2
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
@@ -62,7 +63,7 @@ class SecretDirectories:
         except OSError as error:
             raise UnresolvedSecret(f"the file {path} cannot be read: {error.strerror}") from None
         text = raw.decode("utf-8", "surrogateescape").removeprefix("\ufeff").rstrip("\r\n")
-        fault = "is larger than 64 kB" if len(raw) > MAX_BYTES else _fault(text) if text else "is empty"
+        fault = "is larger than 512 kB" if len(raw) > MAX_BYTES else _fault(text) if text else "is empty"
         if fault is not None:
             raise UnresolvedSecret(f"the file {path} {fault}")
         return text
@@ -165,7 +166,8 @@ def _fault(text: str) -> str | None:
     """What makes a file's content invalid. Several lines are valid here, as of a key in PEM; header fields are checked
     where they are used.
     """
-    return None if text.startswith(("-----BEGIN ", "{")) and "\0" not in text else value_fault(text)
+    is_lines = text.startswith("{") or "-----BEGIN " in text
+    return None if is_lines and "\0" not in text else value_fault(text)
 
 
 def _real(path: Path) -> Path:

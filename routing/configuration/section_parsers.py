@@ -11,6 +11,7 @@ from routing.configuration.conditions import conditions
 from routing.configuration.credentials import CREDENTIAL
 from routing.configuration.networks import NETWORKS
 from routing.configuration.slo_section import SLO
+from routing.configuration.tls_section import TLS
 from routing.configuration.values import (
     ValueParser,
     boolean,
@@ -226,6 +227,7 @@ SECTIONS: Final[dict[str, Iterable[str]]] = {
     "paths": PATHS,
     "thresholds": THRESHOLDS,
     "slo": SLO,
+    "tls": TLS,
     "ip": NETWORKS,
     "timeout": TIMEOUT,
     "retries": RETRIES,

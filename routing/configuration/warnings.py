@@ -10,6 +10,7 @@ from routing.configuration.webhooks import decode_each_webhook
 from routing.networks import AddressPolicy
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Service
+from routing.tls.policy import TlsPolicy
 
 UNKNOWN_CREDENTIALS = (
     "anyone may call this, and responses are cached: name the header fields by which the service identifies its "
@@ -35,6 +36,9 @@ NO_CONTENT = "a response with the status {} has no body: 'body' is not sent"
 NO_WEBSOCKETS = "WebSockets have no fallback: {} does not accept them (websocket: true)"
 
 
+NO_HTTPS = "no target of the service is https, so that these settings have no effect"
+
+
 def webhook_warnings(items: Mapping[str, Any]) -> Iterator[Fault]:
     """One for each webhook of a document that shows its deliveries to every caller."""
     for webhook in decode_each_webhook(items, lambda _: "").values():
@@ -56,6 +60,8 @@ def warnings(services: Iterable[Service]) -> Iterator[Fault]:
         if service.policy.cache is not None and "POST" in service.policy.cache.methods:
             yield Fault(("services", service.name, "cache", "methods"), CACHED_POSTS)
         yield from _network_warnings(service)
+        if service.tls not in (None, TlsPolicy()) and not any(target.is_https for target in service.targets):
+            yield Fault(("services", service.name, "tls"), NO_HTTPS)
 
 
 def _policies(service: Service) -> list[tuple[Path, RoutePolicy]]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from routing.database.rows import assign, create, write
 from routing.models import SETTINGS, Route, Service, Target
 
-_TARGET: Final[dict[str, Any]] = {"weight": 1, "canary": None, "enabled": True, "always_up": False}
+_TARGET: Final[dict[str, Any]] = {"weight": 1, "canary": None, "enabled": True, "always_up": False, "tls": None}
 """A target's columns and their defaults."""
 
 
@@ -78,7 +78,7 @@ def _route(route: dict[str, Any]) -> dict[str, Any]:
 
 def _own_settings(item: dict[str, Any]) -> dict[str, Any]:
     """The settings that only services have."""
-    sections = {name: item.get(name) for name in ("paths", "thresholds", "slo", "status_page", "labels")}
+    sections = {name: item.get(name) for name in ("paths", "thresholds", "slo", "status_page", "labels", "tls")}
     return {"preset": item.get("preset") or "", "hosts": item.get("hosts", []), **sections}
 
 

@@ -12,9 +12,10 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from routing.configuration import fallbacks
-from routing.configuration.decode import decode_route, decode_service, decode_target
+from routing.configuration.decode import decode_route, decode_service
 from routing.configuration.faults import ConfigurationError, Fault, Faults
 from routing.configuration.sections import setting_parsers
+from routing.configuration.targets import decode_target
 from routing.models.faults import to_validation_error
 from routing.models.own_hosts import reserved_fault
 from routing.presets import shipped
@@ -78,6 +79,7 @@ class Service(Settings):
     status_page = models.JSONField(null=True, blank=True)
     labels = models.JSONField(null=True, blank=True)
     slo = models.JSONField(null=True, blank=True)
+    tls = models.JSONField(null=True, blank=True)
     origin = models.CharField(max_length=16, blank=True, default="", db_default="", editable=False)
     """`file` if GATEWAY_CONFIG created it, which may then delete it."""
 
@@ -96,7 +98,7 @@ class Service(Settings):
     def to_document(self) -> dict[str, Any]:
         own: dict[str, Any] = {"preset": self.preset or None, "hosts": self.hosts or []}
         own |= {"paths": self.paths, "thresholds": self.thresholds, "status_page": self.status_page}
-        own |= {"labels": self.labels, "slo": self.slo}
+        own |= {"labels": self.labels, "slo": self.slo, "tls": self.tls}
         return {name: value for name, value in own.items() if value is not None} | super().to_document()
 
     def with_routes(self) -> dict[str, Any]:
@@ -115,7 +117,7 @@ class Service(Settings):
         faults = Faults()
         with faults.at():
             # Targets and routes are rows with their own clean().
-            service = decode_service(self.name, {**self.to_document(), "targets": [{"url": "http://any"}]}, ANY_SECRET)
+            service = decode_service(self.name, {**self.to_document(), "targets": [{"url": "https://any"}]}, ANY_SECRET)
             others = Service.objects.exclude(pk=self.pk).values_list("hosts", flat=True)
             taken = {domain_of(str(host)) for hosts in others for host in hosts or ()}
             for name in taken.intersection(service.hosts):
@@ -133,6 +135,7 @@ class Target(models.Model):
     enabled = models.BooleanField(default=True)
     canary = models.FloatField(null=True, blank=True)
     always_up = models.BooleanField(default=False)
+    tls = models.JSONField(null=True, blank=True)
 
     class Meta:
         ordering = ("url",)
@@ -143,15 +146,15 @@ class Target(models.Model):
 
     def to_document(self) -> dict[str, Any]:
         document = {"url": self.url, "weight": self.weight, "enabled": self.enabled}
-        optional = {"canary": self.canary, "always_up": self.always_up or None}
+        optional = {"canary": self.canary, "always_up": self.always_up or None, "tls": self.tls}
         return document | {name: value for name, value in optional.items() if value is not None}
 
     def clean(self) -> None:
         faults = Faults()
         with faults.at():
-            decode_target(self.to_document())
+            decode_target(self.to_document(), ANY_SECRET)
         if faults.found:
-            raise to_validation_error(faults.found, ("url", "weight", "canary"))
+            raise to_validation_error(faults.found, ("url", "weight", "canary", "tls"))
 
 
 class Route(Settings):

@@ -5,6 +5,7 @@ This module and tunnel.py alone import websockets, as the client of the backend.
 
 import asyncio
 import dataclasses
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, cast
 
@@ -18,21 +19,29 @@ from websockets.typing import Subprotocol
 from routing.backend.client import BackendResponse, Call
 from routing.backend.dialer import Dialer, connecting
 from routing.backend.encoding import Origin, parse_origin
-from routing.backend.reasons import failure_reason, innermost
+from routing.backend.reasons import failure_reason, innermost, refuses_client
 from routing.errors import BadGateway, BadRequest, UpstreamTimeout
 from routing.http import HOP_BY_HOP, Headers
 from routing.realtime.tunnel import MAX_TUNNEL_MESSAGE_BYTES
 from routing.router.policy import Target, Timeout
 from routing.steps.calls import SWITCHING_PROTOCOLS
+from routing.tls.context import TlsContexts
 
 MAX_QUEUED_MESSAGES: Final = 4
 """Messages of the backend that may wait for the client."""
 
 
 class BackendSocket(ClientConnection):
-    """A WebSocket to a target. `pings` is the number of pings received, which are answered here."""
+    """A WebSocket to a target. `pings` is the number of pings received, which are answered here. `error` is what the
+    connection was lost by.
+    """
 
     pings = 0
+    error: Exception | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.error = exc
+        super().connection_lost(exc)
 
     def process_event(self, event: Event) -> None:
         if isinstance(event, Frame) and event.opcode is Opcode.PING:
@@ -48,8 +57,10 @@ class BackendHandshake:
 
     accepted: BackendSocket
 
-    def __init__(self, dialer: Dialer, subprotocols: Sequence[str]) -> None:
+    def __init__(self, dialer: Dialer, contexts: TlsContexts, subprotocols: Sequence[str]) -> None:
         self._dialer = dialer
+        self._contexts = contexts
+        self._opened: BackendSocket | None = None
         self._subprotocols = [Subprotocol(name) for name in subprotocols] or None
 
     async def send(
@@ -65,7 +76,7 @@ class BackendHandshake:
         """
         origin = parse_origin(target.url)
         try:
-            accepted = await self._connect(origin, call, timeout, deadline)
+            accepted = await self._connect(origin, call, timeout, deadline, await self._tls_options(origin, target))
         except TimeoutError as error:
             raise UpstreamTimeout("handshake timeout") from error
         except InvalidStatus as error:
@@ -73,6 +84,9 @@ class BackendHandshake:
         except OSError as error:
             raise BadGateway(failure_reason(error)) from error
         except InvalidHandshake as error:
+            cause = self._opened.error if self._opened is not None else None
+            if isinstance(cause, ssl.SSLError):
+                raise BadGateway(failure_reason(cause), unsent=refuses_client(cause)) from error
             raise BadGateway(f"invalid handshake: {innermost(error)}") from error
         except (InvalidURI, ValueError) as error:  # ValueError: characters, or a port of the client's Host field
             raise BadRequest("the path or the host cannot be sent to the service") from error
@@ -80,7 +94,19 @@ class BackendHandshake:
         assert accepted.response is not None  # noqa: S101 - it has accepted the handshake
         return BackendResponse(SWITCHING_PROTOCOLS, _fields(accepted.response), None, _HandshakeBody(accepted))
 
-    def _connect(self, origin: Origin, call: Call, timeout: Timeout, deadline: float) -> "_Connect":
+    def _create(self, *args: Any, **options: Any) -> BackendSocket:
+        self._opened = BackendSocket(*args, **options)
+        return self._opened
+
+    async def _tls_options(self, origin: Origin, target: Target) -> dict[str, Any]:
+        """Raises ssl.SSLError."""
+        if not origin.tls:
+            return {}
+        return {"ssl": await self._contexts.get(target.tls), "server_hostname": origin.server_name(target.tls)}
+
+    def _connect(
+        self, origin: Origin, call: Call, timeout: Timeout, deadline: float, options: dict[str, Any]
+    ) -> "_Connect":
         uri = b"%b://%b%b" % (b"wss" if origin.tls else b"ws", call.host or origin.authority, origin.target(call.path))
         left = deadline - asyncio.get_running_loop().time()
         return _Connect(
@@ -93,11 +119,12 @@ class BackendHandshake:
             subprotocols=self._subprotocols,
             user_agent_header=None,
             compression=None,
-            create_connection=BackendSocket,
+            create_connection=self._create,
             proxy=None,
             open_timeout=min(timeout.connect + timeout.read, left),
             max_size=MAX_TUNNEL_MESSAGE_BYTES,
             max_queue=MAX_QUEUED_MESSAGES,
+            **options,
         )
 
 
@@ -131,8 +158,6 @@ class _Connect(connect):
         origin = self._origin
         async with connecting(self._seconds, self._deadline):
             _, self.create_connection_kwargs["sock"] = await self._dialer.connect(origin.host, origin.port)
-            if origin.tls:
-                self.create_connection_kwargs["server_hostname"] = origin.server_name
             return await super().open_tcp_connection()
 
     def process_redirect(self, exc: Exception) -> Exception:

@@ -15,6 +15,7 @@ from routing.router.policy import RoutePolicy
 from routing.steps.cache.store import SHARED_FAILURES
 from routing.steps.calls import Calls
 from routing.steps.fallbacks import names_fallback
+from routing.tls.context import TlsContexts
 
 
 class Opened(NamedTuple):
@@ -28,10 +29,13 @@ class Opened(NamedTuple):
 class Opening:
     """`origins` are those whose pages may open WebSockets to services without origins of their own."""
 
-    def __init__(self, gateway: Gateway, calls: Calls, dialer: Dialer, origins: tuple[str, ...]) -> None:
+    def __init__(
+        self, gateway: Gateway, calls: Calls, dialer: Dialer, contexts: TlsContexts, origins: tuple[str, ...]
+    ) -> None:
         self._gateway = gateway
         self._calls = calls
         self._dialer = dialer
+        self._contexts = contexts
         self._origins = origins
 
     def origins_of(self, policy: RoutePolicy | None) -> tuple[str, ...]:
@@ -87,7 +91,7 @@ class Opening:
 
     async def _open(self, stack: AsyncExitStack, exchange: Exchange, subprotocols: tuple[str, ...]) -> Opened:
         """The handshake, with the service's credential if it has one, and once more if the backend refuses that."""
-        credentials, backend = self._gateway.credentials, BackendHandshake(self._dialer, subprotocols)
+        credentials, backend = self._gateway.credentials, BackendHandshake(self._dialer, self._contexts, subprotocols)
         waiting = credentials.attach(exchange)
         if waiting is not None:
             await waiting

@@ -35,6 +35,7 @@ from routing.router.policy import Auth
 from routing.steps.calls import SWITCHING_PROTOCOLS, Calls
 from routing.steps.metering import Meter
 from routing.steps.rechecks import Rechecks
+from routing.tls.context import TlsContexts
 
 IDLE_SECONDS: Final = 300.0
 
@@ -53,6 +54,7 @@ class SocketProxy:
         timer: Callable[[], float] = time.monotonic,
         idle_timeout: float = IDLE_SECONDS,
         dialer: Dialer | None = None,
+        contexts: TlsContexts | None = None,
         limits: Limits | None = None,
         meter: Meter | None = None,
     ) -> None:
@@ -60,7 +62,7 @@ class SocketProxy:
         self._gateway = gateway
         self._authenticator = authenticator
         self._rechecks = Rechecks(gateway.live, authenticator)
-        self._opening = Opening(gateway, calls, dialer or Dialer(NameTable()), origins)
+        self._opening = Opening(gateway, calls, dialer or Dialer(NameTable()), contexts or TlsContexts(), origins)
         self._clock = clock
         self._timer = timer
         self._idle_timeout = idle_timeout

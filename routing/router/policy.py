@@ -23,6 +23,7 @@ from routing.networks import Addresses
 from routing.router.credential_policy import CredentialPolicy
 from routing.router.identity_policy import IdentityPolicy
 from routing.router.request_log_policy import RequestLogPolicy
+from routing.tls.policy import TlsPolicy
 
 NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 """A service's name: a path segment, a scope and a part of keys and channel names."""
@@ -158,13 +159,15 @@ class Target(msgspec.Struct, frozen=True):
     """One address of a service: `http://host:port/base`. `weight` is its share relative to the others; 0 disables it.
 
     A target with a `canary` serves that percentage of the callers, always the same ones, and no others. One that is
-    `always_up` is used regardless of failed calls and health checks.
+    `always_up` is used regardless of failed calls and health checks. `tls` is for https; None: the
+    system's authorities verify it.
     """
 
     url: str
     weight: int = 1
     canary: float = 0.0
     always_up: bool = False
+    tls: TlsPolicy | None = None
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -174,10 +177,16 @@ class Target(msgspec.Struct, frozen=True):
             raise ValueError("url must have no user, query or fragment, and be visible ASCII")
         if parts.port == 0:  # raises ValueError when it is out of range
             raise ValueError("url must have a port from 1 to 65535, or none")
+        if self.tls is not None and not self.is_https:
+            raise ValueError("tls is for https targets")
         if not 0 <= self.weight <= 1_000:
             raise ValueError("weight must be from 0 to 1000")
         if not 0 <= self.canary <= 100:
             raise ValueError("canary must be from 0 to 100")
+
+    @property
+    def is_https(self) -> bool:
+        return urlsplit(self.url).scheme == "https"
 
 
 class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from routing.router.route_tree import Route, RouteTree, allowed_methods, paramet
 from routing.router.spelling import Segments
 from routing.router.strictest import strictest
 from routing.router.thresholds import Thresholds
+from routing.tls.policy import TlsPolicy
 from routing.webhooks.policy import Webhook
 
 __all__ = ["Match", "Route", "RouteTable", "Service"]
@@ -36,7 +37,7 @@ class Service(msgspec.Struct, frozen=True):
     `incarnation` tells it from an earlier service of the same name that was removed. `faults` are those of its current
     configuration, if that cannot be loaded. It then either continues with its last valid configuration, or is out of
     service and has no targets. `public_label` is its name on the status page, empty if it is not listed there.
-    `labels` are names and values for staff.
+    `labels` are names and values for staff. `tls` is already part of those of its https targets.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Service(msgspec.Struct, frozen=True):
     public_label: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     slo: Objectives | None = None
+    tls: TlsPolicy | None = None
 
     @property
     def is_out(self) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, cast
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from msgspec.structs import replace
 
 from gateway_project import config
 from gateway_project.config import Config
@@ -33,7 +34,9 @@ from resilience.redis_address import parse
 from resilience.redis_client import connect_blocking
 from routing.router.policy import Target
 from routing.router.table import Service
+from routing.tls.policy import TlsPolicy
 from tests import certificates
+from tests.internal_ca import NAME, InternalCa, tls_server, validity
 from tests.mmdb import database
 from tests.ports import free_port
 from tests.processes import eventually
@@ -245,7 +248,7 @@ def test_a_service_is_out_if_none_of_its_targets_accepts(monkeypatch: pytest.Mon
         Origin("http", "c.example", 80): Probed("x"),
     }
     soon = {Origin("https", "d.example", 443): Probed("", 3.0)}
-    monkeypatch.setattr(backends, "probe", lambda origin, timeout: (away | soon).get(origin, Probed("", 300.0)))
+    monkeypatch.setattr(backends, "probe", lambda origin, timeout, tls: (away | soon).get(origin, Probed("", 300.0)))
     up, down, other = Target("https://a.example/base"), Target("http://b.example:8000"), Target("http://c.example")
     unused = Target("http://c.example", weight=0)
     services = [
@@ -451,3 +454,29 @@ def accepts(number: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", number), 1.0):
         return True
     return False
+
+
+def test_targets_are_asked_as_the_gateway_asks_them() -> None:
+    ca = InternalCa()
+    issued = ca.client()
+    accepted = TlsPolicy(ca=ca.pem, certificate=issued.pem, key=issued.key_pem, server_name=NAME)
+    with tls_server(ca.server(NAME), clients=ca.pem) as server:
+        origin = Origin.of(server.url)
+        assert probe(origin, 5.0, accepted).fault == ""
+        assert probe(origin, 5.0, replace(accepted, certificate="", key="")).fault == "client certificate: required"
+        assert "refused" in probe(origin, 5.0, replace(accepted, server_name="other.example")).fault
+        targets = (Target(server.url, tls=accepted),)
+        found = {each.check: each for each in check_targets([Service("crm", targets, tls=accepted)], 5.0)}
+        assert {name: str(each.level) for name, each in found.items()} == {"targets": "ok"}
+
+
+@pytest.mark.parametrize(("days", "level"), [(30, None), (9, "warning"), (-0.5, "error")])
+def test_the_gateways_own_certificates_are_named_before_they_expire(days: float, level: str | None) -> None:
+    ca = InternalCa()
+    issued = ca.client(**validity(-1, days))
+    tls = TlsPolicy(ca=ca.pem, certificate=issued.pem, key=issued.key_pem)
+    target = Target("https://a.example", tls=tls)
+    found = list(backends.check_own_certificates([Service("crm", (target,), tls=tls)], time.time()))
+    assert [(each.check, str(each.level)) for each in found] == [
+        ("certificate crm.tls.certificate", level) for level in [level] if level
+    ]

@@ -237,10 +237,12 @@ def test_the_admins_form_has_the_same_bounds(world: Harness) -> None:
     client, row, before = limited("Owner"), Service.objects.get(name=OWN), stored_document()
     path = reverse("admin:routing_service_change", args=[row.pk])
     fallbacks = [f"fallback: {{service: {name}}}" for name in (FOREIGN, "no-such-service")]
-    for yaml in (*fallbacks, f"headers: {{Authorization: '{ZEBRA_SECRET}'}}"):
+    for yaml in (*fallbacks, f"headers: {{Authorization: '{ZEBRA_SECRET}'}}", f"tls: {{ca: '{ZEBRA_SECRET}'}}"):
         page = client.post(path, form(client, path, syntax="yaml", yaml_text=yaml)).content.decode()
         assert "there is no service" not in page
         assert "you may not let it fall back" in page or "another secret" in page
+    target = {"targets-0-url": "https://x.example", "targets-0-tls": f"{{ca: '{ZEBRA_SECRET}'}}"}
+    assert "another secret" in client.post(path, form(client, path, **target)).content.decode()
     assert stored_document() == before
 
 

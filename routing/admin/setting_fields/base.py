@@ -152,6 +152,13 @@ class Text(SettingField):
         return text or ("" if mode == self.EMPTY else UNSET)
 
 
+class Lines(SettingField):
+    """A text that may have several lines."""
+
+    def __init__(self, *, label: Label, help_text: Label = "") -> None:
+        super().__init__(label=label, help_text=help_text, widget=textarea(2))
+
+
 class Whole(SettingField):
     """A whole number of something."""
 

@@ -13,6 +13,7 @@ from routing.admin.setting_fields.lists import Choices, Named, Words
 from routing.admin.setting_fields.measures import Duration, Rate, Share
 from routing.admin.setting_fields.section import NO_LIMIT, NONE, OFF, Section, key
 from routing.admin.setting_fields.suggestions import service_names, tag_names
+from routing.admin.setting_fields.tls import TLS
 from routing.authentication.signatures.policy import DERIVED, NonceRule
 from routing.configuration.values import SUPPORTED_METHODS
 from routing.router.credential_policy import ClientAuth, GrantType, Per
@@ -277,7 +278,7 @@ _REQUEST_LOG: Final = Section(
         key("sample", Share, _("of the others")),
     ),
 )
-SERVICE_SECTIONS: Final = {"paths": PATHS, "thresholds": THRESHOLDS, "slo": _SLO}
+SERVICE_SECTIONS: Final = {"paths": PATHS, "tls": TLS, "thresholds": THRESHOLDS, "slo": _SLO}
 SHARED_SECTIONS: Final = {
     "ip": _IP,
     "cors": _CORS,

@@ -9,12 +9,13 @@ from routing.configuration.document import canonical
 from routing.configuration.faults import ConfigurationError, Fault
 from routing.models import ANY_SECRET, SETTINGS
 
-_SECRETS: Final = {"headers": dict, "credential": dict}
+_SECRETS: Final[dict[str, type | tuple[type, ...]]] = {"headers": dict, "credential": dict}
+_SERVICE_SECRETS: Final = {**_SECRETS, "tls": dict}
 
 
 class ServiceSettings(RowSettings):
-    names = ("preset", "hosts", "paths", "thresholds", "slo", "status_page", "labels", "enabled", *SETTINGS)
-    secret_forms = _SECRETS
+    names = ("preset", "hosts", "paths", "thresholds", "slo", "tls", "status_page", "labels", "enabled", *SETTINGS)
+    secret_forms = _SERVICE_SECRETS
     empty_values: ClassVar = {**EMPTY_VALUES, "preset": "", "enabled": True}
     elsewhere: ClassVar = {
         "targets": "targets have a table of their own below",
@@ -30,7 +31,7 @@ class ServiceSettings(RowSettings):
 
     def faults(self, settings: dict[str, Any]) -> list[Fault]:
         try:
-            decode_service(ANY, {**settings, "targets": [{"url": "http://any"}]}, ANY_SECRET)
+            decode_service(ANY, {**settings, "targets": [{"url": "https://any"}]}, ANY_SECRET)
         except ConfigurationError as error:
             return list(error.faults)
         return []
@@ -42,6 +43,7 @@ class ServiceSettings(RowSettings):
 
 class RouteSettings(ServiceSettings):
     identity = ("service",)
+    secret_forms = _SECRETS
     names = ("path", "methods", "invalidates", "idempotency", "enabled", *SETTINGS)
     empty_values: ClassVar = {**EMPTY_VALUES, "path": "", "idempotency": False, "enabled": True}
 

@@ -22,6 +22,7 @@ from routing.database.document_parts import owner, part_of
 from routing.database.named_rows import Changes
 from routing.management import config_diff, config_import
 from routing.management.approval import add_emergency, submitted
+from routing.management.config_expiry import check_expiry
 from routing.models import ConfigurationRevision, own_hosts
 from routing.presets import shipped
 from routing.presets.expand import expand_all
@@ -121,6 +122,7 @@ class Command(BaseCommand):
     def _validate(self, *, file: str, allow_literal_secrets: bool, **_: object) -> None:
         document = self._read(file)
         self._check_literals(document, allow_literal_secrets)
+        check_expiry(document)
         self.stdout.write(f"{file}: valid, {_count(document.structure)}")
 
     def _diff(self, *, file: str, **options: Any) -> None:
@@ -144,7 +146,10 @@ class Command(BaseCommand):
         document = masking.unmasked(original := parse_file(_content(file)))
         structure = original.structure if only is None else _selected(original.structure, only)
         self._check_literals(msgspec.structs.replace(original, structure=structure), allow_literal_secrets)
-        missing = _missing_secrets(document, None if only is None else set(only))
+        selected = None if only is None else set(only)
+        missing = _missing_secrets(document, selected)
+        if not allow_missing_secrets and not missing:
+            check_expiry(document, selected)
         if missing and not allow_missing_secrets:
             self.stderr.write("--allow-missing-secrets applies the file with the services concerned out of service")
             raise ConfigurationError(missing)
@@ -250,7 +255,8 @@ def _add_apply_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--allow-missing-secrets",
         action="store_true",
-        help=f"put services whose secrets are missing here out of service; exits with {OUT_OF_SERVICE}",
+        help=f"put services whose secrets are missing here out of service; exits with {OUT_OF_SERVICE}. "
+        "Accepts certificates that have expired too",
     )
     add_emergency(parser)
 

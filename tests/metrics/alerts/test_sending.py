@@ -24,6 +24,7 @@ from routing.backend.client import Backend
 from routing.router.policy import Target
 from routing.router.table import Service
 from tests.clock import FakeClock
+from tests.internal_ca import NAME, InternalCa, tls_server
 from tests.metrics.alerts.mail_server import MailServer
 from tests.origin import Peer, ScriptedOrigin
 
@@ -227,6 +228,21 @@ async def test_certificates_of_targets_are_looked_at(tmp_path: Path) -> None:
         await certificates.close()
     assert (found.name, found.service) == (origin.target.url.removeprefix("https://"), "crm")
     assert 1.9 < (found.ends - time.time()) / 86_400 < 2.1
+
+
+async def test_certificates_are_looked_at_as_the_gateway_calls_targets() -> None:
+    ca = InternalCa()
+    tls = ca.identity(server_name=NAME)
+    with tls_server(ca.server(NAME), clients=ca.pem, version=ssl.TLSVersion.TLSv1_2) as server:
+        service = Service("crm", (Target(server.url, tls=tls),), tls=tls)
+        certificates = TargetCertificates((), FakeClock())
+        certificates.current([service])
+        await certificates._tasks.wait()
+        found = certificates.current([service])
+        await certificates.close()
+    assert [each.name for each in found] == ["crm.tls.certificate", "crm.tls.ca", f"127.0.0.1:{server.port}"]
+    assert {each.service for each in found} == {"crm"}
+    assert server.names == [NAME]
 
 
 def serving(folder: Path) -> ssl.SSLContext:

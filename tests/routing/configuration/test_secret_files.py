@@ -39,7 +39,7 @@ def test_a_value_is_the_files_text_without_the_line_break_at_its_end(
     [
         (b"", "is empty"),
         (b"\n", "is empty"),
-        (b"x" * (MAX_BYTES + 1), "is larger than 64 kB"),
+        (b"x" * (MAX_BYTES + 1), "is larger than 512 kB"),
         (b"a\nb", "contains control characters"),
         (b"a\rb\n", "contains control characters"),
         (b"a\0b", "contains control characters"),
