@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from routing.configuration.faults import Path
 from routing.imports import kong_plugins
+from routing.imports.backend_tls import KongCertificates
 from routing.imports.building import Services, duration, host, target, weighted
 from routing.imports.kong_entities import Entities
 from routing.imports.kong_routes import Route, apply_routes, read_route
@@ -35,18 +36,18 @@ def convert(structure: dict[str, Any]) -> Imported:
     top.explain("_info", "defaults and tags of decK itself: write the file with `deck file render` first")
     upstreams = _Upstreams(top)
     entities = Entities(top)
+    certificates = KongCertificates(top)
     shared = kong_plugins.read(entities.shared)
     services = Services(report)
     hosts = _Hosts()
     for item in top.items("services"):
-        _service(item, _Common(upstreams, entities, shared), services, hosts)
+        _service(item, _Common(upstreams, entities, certificates, shared), services, hosts)
     hosts.settle(services, report)
     upstreams.finish(report)
     entities.finish()
     top.explain("consumers", "create consumers and their keys with `apikey create`: keys are never part of a file")
     top.explain("consumer_groups", "see plans and teams")
-    top.explain("certificates", "TLS ends in a proxy ahead of the gateway")
-    top.explain("ca_certificates", "set CLIENT_CA for client certificates")
+    certificates.finish(report)
     top.explain("vaults", "secrets are variables GATEWAY_SECRET_… or files")
     top.finish()
     return Imported(PRODUCT, services.document(), tuple(report.notes))
@@ -98,6 +99,7 @@ class _Common(NamedTuple):
 
     upstreams: _Upstreams
     entities: Entities
+    certificates: KongCertificates
     shared: kong_plugins.Settings
 
 
@@ -114,11 +116,9 @@ def _service(item: Item, common: _Common, services: Services, hosts: _Hosts) -> 
     service["retries"] = {"attempts": max(attempts, 1)}
     if item.take("enabled", True) is False:
         service["enabled"] = False
-    item.explain("client_certificate", "certificates for backends are not supported")
-    item.explain("ca_certificates", "backends are verified with the system's certificates")
-    if item.take("tls_verify") is False:
-        report.changed((*item.path, "tls_verify"), "certificates of backends are always verified")
-    item.default("tls_verify_depth", 1)
+    tls = common.certificates.read(item)
+    if any(found["url"].startswith("https:") for found in targets):
+        service["tls"] = tls
     item.finish()
     if not targets:
         report.left_out(item.path, "the service has no target")

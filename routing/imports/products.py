@@ -71,5 +71,5 @@ def convert(structure: dict[str, Any], name: str) -> Imported:
     if not imported.structure["services"]:
         message = "nothing to import: no service has a target"
         raise ConfigurationError([Fault((), message), *(Fault((), str(note)) for note in imported.notes)])
-    decode(imported.structure, lambda _name: "a secret")
+    decode(imported.structure, lambda _name: "")
     return imported

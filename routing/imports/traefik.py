@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from routing.imports.backend_tls import TraefikTransports
 from routing.imports.building import Services, compact, duration, methods, route_pattern, seconds_of, target, weighted
 from routing.imports.report import Imported, Item, Report
 from routing.imports.route_order import Ranked, arranged
@@ -11,6 +12,7 @@ from routing.imports.traefik_rules import Rule, parse_rule
 
 PRODUCT: Final = "Traefik"
 SECTIONS: Final = ("http", "tcp", "udp", "tls")
+_OWN: Final = ("targets", "hosts", "health", "routes", "tls")
 
 
 def is_traefik(structure: dict[str, Any]) -> bool:
@@ -32,7 +34,7 @@ def convert(structure: dict[str, Any]) -> Imported:
         if router.rule is not None:
             routers.setdefault(router.service, []).append(router)
     _Conversion(report, services, backends, routers).run()
-    http.explain("serversTransports", "backends are verified with the system's certificates")
+    backends.transports.finish(report)
     http.finish()
     top.explain("tcp", "only HTTP is passed on")
     top.explain("udp", "only HTTP is passed on")
@@ -72,6 +74,7 @@ class _Backends:
     def __init__(self, http: Item) -> None:
         self._report = http.report
         self._items = http.named("services")
+        self.transports = TraefikTransports(http)
         self._read: dict[str, dict[str, Any] | None] = {}
         self.inner: set[str] = set()
         """The names of services that are parts of others."""
@@ -118,24 +121,28 @@ class _Backends:
             "targets": weighted(targets),
             "preserve_host": item.take("passHostHeader", True) is not False,
         }
-        settings |= _health(item)
+        settings |= _health(item) | self.transports.settings(item, [made["url"] for made, _ in targets])
         item.explain("sticky", "targets are chosen by load: keep sessions in a store that all have")
         item.default("strategy", "wrr")
         item.finish()
         return settings if targets else None
 
     def _weighted(self, item: Item, depth: int) -> dict[str, Any] | None:
-        listed, settings = [], dict[str, Any]()
+        listed, settings, transports = [], dict[str, Any](), list[Any]()
         for each in item.items("services"):
             inner, weight = self.read(_local(each.text("name")), depth + 1), each.number("weight", 1)
             each.finish()
             if inner is not None:
                 settings = {**inner, **settings}
+                transports.append(inner.get("tls"))
                 share = sum(found.get("weight", 1) for found in inner["targets"])
                 listed += [(_plain(found), weight * found.get("weight", 1) / share) for found in inner["targets"]]
         item.explain("sticky", "targets are chosen by load: keep sessions in a store that all have")
         item.without_effect("healthCheck")
         item.finish()
+        if any(found != transports[0] for found in transports):
+            self._report.left_out(item.path, "its services have different transports: set tls of the targets")
+            settings.pop("tls", None)
         return {**settings, "targets": weighted(listed)} if listed else None
 
     def _failover(self, item: Item, depth: int) -> dict[str, Any] | None:
@@ -212,7 +219,9 @@ class _Conversion:
         found = self._backends.read(name)
         if found is None:
             return None
-        shared = {key: value for key, value in service.items() if key not in ("targets", "hosts", "health", "routes")}
+        shared = {
+            key: value for key, value in service.items() if key not in ("targets", "hosts", "health", "routes", "tls")
+        }
         routes = [dict(each) for each in service.get("routes", ())]
         self._names[name] = self._services.add(name, ("http", "services", name), {**shared, **found, "routes": routes})
         return self._names[name]
