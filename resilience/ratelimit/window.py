@@ -32,7 +32,8 @@ class SlidingWindow:
     """One caller's requests under one policy; the Redis script keeps the same numbers in a hash.
 
     The values that depend on the current slice are computed once, when it begins. If the clock is set back, counting
-    continues in the latest slice.
+    continues in the latest slice; by more than a window, it begins anew, as in Redis: else a caller that has used up
+    its limit would be refused until the clock is where it was.
     """
 
     __slots__ = ("_begins", "_count", "_ends", "_index", "_older", "_resets", "_total")
@@ -72,7 +73,12 @@ class SlidingWindow:
 
     def _begin_slice(self, length: float, now: float) -> None:
         """Begin the slice of `length` seconds that contains `now`."""
-        index = max(self._index, int(now / length))
+        index = int(now / length)
+        if index < self._index - SLICES:
+            self._older.clear()
+            self._count = self._total = 0
+            self._index = index
+        index = max(self._index, index)
         if index > self._index and self._count:
             self._older.append((self._index, self._count))
             self._count = 0

@@ -137,6 +137,8 @@ def test_an_unknown_field_is_found() -> None:
         ({"secrets": {"environment": ""}}, "environment"),
         ({"trustedProxies": ["everywhere"]}, "trustedProxies"),
         ({"ingress": {"enabled": True}}, "ingress.hosts"),
+        ({"autoscaling": {"minReplicas": 5, "maxReplicas": 2}}, "autoscaling.maxReplicas"),
+        ({"configuration": {"file": "version: 1\n", "existingConfigMap": "mine"}}, "configuration.file"),
         ({"staff": {"ingress": {"enabled": True}}}, "staff.host"),
         (
             {"ingress": {"hosts": ["a.example"]}, "staff": {"host": "a.example", "ingress": {"enabled": True}}},

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.ratelimit.policy import RatePolicy
+from resilience.ratelimit.policy import SLICES, RatePolicy
 from resilience.ratelimit.window import SlidingWindow
 
 POLICY = RatePolicy()
@@ -67,3 +67,15 @@ def test_no_window_ever_holds_more_than_the_limit(limit: int, seconds: float, ga
     for index, start in enumerate(passed):
         # With a tolerance for the rounding of float arithmetic.
         assert sum(1 for at in passed[index:] if at < start + seconds - 1e-6) <= limit
+
+
+def test_a_clock_that_is_set_back_refuses_nobody_for_longer_than_a_window() -> None:
+    """By less, the requests are still counted: they may be those of the last seconds."""
+    window = SlidingWindow()
+    window.take(POLICY, 10_000.0, 100)
+    assert not window.take(POLICY, 9_960.0).allowed
+    back = window.take(POLICY, 6_400.0, 100)
+    assert (back.granted, back.remaining) == (100, 0)
+    assert 0 < back.reset <= POLICY.window + POLICY.window / SLICES
+    assert not window.take(POLICY, 6_410.0).allowed
+    assert window.take(POLICY, 6_461.0).allowed
