@@ -31,12 +31,12 @@ def announced_wait(headers: Sequence[tuple[bytes, bytes]], now: float) -> float 
     that make no sense are ignored.
     """
     fields = dict(reversed(headers))
-    waits = [wait for wait in _waits(fields, now) if wait is not None and wait > 0]
+    repeated = [_retry_after(value, fields, now) for name, value in headers if name == b"retry-after"]
+    waits = [wait for wait in (*repeated, *_waits(fields, now)) if wait is not None and wait > 0]
     return max(waits, default=None)
 
 
 def _waits(fields: Fields, now: float) -> Iterator[float | None]:
-    yield _retry_after(fields, now)
     for name in (b"retry-after-ms", b"x-ms-retry-after-ms"):
         if (milliseconds := _number(fields.get(name))) is not None:
             yield milliseconds / 1000
@@ -47,12 +47,13 @@ def _waits(fields: Fields, now: float) -> Iterator[float | None]:
     yield from _hubspot(fields)
 
 
-def _retry_after(fields: Fields, now: float) -> float | None:
-    """A date is compared with the response's own, so that the clocks need not agree."""
-    value = _text(fields.get(b"retry-after"))
-    if (seconds := _number(value.encode())) is not None:
+def _retry_after(value: bytes, fields: Fields, now: float) -> float | None:
+    """A date is compared with the response's own, so that the clocks need not agree. A proxy before the backend may
+    have added a field of its own.
+    """
+    if (seconds := _number(value)) is not None:
         return seconds
-    at = _date(value)
+    at = _date(_text(value))
     sent = _date(_text(fields.get(b"date")))
     return None if at is None else at - (now if sent is None else sent)
 

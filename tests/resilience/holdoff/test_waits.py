@@ -75,6 +75,12 @@ def test_github_names_the_reset_of_a_limit_that_is_not_reached_beside_a_secondar
     assert wait(retry_after="60", x_ratelimit_reset="1800003000", x_ratelimit_remaining="4990") == 60
 
 
+def test_the_longest_of_repeated_fields_counts() -> None:
+    """As where a proxy before the backend adds one of its own."""
+    for values in ((b"2", b"30"), (b"30", b"2"), (b"soon", b"30")):
+        assert announced_wait([(b"retry-after", value) for value in values], NOW) == 30
+
+
 NAMES = [b"retry-after", b"retry-after-ms", b"date", b"x-ratelimit-reset", b"x-ratelimit-reset-tokens", b"ratelimit"]
 
 
