@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from django.contrib.auth import views
+from django.contrib import admin
+from django.contrib.auth import REDIRECT_FIELD_NAME, views
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
 
-from metrics.sign_in.pages import arrive, protect
+from metrics.sign_in.pages import arrive, protect, safe_next
 from metrics.sign_in.provider import sign_in
 
 
@@ -46,6 +48,17 @@ class LoginView(views.LoginView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         wanted = self.request.POST.get("next") or self.request.GET.get("next", "")
         return {**super().get_context_data(**kwargs), "redirect_field_value": wanted, "sign_in": sign_in()}
+
+
+@never_cache
+def admin_login(request: HttpRequest) -> HttpResponse:
+    """Django's, but who is signed in is led to the page they wanted instead of the index: after a session has ended and
+    they have signed in in one tab, they go on in the others.
+    """
+    wanted = safe_next(request, request.GET.get(REDIRECT_FIELD_NAME, ""))
+    if wanted and request.method in ("GET", "HEAD") and admin.site.has_permission(request):
+        return redirect(wanted)
+    return admin.site.login(request)
 
 
 class LogoutView(views.LogoutView):

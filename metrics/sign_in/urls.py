@@ -46,9 +46,9 @@ def _back_channel() -> list[URLPattern]:
 
 
 def admin_urls() -> list[URLPattern]:
-    """Replacements of the admin's own login pages, which know no second factor."""
+    """Replacements of the admin's own login pages, which know no second factor and forget the page that was wanted."""
     if settings.CONFIG.sign_in is None:
-        return []
+        return [path("login/", plain.admin_login)]
     from metrics.sign_in import passwords  # noqa: PLC0415 - as above
 
     return [

@@ -41,6 +41,25 @@ def test_a_user_who_is_not_staff_is_redirected_to_the_login(harness: Harness, pa
         assert response["Location"].startswith("/admin/login/?next=/dashboard/")
 
 
+@pytest.mark.parametrize(
+    ("wanted", "target"),
+    [
+        ("/dashboard/services/crm/?range=24h", "/dashboard/services/crm/?range=24h"),
+        ("//evil.test/", "/admin/"),
+        ("", "/admin/"),
+    ],
+)
+def test_the_login_leads_whoever_is_signed_in_to_the_page_that_was_wanted(
+    staff_client: Client, wanted: str, target: str
+) -> None:
+    """As in a second tab, after a sign-in in the first."""
+    response = staff_client.get("/admin/login/", {"next": wanted})
+    assert (response.status_code, response["Location"]) == (302, target)
+    eve = Client()
+    eve.force_login(User.objects.create_user("eve"))
+    assert [client.get("/admin/login/", {"next": wanted}).status_code for client in (Client(), eve)] == [200, 200]
+
+
 @pytest.mark.parametrize("path", [*PAGES, *DATA, "/dashboard/replay/"])
 def test_a_page_can_be_asked_for_by_head(harness: Harness, admin_client: Client, path: str) -> None:
     harness.serve(ok())
