@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from django.core.validators import RegexValidator
 from rest_framework import serializers
@@ -33,8 +33,6 @@ class Timestamp(serializers.DateTimeField):
     encoded has become a space.
     """
 
-    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "must be ISO 8601 or Unix seconds"}
-
     def to_representation(self, value: Any) -> str:
         return iso_timestamp(value)
 
@@ -43,8 +41,8 @@ class Timestamp(serializers.DateTimeField):
             if _NUMBER.fullmatch(value) and 0 <= float(value) <= MAX_TIMESTAMP:
                 return datetime.fromtimestamp(float(value), UTC)
             return super().to_internal_value(_OFFSET.sub(r"\1+\2", value))
-        except (ValueError, OverflowError, OSError):
-            self.fail("invalid")
+        except (ValueError, OverflowError, OSError, serializers.ValidationError):
+            raise serializers.ValidationError("must be ISO 8601 or Unix seconds") from None
 
 
 class Text(serializers.CharField):
