@@ -66,11 +66,12 @@ def flush(actor: str, *, dry_run: bool = False) -> int:
 
 
 def invalidate(actor: str, service: str, tag: str | None = None, *, dry_run: bool = False) -> int:
-    """Invalidate a service's cache entries, only those with `tag` if given. Returns their number.
+    """Invalidate cache entries of a service, or of Django code, only those with `tag` if given. Returns their number.
 
     With `dry_run` they are only counted. Raises ServiceNotConfigured and StoreUnavailable.
     """
-    selectors.get_service(service)
+    if service != SERVICE:
+        selectors.get_service(service)
     cache = running().cache
     if dry_run:
         return run_on_loop(cache.usage(service, tag)).entries

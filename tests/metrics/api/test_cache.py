@@ -4,6 +4,8 @@ import pytest
 from django.test import Client
 
 from metrics.models import Operation
+from metrics.runtime_access import run_on_loop
+from resilience.cache.objects import ObjectCache
 from tests.metrics.api.endpoints import send
 from tests.metrics.harness import Harness, ok
 
@@ -54,6 +56,15 @@ def test_a_flush_takes_no_other_parameter(harness: Harness, api_client: Client, 
     harness.request("/api/v1/crm/contacts/1")
     assert send(api_client, "delete", f"/metrics/cache{query}").status_code == 400
     assert api_client.get("/metrics/cache").json()["entries"] == 1
+
+
+def test_what_django_code_has_stored_is_invalidated_under_its_name(harness: Harness, api_client: Client) -> None:
+    objects = ObjectCache(harness.cache._store, harness.clock)
+    for name in ("a", "b"):
+        run_on_loop(objects.set(name, 1, tags=["t"] if name == "a" else []))
+    assert send(api_client, "delete", "/metrics/cache/app?tag=t").json() == {"service": "app", "keysDeleted": 1}
+    assert send(api_client, "delete", "/metrics/cache/app").json() == {"service": "app", "keysDeleted": 1}
+    assert send(api_client, "delete", "/metrics/cache/nope").status_code == 404
 
 
 def test_an_invalidation_takes_one_tag(harness: Harness, api_client: Client) -> None:
