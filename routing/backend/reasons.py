@@ -49,6 +49,7 @@ _HANDSHAKE: Final = {
     "TLSV1_UNRECOGNIZED_NAME": "the target does not know the server name",
     "TLSV1_ALERT_PROTOCOL_VERSION": "no TLS version in common",
     "UNSUPPORTED_PROTOCOL": "no TLS version in common",
+    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the target does not speak HTTP/1.1",
     "WRONG_VERSION_NUMBER": "the target does not speak TLS",
 }
 _NO_NAME: Final = frozenset(

@@ -40,9 +40,11 @@ def key_block(text: str) -> str:
 
 
 def _blocks(text: str, label: str) -> Iterator[str]:
-    """With the line breaks that OpenSSL needs, and forms of web pages do not keep. `label` is how the label ends."""
+    """With the line breaks that OpenSSL needs: forms of web pages do not keep them, and variables often have `\\n` in
+    their place. `label` is how the label ends.
+    """
     for match in _BLOCK.finditer(text):
-        kind, content = match.group(1), "".join(match.group(2).split())
+        kind, content = match.group(1), "".join(match.group(2).replace("\\n", "").replace("\\r", "").split())
         if kind.endswith(label):
             lines = (content[at : at + _LINE] for at in range(0, len(content), _LINE))
             yield "\n".join((f"-----BEGIN {kind}-----", *lines, f"-----END {kind}-----\n"))

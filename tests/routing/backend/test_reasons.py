@@ -209,6 +209,12 @@ async def test_each_fault_of_a_certificate_is_named(
     assert (error.code, error.reason, error.unsent) == ("bad_gateway", reason, True)
 
 
+def test_a_target_that_speaks_http_2_alone_is_named() -> None:
+    error = ssl.SSLError(1, "alert")
+    error.reason = "TLSV1_ALERT_NO_APPLICATION_PROTOCOL"
+    assert failure_reason(error) == "TLS error: the target does not speak HTTP/1.1"
+
+
 async def test_a_server_that_speaks_no_tls(backend: Backend) -> None:
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(10)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from routing.backend.client import Backend, Call
 from routing.errors import BadGateway, CallFailed
 from routing.router.policy import Target
+from routing.tls.pem import key_fault, pair_fault
 from routing.tls.policy import TlsPolicy, TlsVersion
 from tests.internal_ca import NAME, InternalCa, TlsServer, tls_server, validity
 from tests.routing.backend.calls import GENEROUS, call, read
@@ -174,7 +175,7 @@ async def test_the_minimum_version(backend: Backend) -> None:
         assert fault.reason == "TLS error: no TLS version in common"
 
 
-@pytest.mark.parametrize("form", ["pkcs8", "traditional", "crlf", "comments", "parameters", "one line"])
+@pytest.mark.parametrize("form", ["pkcs8", "traditional", "crlf", "comments", "parameters", "one line", "escaped"])
 async def test_keys_and_certificates_in_the_forms_that_tools_write(backend: Backend, form: str) -> None:
     issued = CA.client()
     key, certificate, ca = issued.key_pem, issued.pem, CA.pem
@@ -189,6 +190,10 @@ async def test_keys_and_certificates_in_the_forms_that_tools_write(backend: Back
         key, certificate, ca = bag + key, bag + certificate, f"{bag}{ca}{bag}{OTHER_CA.pem}"
     if form == "one line":
         certificate, ca = (text.replace("\n", " ") for text in (certificate, ca))
+    if form == "escaped":
+        key, certificate, ca = (text.replace("\n", "\\n") for text in (key, certificate, ca))
+    assert not key_fault(key)
+    assert not pair_fault(certificate, key)
     with tls_server(SERVER, clients=CA.pem) as server:
         assert await fetch(backend, server, TlsPolicy(ca=ca, certificate=certificate, key=key)) == 200
 
