@@ -1,6 +1,6 @@
 """A gateway on one configuration, with everything that it decides by in memory and on a clock of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Final
 
@@ -152,6 +152,9 @@ class NoLedger:
 
     async def begin(self, keys: Sequence[str], generation: str) -> list[Counter]:
         return [Counter(generation=generation) for _ in keys]
+
+    async def adopt(self, generation: str, others: Mapping[str, str]) -> None:
+        """Nobody else fills a counter."""
 
     async def save(self, deltas: Sequence[Delta]) -> list[str]:
         return [delta.generation for delta in deltas]

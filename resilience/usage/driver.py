@@ -20,6 +20,7 @@ from resilience.usage.journal import Journal
 from resilience.usage.meter import Meter, Verdict
 from resilience.usage.periods import period_at
 from resilience.usage.store import Ledger, Store
+from resilience.usage.tokens import Tokens
 
 DENIAL_SECONDS: Final = 1.0
 """How long a denial is repeated without asking the store, where the quota may be raised meanwhile."""
@@ -35,25 +36,6 @@ _MARGIN_SECONDS: Final = 0.005
 
 Notify = Callable[[Meter, int, Counter], None]
 """Called once in the cluster when a quota reaches a threshold, in percent."""
-
-
-class _Tokens:
-    """What this worker knows of one counter. `budget` is its share while the store is unavailable; times are by its
-    timer.
-    """
-
-    __slots__ = ("budget", "count", "counter", "denied_until", "ends", "expires", "refilling", "spare", "waiters")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.expires = 0.0
-        self.ends = 0.0
-        self.spare = 0
-        self.denied_until = 0.0
-        self.counter = Counter()
-        self.budget: int | None = None
-        self.waiters: list[asyncio.Future[Verdict]] = []
-        self.refilling = False
 
 
 class Quotas:
@@ -78,7 +60,7 @@ class Quotas:
         self._notify = notify
         self._journal = Journal(store, ledger)
         self._filling = Filling(store, ledger, self._journal)
-        self._known: OrderedDict[str, _Tokens] = OrderedDict()
+        self._known: OrderedDict[str, Tokens] = OrderedDict()
         self._tasks = TaskSet()
 
     def try_take(self, meter: Meter) -> Verdict | None:
@@ -139,7 +121,7 @@ class Quotas:
     async def flush(self) -> None:
         """Save what was counted since the last call. Called every second."""
         with contextlib.suppress(StoreUnavailable):
-            await self._journal.flush()
+            await self._journal.retry()
 
     async def close(self) -> None:
         """Give tokens back and save what was counted."""
@@ -150,7 +132,7 @@ class Quotas:
         await self._tasks.wait()
         await self.flush()
 
-    def _spend(self, tokens: _Tokens, meter: Meter) -> Verdict | None:
+    def _spend(self, tokens: Tokens, meter: Meter) -> Verdict | None:
         now = self._timer()
         if tokens.count and now < tokens.expires:
             tokens.count -= 1
@@ -159,15 +141,15 @@ class Quotas:
             return self._verdict(tokens, meter, False, now)
         return None
 
-    def _verdict(self, tokens: _Tokens, meter: Meter, allowed: bool, now: float) -> Verdict:
+    def _verdict(self, tokens: Tokens, meter: Meter, allowed: bool, now: float) -> Verdict:
         limit = meter.policy.amount + tokens.counter.extra
         remaining = max(0, limit - tokens.counter.used) + tokens.count
         return Verdict(allowed, remaining if allowed else 0, max(0.0, tokens.ends - now), limit)
 
-    def _tokens(self, key: str) -> _Tokens:
+    def _tokens(self, key: str) -> Tokens:
         tokens = self._known.get(key)
         if tokens is None:
-            tokens = self._known[key] = _Tokens()
+            tokens = self._known[key] = Tokens()
             if len(self._known) > MAX_METERS:
                 oldest, idle = next(iter(self._known.items()))
                 if not idle.refilling and not idle.count:
@@ -176,7 +158,7 @@ class Quotas:
             self._known.move_to_end(key)
         return tokens
 
-    async def _serve(self, tokens: _Tokens, meter: Meter) -> None:
+    async def _serve(self, tokens: Tokens, meter: Meter) -> None:
         """Refill until no request waits."""
         batch: list[asyncio.Future[Verdict]] = []
         try:
@@ -191,7 +173,7 @@ class Quotas:
         finally:
             tokens.refilling = False
 
-    def _unserved(self, tokens: _Tokens, meter: Meter) -> list[asyncio.Future[Verdict]]:
+    def _unserved(self, tokens: Tokens, meter: Meter) -> list[asyncio.Future[Verdict]]:
         waiting, tokens.waiters = [waiter for waiter in tokens.waiters if not waiter.done()], []
         for index, waiter in enumerate(waiting):
             verdict = self._spend(tokens, meter)
@@ -200,7 +182,7 @@ class Quotas:
             waiter.set_result(verdict)
         return []
 
-    async def _refill(self, tokens: _Tokens, meter: Meter, batch: list[asyncio.Future[Verdict]]) -> None:
+    async def _refill(self, tokens: Tokens, meter: Meter, batch: list[asyncio.Future[Verdict]]) -> None:
         await self._return_unspent(tokens, meter)
         try:
             left = await self._from_store(tokens, meter, len(batch))
@@ -218,7 +200,7 @@ class Quotas:
         elif not allowed:
             tokens.denied_until = min(now + DENIAL_SECONDS, tokens.ends)
 
-    async def _from_store(self, tokens: _Tokens, meter: Meter, wanted: int) -> int:
+    async def _from_store(self, tokens: Tokens, meter: Meter, wanted: int) -> int:
         """Tokens of the shared counter: waits once for those that other workers may give back."""
         if tokens.budget is not None and not self._store.unavailable:
             await self._journal.flush()
@@ -243,7 +225,7 @@ class Quotas:
     async def _store_take(self, key: str, wanted: int, spare: int, quota: Allowance, now: float) -> Take:
         return await self._store.take(key, quota, wanted, spare, now)
 
-    async def _from_share(self, tokens: _Tokens, meter: Meter, wanted: int) -> int:
+    async def _from_share(self, tokens: Tokens, meter: Meter, wanted: int) -> int:
         """Tokens of this worker's share of what was left when the store was seen last."""
         now = self._clock()
         if tokens.budget is None or now >= tokens.counter.ends:
@@ -266,13 +248,13 @@ class Quotas:
         except StoreUnavailable:
             return Counter()
 
-    async def _return_unspent(self, tokens: _Tokens, meter: Meter) -> None:
+    async def _return_unspent(self, tokens: Tokens, meter: Meter) -> None:
         unspent, tokens.count = tokens.count, 0
         if unspent:
             tokens.spare //= 2
             await self._refund(meter, tokens.counter, unspent)
 
-    async def _expire(self, tokens: _Tokens, meter: Meter) -> None:
+    async def _expire(self, tokens: Tokens, meter: Meter) -> None:
         """Give back what was not spent in time, unless it was taken later."""
         await self._sleep(SPEND_SECONDS)
         if tokens.count and self._timer() >= tokens.expires and not tokens.refilling:

@@ -22,6 +22,10 @@ class Filling:
 
     async def _fill_all(self, _group: str, keys: Sequence[str]) -> list[None]:
         await self._journal.flush()
-        counters = await self._ledger.begin(keys, token_hex(8))
-        await asyncio.gather(*(self._store.fill(*pair) for pair in zip(keys, counters, strict=True)))
+        generation = token_hex(8)
+        counters = await self._ledger.begin(keys, generation)
+        found = await asyncio.gather(*(self._store.fill(*pair) for pair in zip(keys, counters, strict=True)))
+        others = {key: other for key, other in zip(keys, found, strict=True) if other != generation}
+        if others:
+            await self._ledger.adopt(generation, others)
         return [None] * len(keys)

@@ -2,12 +2,24 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from resilience.usage.counter import Counter
 from resilience.usage.store import Delta, Ledger, Store
 
 _SETTLED_AT_ONCE: Final = 32
+_TRIES: Final = 5
+"""How many seconds a count waits for its counter, which another worker may be about to fill without it."""
+
+
+class _Count(NamedTuple):
+    """What the store has not counted."""
+
+    key: str
+    generation: str
+    since: int
+    number: int
+    tries: int = 1
 
 
 class Journal:
@@ -18,7 +30,8 @@ class Journal:
     def __init__(self, store: Store, ledger: Ledger) -> None:
         self._store, self._ledger = store, ledger
         self._unsaved: dict[tuple[str, int, str], Delta] = {}
-        self._unsettled: list[tuple[str, str, int, int]] = []
+        self._unsettled: list[_Count] = []
+        self._waiting: list[_Count] = []
         self._saving = asyncio.Lock()
 
     def count(
@@ -47,18 +60,26 @@ class Journal:
                     self._keep(deltas)
                     raise
                 self._unsettled += [
-                    (delta.key, generation, delta.since, delta.count)
+                    _Count(delta.key, generation, delta.since, delta.count)
                     for delta, generation in zip(deltas, generations, strict=True)
                     if generation and generation != delta.generation and delta.count
                 ]
             while self._unsettled:
                 await self._settle(self._unsettled[:_SETTLED_AT_ONCE])
 
-    async def _settle(self, counts: Sequence[tuple[str, str, int, int]]) -> None:
+    async def retry(self) -> None:
+        """Flush, with the counts whose counters were missing. Called every second."""
+        waiting, self._waiting = self._waiting, []
+        self._unsettled += waiting
+        await self.flush()
+
+    async def _settle(self, counts: Sequence[_Count]) -> None:
         """Settle the first counts of `_unsettled`, and forget those that succeed. Raises StoreUnavailable."""
-        results = await asyncio.gather(*(self._store.settle(*count) for count in counts), return_exceptions=True)
+        results = await asyncio.gather(*(self._store.settle(*count[:4]) for count in counts), return_exceptions=True)
         failed = [count for count, result in zip(counts, results, strict=True) if isinstance(result, BaseException)]
         self._unsettled[: len(counts)] = failed
+        missed = [count for count, result in zip(counts, results, strict=True) if result is False]
+        self._waiting += [count._replace(tries=count.tries + 1) for count in missed if count.tries < _TRIES]
         for result in results:
             if isinstance(result, BaseException):
                 raise result

@@ -93,10 +93,12 @@ return reply(c.used - before, 0, 0)
 _FILL: Final = Script(
     _RUN
     + """
-if redis.call('HEXISTS', KEYS[1], 'generation') == 1 then return end
+local found = redis.call('HGET', KEYS[1], 'generation')
+if found then return found end
 redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'used', ARGV[2], 'extra', ARGV[3], 'since', ARGV[4], 'ends', ARGV[5],
   'warned', ARGV[6], 'leased', '0', 'run', run)
 redis.call('EXPIRE', KEYS[1], ARGV[7])
+return ARGV[1]
 """,
     "hash",
 )
@@ -104,6 +106,7 @@ _SETTLE: Final = Script(
     """
 local found = redis.call('HMGET', KEYS[1], 'generation', 'since')
 if found[1] == ARGV[1] and found[2] == ARGV[2] then redis.call('HINCRBY', KEYS[1], 'used', ARGV[3]) end
+return found[1] and 1 or 0
 """,
     "hash",
 )
@@ -132,12 +135,13 @@ class RedisStore:
         found = await self._run(_ADJUST, key, quota, "all" if used is None else used, extra)
         return Take(int(found[0]), _counter(found), float(found[7]))
 
-    async def fill(self, key: str, counter: Counter) -> None:
+    async def fill(self, key: str, counter: Counter) -> str:
         fields = (counter.generation, counter.used, counter.extra, counter.since, counter.ends, counter.warned)
-        await self._link.run(_FILL, [self._key(key)], (*fields, _KEEP_SECONDS))
+        found = await self._link.run(_FILL, [self._key(key)], (*fields, _KEEP_SECONDS))
+        return bytes(found).decode()
 
-    async def settle(self, key: str, generation: str, since: int, count: int) -> None:
-        await self._link.run(_SETTLE, [self._key(key)], (generation, since, count))
+    async def settle(self, key: str, generation: str, since: int, count: int) -> bool:
+        return bool(await self._link.run(_SETTLE, [self._key(key)], (generation, since, count)))
 
     async def _run(self, script: Script, key: str, quota: Allowance, first: Any, second: Any) -> Any:
         """Raises Missing and OtherPeriod."""

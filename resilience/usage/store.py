@@ -1,6 +1,6 @@
 """The ports to the shared counters and to the database they are saved in, and counters in this process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -21,11 +21,13 @@ class Store(Protocol):
 
     async def adjust(self, key: str, quota: Allowance, used: int | None, extra: int, now: float) -> Take: ...
 
-    async def fill(self, key: str, counter: Counter) -> None:
-        """Set a counter, unless another worker has."""
+    async def fill(self, key: str, counter: Counter) -> str:
+        """Set a counter, unless another worker has. Return the generation that it has."""
 
-    async def settle(self, key: str, generation: str, since: int, count: int) -> None:
-        """Count what was counted elsewhere, if the counter is of this generation and has not begun again."""
+    async def settle(self, key: str, generation: str, since: int, count: int) -> bool:
+        """Count what was counted elsewhere, if the counter is of this generation and has not begun again. False if
+        there is no counter.
+        """
 
 
 class Delta(msgspec.Struct):
@@ -52,6 +54,11 @@ class Ledger(Protocol):
     async def begin(self, keys: Sequence[str], generation: str) -> list[Counter]:
         """The saved counters, which are of this generation from now on."""
 
+    async def adopt(self, generation: str, others: Mapping[str, str]) -> None:
+        """Give counters that were begun with this generation the one that the store has, by key: another worker has
+        filled them.
+        """
+
     async def save(self, deltas: Sequence[Delta]) -> list[str]:
         """Add them to the saved counters, and return each one's generation."""
 
@@ -68,13 +75,14 @@ class MemoryStore:
     async def adjust(self, key: str, quota: Allowance, used: int | None, extra: int, now: float) -> Take:
         return adjust(self._counter(key), quota, used, extra, now)
 
-    async def fill(self, key: str, counter: Counter) -> None:
-        self._counters.setdefault(key, counter)
+    async def fill(self, key: str, counter: Counter) -> str:
+        return self._counters.setdefault(key, counter).generation
 
-    async def settle(self, key: str, generation: str, since: int, count: int) -> None:
+    async def settle(self, key: str, generation: str, since: int, count: int) -> bool:
         counter = self._counters.get(key)
         if counter is not None and (counter.generation, counter.since) == (generation, since):
             counter.used += count
+        return counter is not None
 
     def _counter(self, key: str) -> Counter:
         counter = self._counters.get(key)

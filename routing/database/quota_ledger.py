@@ -1,6 +1,6 @@
 """What is used of quotas, in the database: read and written in a thread of its own."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
@@ -30,6 +30,9 @@ class QuotaLedger:
     async def begin(self, keys: Sequence[str], generation: str) -> list[Counter]:
         return await self._run(lambda: _begin(keys, generation))
 
+    async def adopt(self, generation: str, others: Mapping[str, str]) -> None:
+        await self._run(lambda: _adopt(generation, others))
+
     async def save(self, deltas: Sequence[Delta]) -> list[str]:
         return await self._run(lambda: _save(deltas))
 
@@ -52,6 +55,11 @@ def _begin(keys: Sequence[str], generation: str) -> list[Counter]:
             row.generation = generation
         _write(rows.values())
     return [_counter(rows[key]) for key in keys]
+
+
+def _adopt(generation: str, others: Mapping[str, str]) -> None:
+    for key, other in sorted(others.items()):
+        QuotaUsage.objects.filter(counter=key, generation=generation).update(generation=other)
 
 
 def _save(deltas: Sequence[Delta]) -> list[str]:

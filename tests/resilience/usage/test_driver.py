@@ -2,14 +2,16 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from datetime import datetime
 
 import pytest
 
+from resilience.usage.counter import Counter
 from resilience.usage.meter import Meter
 from resilience.usage.periods import period_at
 from resilience.usage.policy import Anchor, Per, QuotaPolicy
-from tests.resilience.usage.world import World
+from tests.resilience.usage.world import World, spin
 
 NOW = datetime.fromisoformat("2026-10-24T12:00+00:00").timestamp()
 
@@ -102,6 +104,43 @@ async def test_a_clock_that_is_set_changes_no_verdict(seconds: float) -> None:
     await world.time.advance(2.0)
     assert (await world.take(0, what)).allowed
     assert world.workers[0].peek(what) is not None
+
+
+async def test_what_an_outage_granted_is_counted_though_two_workers_filled_the_counter_at_once() -> None:
+    world, what = World(NOW, 2), meter(1_000)
+    begin = world.ledger.begin
+
+    async def slow(keys: Sequence[str], generation: str) -> list[Counter]:
+        found = await begin(keys, generation)
+        await spin()
+        return found
+
+    world.ledger.begin = slow  # type: ignore[method-assign]
+    await asyncio.gather(*(worker.take(what) for worker in world.workers))
+    assert world.ledger.begun == 2
+    assert world.store.counter(what.key).generation == world.ledger.rows[what.key].generation
+    world.store.away = True
+    for _ in range(50):
+        await world.take(0, what)
+    world.store.away = False
+    await world.flush()
+    assert world.store.counter(what.key).used == world.ledger.rows[what.key].used == 52
+
+
+async def test_a_count_waits_for_a_counter_that_is_being_filled_without_it() -> None:
+    world, what = World(NOW, 2), meter(1_000)
+    await world.take(1, what)
+    await world.flush()
+    world.store.away = True
+    for _ in range(30):
+        await world.take(1, what)
+    world.store.away = False
+    world.store.lose()
+    (read,) = await world.ledger.begin([what.key], "another worker's")
+    await world.workers[1].flush()  # the counter is not there yet, and `read` has none of the 30
+    await world.store.fill(what.key, read)
+    await world.workers[1].flush()
+    assert world.store.counter(what.key).used == world.ledger.rows[what.key].used == 31
 
 
 async def test_counters_of_very_many_callers_are_filled_together() -> None:

@@ -1,7 +1,7 @@
 """Workers that share a counter and a database, in virtual time."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -80,13 +80,13 @@ class SharedStore(MemoryStore):
         self._check()
         return await super().adjust(key, quota, used, extra, now)
 
-    async def fill(self, key: str, counter: Counter) -> None:
+    async def fill(self, key: str, counter: Counter) -> str:
         self._check()
-        await super().fill(key, counter)
+        return await super().fill(key, counter)
 
-    async def settle(self, key: str, generation: str, since: int, count: int) -> None:
+    async def settle(self, key: str, generation: str, since: int, count: int) -> bool:
         self._check()
-        await super().settle(key, generation, since, count)
+        return await super().settle(key, generation, since, count)
 
     def _check(self) -> None:
         if self.away:
@@ -112,6 +112,12 @@ class FakeLedger:
         for key in keys:
             self.rows.setdefault(key, Counter()).generation = generation
         return [msgspec.structs.replace(self.rows[key]) for key in keys]
+
+    async def adopt(self, generation: str, others: Mapping[str, str]) -> None:
+        self._check()
+        for key, other in others.items():
+            if self.rows[key].generation == generation:
+                self.rows[key].generation = other
 
     async def save(self, deltas: Sequence[Delta]) -> list[str]:
         self._check()

@@ -6,7 +6,7 @@ import pytest
 
 from resilience.usage.counter import Counter
 from resilience.usage.store import Delta
-from routing.database.quota_ledger import _begin, _counter, _save
+from routing.database.quota_ledger import _adopt, _begin, _counter, _save
 from routing.models import QuotaUsage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -56,3 +56,11 @@ def test_very_many_counters_take_few_statements(django_assert_max_num_queries: A
         *(2 * number for number in reversed(range(1_200))),
     ]
     assert QuotaUsage.objects.count() == 1_201
+
+
+def test_the_generation_of_another_worker_is_adopted_unless_there_is_a_later_one() -> None:
+    _begin(["k"], "a")
+    _adopt("a", {"k": "b", "unknown": "b"})
+    assert row().generation == "b"
+    _adopt("a", {"k": "c"})
+    assert row().generation == "b"
