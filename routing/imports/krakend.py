@@ -17,6 +17,8 @@ _ABOUT: Final = ("$schema", "name", "@comment", "comment")
 _RATE: Final = "qos/ratelimit/router"
 _PROXY_RATE: Final = "qos/ratelimit/proxy"
 _AUTH: Final = "auth/validator"
+_FILTERS: Final = ("allow", "deny", "whitelist", "blacklist", "target")
+"""What KrakenD takes out of the backend's response, under its present and former names."""
 
 
 def is_krakend(structure: dict[str, Any]) -> bool:
@@ -141,7 +143,7 @@ def _endpoint(item: Item, common: _Common) -> None:
         made["timeout"] = {"read": limit, "total": limit}
     made.update(settings)
     common.add_route(name, made, item.path)
-    report.changed(item.path, f"{method} {public} is now {method} /api/v1/{name}{call}")
+    report.changed(item.path, f"{method} {public} is now {made['methods'][0]} /api/v1/{name}{call}")
 
 
 def _route(item: Item, method: str, common: _Common) -> tuple[str, dict[str, Any], str] | None:
@@ -155,14 +157,20 @@ def _route(item: Item, method: str, common: _Common) -> tuple[str, dict[str, Any
     item.default("sd", "static")
     extra, service = item.item("extra_config"), found[1] if found else {}
     _backend_settings(extra, service)
+    filters = [key for key in _FILTERS if item.take(key)]
+    for key in filters:
+        report.left_out((*item.path, key), "bodies are passed on as they are: callers need a key instead")
     item.finish()
     if question:
-        report.left_out((*item.path, "url_pattern"), "parameters that the pattern adds")
+        report.left_out((*item.path, "url_pattern"), "parameters that the pattern adds: callers need a key instead")
     pattern = route_pattern(call, (*item.path, "url_pattern"), report)
     allowed = methods([sent], (*item.path, "method"), report)
     if found is None or pattern is None or not allowed:
         return None
-    return found[0], {"path": pattern, "methods": allowed}, pattern
+    made: dict[str, Any] = {"path": pattern, "methods": allowed}
+    if question or filters:  # what is returned may have been restricted
+        made["auth"] = "required"
+    return found[0], made, pattern
 
 
 def _backend_settings(extra: Item, service: dict[str, Any]) -> None:

@@ -142,7 +142,7 @@ def test_a_file_of_krakend_becomes_services() -> None:
         "http://orders-2.internal:8000",
     ]
     route = {"path": "/products/{id}", "methods": ["GET"], "timeout": {"read": "3s", "total": "3s"}}
-    assert services["catalogue"]["routes"] == [{**route, "rate_limit": "10/m"}]
+    assert services["catalogue"]["routes"] == [{**route, "auth": "required", "rate_limit": "10/m"}]
     assert services["catalogue"]["breaker"] == {"failure_threshold": 3, "window": "60s", "open_for": "10s"}
     assert services["catalogue"]["cache"] == {"scope": "shared"}
     assert services["orders-1"]["outbound"] == {"rate": "50/s"}

@@ -202,6 +202,13 @@ tls: {{options: {{modern: {{minVersion: VersionTLS13, clientAuth: {{clientAuthTy
          "backend": [{"url_pattern": "/z"}]}]}""",
         {"/x": "required", "/y": "required", "/z": "open"},
     ),
+    "krakend: what restricts responses": Case(
+        """{"version": 3, "host": ["http://a"], "endpoints": [
+        {"endpoint": "/x", "backend": [{"url_pattern": "/x?visibility=public"}]},
+        {"endpoint": "/fields", "backend": [{"url_pattern": "/fields", "deny": ["password"]}]},
+        {"endpoint": "/y", "backend": [{"url_pattern": "/y", "allow": [], "mapping": {"a": "b"}}]}]}""",
+        {"/x": "required", "/fields": "required", "/y": "open"},
+    ),
     "krakend: policies and plugins": Case(
         """{"version": 3, "host": ["http://a"], "endpoints": [
         {"endpoint": "/x", "extra_config": {"validation/cel": [{}]}, "backend": [{"url_pattern": "/x"}]},
