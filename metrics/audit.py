@@ -41,6 +41,8 @@ from routing.signals import operation_performed
 
 log = logging.getLogger(__name__)
 REDACTED: Final = "***"
+DEPLOYMENT: Final = "deployment"
+"""The action of a recorded deployment."""
 AUDITED_MODELS: Final = {
     Service: "service",
     Target: "target",

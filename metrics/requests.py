@@ -12,6 +12,7 @@ from metrics.request_log.record import RequestRecord
 from metrics.request_log.search import FoundRecord, RequestQuery, SearchResult
 from metrics.request_log.store import Position
 from metrics.runtime_access import run_on_loop, running
+from metrics.timestamps import iso_timestamp
 from routing.errors import GatewayError
 from routing.models import ConfigurationRevision
 from routing.rights import Names, within
@@ -54,7 +55,7 @@ def to_document(found: FoundRecord) -> dict[str, Any]:
     values = {name: getattr(found.record, name) for name in RequestRecord.__struct_fields__ if name != "at"}
     values["steps"] = [msgspec.structs.asdict(step) for step in found.record.steps]
     values["also"] = list(found.record.also)
-    at = datetime.fromtimestamp(found.record.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    at = iso_timestamp(found.record.at)
     return {"position": str(found.position), "time": at} | {_CAMEL.get(name, name): values[name] for name in values}
 
 

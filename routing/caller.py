@@ -9,6 +9,8 @@ import msgspec
 from routing.consumers.subscription import Subscription
 
 EVERY_SERVICE: Final = "*"
+KEY_CALLER: Final = "key:"
+"""Begins the ids of callers with API keys; the prefix of the key follows."""
 DEBUG: Final = "debug"
 """The scope that callers need for `X-Gateway-Debug`."""
 GATEWAY_SCOPES: Final = (

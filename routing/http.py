@@ -146,6 +146,10 @@ def client_timeout(body: Stream) -> float:
     return seconds
 
 
+CLIENT_GONE: Final = "client_gone"
+"""Why a transfer ended early if its client disconnected: the `aborted` of events, logs and metrics."""
+
+
 class ClientGone(Exception):
     """The client disconnected before its request or the response was complete."""
 

@@ -11,6 +11,7 @@ import msgspec
 
 from metrics.alerts.change import Change, ChangeKind, reason_text
 from metrics.alerts.messages import Message
+from metrics.timestamps import iso_timestamp
 from routing.http import Headers
 
 JSON: Final = b"application/json"
@@ -81,7 +82,7 @@ def _event(change: Change, action: str, routing_key: bytes, link: str) -> bytes:
             "summary": _line(change)[:1_024],
             "source": change.service or SOURCE,
             "severity": _severity(change),
-            "timestamp": iso(change.at),
+            "timestamp": iso_timestamp(change.at),
             "component": change.subject,
             "group": change.alert,
             "class": change.condition,
@@ -101,7 +102,7 @@ def webhook(message: Message, link: str) -> bytes:
     return msgspec.json.encode(
         {
             "type": "gateway.alerts",
-            "timestamp": iso(message.created_at),
+            "timestamp": iso_timestamp(message.created_at),
             "data": {
                 "title": title(message.changes),
                 "url": f"{link}/dashboard/alerts/" if link else None,
@@ -122,8 +123,8 @@ def _change(change: Change) -> dict[str, Any]:
         "summary": change.summary,
         "reason": change.reason or None,
         "severity": _severity(change),
-        "since": iso(change.since),
-        "at": iso(change.at),
+        "since": iso_timestamp(change.since),
+        "at": iso_timestamp(change.at),
     }
 
 
@@ -136,10 +137,6 @@ def signed(message: Message, content: bytes, key: bytes, now: float) -> Headers:
         (b"webhook-timestamp", timestamp),
         (b"webhook-signature", b"v1," + b64encode(digest)),
     ]
-
-
-def iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _clock(seconds: float) -> str:

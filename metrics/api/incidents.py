@@ -14,8 +14,8 @@ from metrics.api.configuration import ConfigurationBase
 from metrics.api.configuration_access import visible_services
 from metrics.api.serializers import Milliseconds, Text
 from metrics.approvals import submitted
-from metrics.audit import record_operation
-from metrics.incidents.changes import DEPLOYMENT, latest_revision
+from metrics.audit import DEPLOYMENT, record_operation
+from metrics.incidents.changes import latest_revision
 from metrics.selectors import get_service
 from metrics.services import MAX_REASON_LENGTH
 from routing.configuration.faults import ConfigurationError

@@ -26,6 +26,7 @@ from metrics.charts.points import history
 from metrics.objectives import current
 from metrics.read_models import TargetStatus
 from metrics.targets.status import words
+from metrics.timestamps import iso_timestamp
 from routing.balancing.rules import Condition
 from routing.rights import within
 
@@ -154,7 +155,7 @@ class HistoryView(LimitedReadView):
                 "step": step,
                 "points": [
                     {
-                        "time": serializers.iso_timestamp(point.start),
+                        "time": iso_timestamp(point.start),
                         **serializers.TrafficStatsOutput(point.stats).data,
                     }
                     for point in points

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from metrics.read_models import CircuitStatus, HoldOffStatus, TrafficStats, WarmResult
 from metrics.services import MAX_REASON_LENGTH, MAX_WARM_PATHS
+from metrics.timestamps import iso_timestamp
 from resilience.breaker.machine import State
 
 MAX_TTL_SECONDS: Final = 30 * 86_400
@@ -21,11 +22,6 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1
 _OFFSET: Final = re.compile(r"([T ][0-9:.,]+) ([0-9]{2}(?::?[0-9]{2})?)\Z")
 """The end of a time, and an offset from UTC with a space for its plus."""
 _TRUE: Final = frozenset({"1", "true", "True"})
-
-
-def iso_timestamp(at: float) -> str:
-    """Unix seconds as ISO 8601 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Timestamp(serializers.DateTimeField):

@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 from metrics.models import DailyUsage
-from metrics.usage.meter import API_KEY
 from metrics.usage.selectors import UsageRows
+from routing.caller import KEY_CALLER
 from routing.errors import GatewayError
 
 
@@ -33,8 +33,8 @@ class CallerName(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         """The prefix of the API key that this is; empty for others."""
-        if self.kind is Kind.CALLER and self.name.startswith(API_KEY):
-            return self.name[len(API_KEY) :]
+        if self.kind is Kind.CALLER and self.name.startswith(KEY_CALLER):
+            return self.name.removeprefix(KEY_CALLER)
         return self.name if self.kind is Kind.KEY else ""
 
     def usage(self) -> UsageRows:

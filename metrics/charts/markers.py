@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from metrics.audit import DEPLOYMENT
 from metrics.models import CircuitChange, Operation
 from resilience.breaker.machine import State
 from routing.models import ConfigurationRevision
@@ -13,8 +14,6 @@ from routing.rights import Names
 
 MAX_OF_A_KIND: Final = 40
 MAX_TEXT: Final = 160
-DEPLOYMENT: Final = "deployment"
-"""The action of a deployment in the audit log."""
 _OPENED: Final = (State.OPEN, State.FORCED_OPEN)
 
 

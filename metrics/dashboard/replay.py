@@ -11,13 +11,14 @@ from django.views.decorators.http import require_http_methods
 
 from metrics import selectors
 from metrics.dashboard.numbers import decimal_text
-from metrics.dashboard.request_rows import clock_text, iso
+from metrics.dashboard.request_rows import clock_text
 from metrics.dashboard.views import staff_form
 from metrics.replay.comparison import Comparison, Example
 from metrics.replay.decision import Decision, Verdict
 from metrics.replay.replay import DEFAULT_LIMIT, MAX_DRAFT, MAX_LIMIT, Replay, Selection, replay
 from metrics.replay.report import notes, request_url
 from metrics.request_log.search import FoundRecord
+from metrics.timestamps import iso_timestamp
 from routing.configuration.document import dump, parse
 from routing.configuration.faults import ConfigurationError
 from routing.database.config_file import stored_document
@@ -153,7 +154,7 @@ def _example(example: Example, found: FoundRecord) -> dict[str, Any]:
         "method": record.method,
         "target": record.target_path,
         "time": clock_text(record.at),
-        "iso": iso(record.at),
+        "iso": iso_timestamp(record.at),
         "caller": record.consumer or record.caller,
         "now": _decision(example.now),
         "draft": _decision(example.draft),

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy
 from metrics.dashboard.numbers import decimal_text
 from metrics.request_log.record import Kind, RequestRecord
 from metrics.request_log.search import FoundRecord
+from metrics.timestamps import iso_timestamp
 
 WHY: Final = {
     Kind.FAILED: gettext_lazy("Failed"),
@@ -29,7 +30,7 @@ def row(found: FoundRecord) -> dict[str, Any]:
         "position": str(found.position),
         "url": request_url(found),
         "time": clock_text(record.at),
-        "iso": iso(record.at),
+        "iso": iso_timestamp(record.at),
         "status": status_text(record),
         "tone": TONES[record.kind],
         "why": str(WHY[record.kind]),
@@ -51,10 +52,6 @@ def request_url(found: FoundRecord) -> str:
 
 def status_text(record: RequestRecord) -> str:
     return _("no response") if record.status == NO_STATUS and record.aborted else str(record.status)
-
-
-def iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def clock_text(at: float) -> str:

@@ -9,13 +9,14 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from metrics import requests, selectors
-from metrics.dashboard.request_rows import TONES, WHY, clock_text, duration_text, iso, request_url, row, status_text
+from metrics.dashboard.request_rows import TONES, WHY, clock_text, duration_text, request_url, row, status_text
 from metrics.dashboard.request_search import read_form
 from metrics.dashboard.views import services_page, shown
 from metrics.request_log.page_record import PAGE
 from metrics.request_log.record import Kind, RequestRecord, StepRecord
 from metrics.request_log.search import FoundRecord
 from metrics.request_log.store import KEPT_SECONDS, Position
+from metrics.timestamps import iso_timestamp
 from routing.pages.rendering import render
 from routing.rights import Names
 
@@ -76,7 +77,7 @@ def _context(chosen: FoundRecord, found: list[FoundRecord], names: Names) -> dic
         "tone": TONES[record.kind],
         "why": WHY[record.kind],
         "time": clock_text(record.at),
-        "iso": iso(record.at),
+        "iso": iso_timestamp(record.at),
         "steps": _timeline(record),
         "durations": _durations(record),
         "others": [row(each) for each in found if each is not chosen],

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from django.db.models import Q
 
+from metrics.audit import DEPLOYMENT
 from metrics.models import Operation
 from routing.database import revisions
 from routing.models import ConfigurationRevision
@@ -19,8 +20,6 @@ MAX_LINES: Final = 20
 MAX_LINE: Final = 160
 MAX_TEXT: Final = 120
 """The most characters of an operation."""
-DEPLOYMENT: Final = "deployment"
-"""The action of a deployment in the audit log."""
 _ACTIONS: Final = (DEPLOYMENT, "cache.flush", "cache.invalidate", "circuit.", "key.")
 """Beginnings of the actions that are listed. Changes of the configuration are listed by revision."""
 _NAMES: Final = ("name", "tag", "state", "reason")

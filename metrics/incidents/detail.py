@@ -16,12 +16,12 @@ from metrics.incidents.overview import incidents
 from metrics.models import TimeResolution
 from metrics.runtime_access import run_on_loop, running
 from resilience.outage import StoreUnavailable
+from routing.caller import KEY_CALLER
 from routing.models import ApiKey
 from routing.router.policy import RoutePolicy
 
 MAX_SECONDS: Final = 6 * 3_600
 """The time up to now of which causes and callers are counted."""
-_KEY: Final = "key:"
 
 
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,9 +80,9 @@ def _evidence(incident: Incident, since: float, now: float) -> tuple[Evidence, f
 
 
 def _key_names(callers: list[str]) -> dict[str, str]:
-    prefixes = [caller.removeprefix(_KEY) for caller in callers if caller.startswith(_KEY)]
+    prefixes = [caller.removeprefix(KEY_CALLER) for caller in callers if caller.startswith(KEY_CALLER)]
     rows = ApiKey.objects.filter(prefix__in=prefixes).values_list("prefix", "name")
-    return {f"{_KEY}{prefix}": name for prefix, name in rows}
+    return {f"{KEY_CALLER}{prefix}": name for prefix, name in rows}
 
 
 def _meanwhile(policy: RoutePolicy) -> str:

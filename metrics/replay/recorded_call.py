@@ -7,11 +7,10 @@ from typing import Final
 
 import msgspec
 
-from metrics.request_log.building import CLIENT_GONE
 from metrics.request_log.record import RequestRecord
 from metrics.request_log.steps import ATTEMPT, BACKEND_CALL
 from routing.errors import BadGateway, UpstreamTimeout
-from routing.http import Headers
+from routing.http import CLIENT_GONE, Headers
 
 _ATTEMPT: Final = f"{BACKEND_CALL}, {ATTEMPT}"
 _STATUS: Final = re.compile(r"([1-5][0-9]{2})\b")

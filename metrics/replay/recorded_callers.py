@@ -10,7 +10,7 @@ from routing.authentication.certificates.callers import KIND as CERTIFICATE
 from routing.authentication.key_form import CHECKSUM_LENGTH, SECRET_LENGTH
 from routing.authentication.key_rules import KeyRules
 from routing.authentication.signatures.keys import KIND as SIGNATURE
-from routing.caller import Caller
+from routing.caller import KEY_CALLER, Caller
 from routing.errors import GatewayError, Unauthenticated
 from routing.http import Headers
 from routing.router.table import RouteTable
@@ -40,7 +40,7 @@ class StandIns:
         if number is None or is_presented(caller):
             return []
         text = _text(caller, number).encode()
-        return [(b"x-api-key", text)] if caller.startswith("key:") else [(b"authorization", b"Bearer " + text)]
+        return [(b"x-api-key", text)] if caller.startswith(KEY_CALLER) else [(b"authorization", b"Bearer " + text)]
 
 
 def is_presented(caller: str) -> bool:
@@ -91,7 +91,7 @@ class RecordedCallers(Authenticator):
         return Unauthenticated("the credential is not valid any more")
 
     def _key_records(self) -> dict[str, KeyRecord]:
-        wanted = {caller.partition(":")[2] for caller in self._stand_ins.numbers if caller.startswith("key:")}
+        wanted = {caller.partition(":")[2] for caller in self._stand_ins.numbers if caller.startswith(KEY_CALLER)}
         return {record.prefix: record for record in self._api_keys.records if record.prefix in wanted}
 
     def _of(self, credential: Credential) -> Known | None:

@@ -1,7 +1,6 @@
 """A replay's result as JSON, and what a recorded decision cannot tell."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -11,6 +10,7 @@ from metrics.replay.comparison import Count, Example
 from metrics.replay.decision import Decision, Verdict
 from metrics.replay.replay import Replay
 from metrics.request_log.search import FoundRecord
+from metrics.timestamps import iso_timestamp
 from routing.errors import Unauthenticated
 
 _CAMEL: Final = {"cache_rule": "cacheRule", "cache_key": "cacheKey"}
@@ -94,7 +94,7 @@ def _count(count: Count) -> dict[str, Any]:
 
 def _example(example: Example, found: FoundRecord) -> dict[str, Any]:
     record = found.record
-    at = datetime.fromtimestamp(record.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    at = iso_timestamp(record.at)
     return {
         "id": record.id,
         "position": str(found.position),

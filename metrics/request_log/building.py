@@ -17,13 +17,12 @@ from metrics.request_log.steps import (
 )
 from resilience.cache.policy import CachePolicy
 from routing.exchange import Exchange
-from routing.http import joined
+from routing.http import CLIENT_GONE, joined
 from routing.messages.identifiers import TRACEPARENT
 from routing.messages.outcome import OutcomeClass
 from routing.observability.events import RequestFinished
 from routing.router.request_log_policy import RequestLogPolicy
 
-CLIENT_GONE: Final = "client_gone"
 MAX_METHOD: Final = 32
 """Characters of a method, which a client may choose freely."""
 _EARLY: Final = (RATE_LIMIT, AUTHENTICATION, SERVICE_ROUTER)

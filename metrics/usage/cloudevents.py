@@ -1,7 +1,7 @@
 """Usage as CloudEvents 1.0 and as events of Lago. Pure."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import blake2b
@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import astuple
 
+from metrics.timestamps import iso_timestamp
 from metrics.usage.record import UsageCounts, UsageKey, decimal_amount, seconds
 
 ANONYMOUS: Final = "anonymous"
@@ -57,7 +58,7 @@ def usage_event(origin: Origin, key: UsageKey, before: UsageCounts, after: Usage
         "source": origin.source,
         "type": origin.type,
         "subject": key.consumer or key.caller or ANONYMOUS,
-        "time": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": iso_timestamp(at),
         "datacontenttype": "application/json",
         "data": _data(key, before, after),
     }

@@ -7,9 +7,11 @@ from zoneinfo import ZoneInfo
 
 from metrics.usage.days import day_at
 from metrics.usage.record import OTHERS, Usage, UsageCounts, UsageKey, add, text
+from routing.caller import KEY_CALLER
 from routing.consumers.price import Price
 from routing.consumers.subscription import Subscription
 from routing.exchange import Exchange
+from routing.http import CLIENT_GONE
 from routing.observability.events import RequestFinished
 from routing.router.paths import PREFIX
 from routing.router.resolution import UNRESOLVED
@@ -18,8 +20,6 @@ from routing.steps.respond import CLIENT_CLOSED_REQUEST, SWITCHING_PROTOCOLS
 
 FROM_CACHE: Final = frozenset({"HIT", "STALE"})
 """The values of X-Cache for responses for which the backend was not called."""
-CLIENT_GONE: Final = "client_gone"
-"""Why a body ended early without a failure of the service."""
 SERVICES: Final = PREFIX.decode()
 MAX_CALLERS: Final = 10_000
 """Callers without a consumer that a worker tells apart in one day."""
@@ -27,8 +27,6 @@ MAX_ROWS: Final = 20_000
 """Rows between two calls of `take`, beyond which callers without a consumer, and consumers' keys, are counted together.
 """
 TOO_MANY_REQUESTS: Final = 429
-API_KEY: Final = "key:"
-"""What the ids of callers with API keys begin with; the key's prefix follows."""
 LONG_SECONDS: Final = 5.0
 """What is transferred for longer is counted before it ends."""
 
@@ -179,7 +177,7 @@ class UsageMeter:
             if subscription.consumer:
                 owner = subscription
             price = subscription.price or price
-        api_key = caller_id[len(API_KEY) :] if caller_id.startswith(API_KEY) else ""
+        api_key = caller_id[len(KEY_CALLER) :] if caller_id.startswith(KEY_CALLER) else ""
         found = self._rows.get((owner, api_key, service, route, price))
         return found or self._new_row(owner, api_key, service, route, price)
 

@@ -23,7 +23,7 @@ from routing.authentication.key_form import (
 from routing.authentication.key_record import KeyRecord, RetiredDigest
 from routing.authentication.key_rules import KeyRules
 from routing.authentication.key_table import KeyTable
-from routing.caller import Caller
+from routing.caller import KEY_CALLER, Caller
 from routing.consumers.subscription import Member
 from routing.consumers.table import ConsumerTable
 
@@ -125,7 +125,9 @@ class ApiKeys:
             return None
         own = Member(record.row, record.prefix, record.limits, record.created) if record.limits is not None else None
         subscription = self.consumers.subscribed(consumer, own)
-        caller = Caller(f"key:{record.prefix}", record.tenant, record.scopes, record.expires, subscription=subscription)
+        caller = Caller(
+            f"{KEY_CALLER}{record.prefix}", record.tenant, record.scopes, record.expires, subscription=subscription
+        )
         digest = found.hex()
         until = next((item.until for item in record.retired if item.digest == digest), None)
         if until is None or digest == record.digest:

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
+from routing.caller import KEY_CALLER
 from routing.configuration import literals
 from routing.configuration.differences import ABSENT, differences
 from routing.configuration.document import canonical
@@ -152,8 +153,8 @@ def identities(actor: str, user: Any = None) -> list[str]:
     found = {actor, actor.removeprefix("command:")}
     if user is not None and getattr(user, "pk", None) is not None:
         found.add(f"user:{user.pk}")
-    if actor.startswith("key:"):
-        for key in ApiKey.objects.filter(prefix=actor.removeprefix("key:")):
+    if actor.startswith(KEY_CALLER):
+        for key in ApiKey.objects.filter(prefix=actor.removeprefix(KEY_CALLER)):
             found.update(name for name in (key.created_by, key.owner) if name)
     return sorted(found)
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from routing.errors import GatewayError
-from routing.http import CLIENT_SECONDS, ClientGone
+from routing.http import CLIENT_GONE, CLIENT_SECONDS, ClientGone
 
 
 class Source(Protocol):
@@ -78,7 +78,7 @@ class Relay:
             await self._end(error.code)
             raise
         except ClientGone:
-            await self._end("client_gone")
+            await self._end(CLIENT_GONE)
             raise
         self._passed_bytes += len(chunk)
         if self._record:
@@ -89,7 +89,7 @@ class Relay:
 
     async def aclose(self) -> None:
         """Close the source. Before the end of the body, this means that the client has disconnected."""
-        await self._end("client_gone")
+        await self._end(CLIENT_GONE)
 
     async def _finish(self) -> None:
         self._is_complete = True

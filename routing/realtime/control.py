@@ -12,6 +12,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
 from resilience.task_set import cancel_and_wait
+from routing.caller import KEY_CALLER
 from routing.realtime.service import Realtime
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def publish_revocation(prefix: str) -> None:
     thread.
     """
     try:
-        async_to_sync(_send)({"type": REVOKED, "caller": f"key:{prefix}"})
+        async_to_sync(_send)({"type": REVOKED, "caller": f"{KEY_CALLER}{prefix}"})
     except Exception as error:  # noqa: BLE001 - the configuration has the same effect, a little later
         log.info("the channel layer is unavailable (%s)", type(error).__name__)
 

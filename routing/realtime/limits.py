@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from resilience.ratelimit.policy import RatePolicy
+from routing.caller import KEY_CALLER
 
 MAX_MESSAGE_BYTES: Final = 4_096
 """The longest message of a client, unless it carries a token."""
@@ -39,7 +40,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     close_timeout: float = 2.0
 
     def connections_for(self, caller_id: str) -> int:
-        return self.per_api_key if caller_id.startswith("key:") else self.per_user
+        return self.per_api_key if caller_id.startswith(KEY_CALLER) else self.per_user
 
 
 class CallerConnections:

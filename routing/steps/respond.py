@@ -12,7 +12,7 @@ from routing.caller import DEBUG
 from routing.consumers.limit_state import LimitState
 from routing.errors import GatewayError, InternalError, QuotaExceeded, RateLimited
 from routing.exchange import Exchange
-from routing.http import Header, Headers, Request, Response, first
+from routing.http import CLIENT_GONE, Header, Headers, Request, Response, first
 from routing.messages.comments import with_comments
 from routing.messages.cors import Cors
 from routing.messages.response_body import Relay
@@ -63,7 +63,7 @@ class Accounting:
 
     def aborted(self, exchange: Exchange) -> None:
         """The client went away before there was a response."""
-        self.finished(exchange, CLIENT_CLOSED_REQUEST, 0, "client_gone")
+        self.finished(exchange, CLIENT_CLOSED_REQUEST, 0, CLIENT_GONE)
 
     def finished(self, exchange: Exchange, status: int, size: int = 0, aborted: str = "") -> None:
         """`size` is the body's bytes as sent; `aborted` is why it stopped short, empty if it did not."""

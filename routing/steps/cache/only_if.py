@@ -1,16 +1,13 @@
 """What a policy's `only_if` needs to know of a response before it is sent."""
 
-from typing import Final
-
 from resilience.cache.policy import ResponseCondition
 from routing.backend.buffered_body import peek_body
 from routing.errors import CallFailed, GatewayError
 from routing.exchange import Exchange
+from routing.http import CLIENT_GONE
 from routing.messages.conditions import MAX_BODY, may_be_judged
 from routing.steps.judging import WITHOUT_WHOLE_BODY
 from routing.upstream.call import BackendCall
-
-_CLIENT_GONE: Final = "client_gone"
 
 
 async def judged_body(condition: ResponseCondition, exchange: Exchange, call: BackendCall) -> bytes | None:
@@ -29,5 +26,5 @@ async def judged_body(condition: ResponseCondition, exchange: Exchange, call: Ba
     except BaseException as error:
         if isinstance(error, CallFailed):
             exchange.call.error, exchange.call.reason = error.code, error.reason
-        call.finish(error.code if isinstance(error, GatewayError) else _CLIENT_GONE)
+        call.finish(error.code if isinstance(error, GatewayError) else CLIENT_GONE)
         raise
