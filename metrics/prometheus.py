@@ -16,6 +16,7 @@ from metrics.counting.counts import Fields, buckets, merge_counts, with_prefix
 from metrics.counting.histogram import PROMETHEUS_BOUNDS, count_at_most
 from metrics.infrastructure import families as infrastructure_families
 from metrics.infrastructure.redis import RedisStatus, read_status
+from metrics.media_ranges import media_ranges
 from metrics.objectives import current
 from metrics.objectives import families as objective_families
 from metrics.read_models import CircuitStatus, ServiceCache
@@ -26,7 +27,6 @@ from resilience.breaker.machine import State
 T = TypeVar("T")
 STATES: Final = (State.CLOSED, State.HALF_OPEN, State.OPEN, State.FORCED_OPEN, State.DISABLED)
 """The value of gateway_breaker_state is a state's index in this list."""
-MAX_MEDIA_RANGES: Final = 64  # members of `Accept` that are read
 
 
 class Format(Enum):
@@ -36,10 +36,7 @@ class Format(Enum):
 
 def negotiate(accept: str) -> Format | None:
     """The format that `Accept` prefers (RFC 9110 section 12.5.1); None for JSON."""
-    weights: dict[str, float] = {}
-    for part in accept.lower().split(",", MAX_MEDIA_RANGES)[:MAX_MEDIA_RANGES]:
-        media, *parameters = (piece.strip() for piece in part.split(";"))
-        weights[media] = max(weights.get(media, 0.0), _quality(parameters))
+    weights = media_ranges(accept)
     json, anything = (weights.get(media, 0.0) for media in ("application/json", "*/*"))
     best = max((Format.OPENMETRICS, Format.TEXT), key=lambda each: weights.get(each.value, 0.0))
     weight = weights.get(best.value, 0.0)
@@ -286,14 +283,3 @@ def _circuits(circuits: Iterable[CircuitStatus]) -> Iterator[Metric]:
         for quota, number in circuit.quotas.items():
             quotas.add_metric([circuit.service, quota], number)
     yield from (states, quotas)
-
-
-def _quality(parameters: list[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0

@@ -1,12 +1,12 @@
 """Representations of documents as JSON or YAML: which one a request accepts, and which one it sends."""
 
 import json
-import re
 from collections.abc import Collection
 from typing import Any, Final
 
 from rest_framework.request import Request
 
+from metrics.media_ranges import media_ranges
 from routing.configuration.differences import pointer
 from routing.configuration.document import Document, dump_value, parse
 from routing.configuration.faults import ConfigurationError, Path
@@ -25,34 +25,16 @@ MAX_DOCUMENT_BYTES: Final = 10_000_000
 MAX_YAML_BYTES: Final = 256_000
 """YAML takes a hundred times as long to parse as JSON."""
 MAX_ERRORS: Final = 100
-_MAX_RANGES: Final = 32
 
 
 def accepted(request: Request) -> str:
     """The media type of the response: JSON unless the request prefers YAML. Raises NotAcceptable."""
-    ranges = _ranges(request.headers.get("Accept", "") or "*/*")
+    ranges = media_ranges(request.headers.get("Accept", "") or "*/*")
     weights = {media: _weight(media, ranges) for media in (JSON, *YAML_TYPES)}
     best = max(weights, key=lambda media: weights[media])  # the first of equals
     if weights[best] <= 0:
         raise NotAcceptable(f"there are {JSON} and {YAML}")
     return best
-
-
-def _ranges(accept: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for part in accept.lower().split(",", _MAX_RANGES)[:_MAX_RANGES]:
-        media, *parameters = (piece.strip() for piece in part.split(";"))
-        found[media] = max(found.get(media, 0.0), _quality(parameters))
-    return found
-
-
-def _quality(parameters: list[str]) -> float:
-    """The weight of a media range (RFC 9110 section 12.4.2); 0 if it is malformed."""
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            return float(value) if re.fullmatch(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", value.strip()) else 0.0
-    return 1.0
 
 
 def _weight(media: str, ranges: dict[str, float]) -> float:

@@ -106,7 +106,7 @@ def test_a_labels_value_is_escaped(harness: Harness, api_client: Client, accept:
 
 def test_resetting_the_statistics_does_not_change_the_counters(harness: Harness, api_client: Client) -> None:
     harness.observer.finished(finished(cache="HIT"))
-    api_client.post("/metrics/cache/reset")
+    api_client.post("/metrics/cache/reset", content_type="application/json")
     assert scrape(api_client)["gateway_cache_requests_total", (("result", "HIT"), ("service", "crm"))] == 1
     assert api_client.get("/metrics").json()["cache"]["stats"]["hits"] == 0
 
