@@ -57,11 +57,10 @@ async def open_application() -> Application:
     proxy = _socket_proxy(config, infra, resilience, gateway)
     flusher = _flusher(infra, resilience)
     reloader = _reloader(config, infra, resilience)
-    files = (open_countries(config), open_revocations(config, infra.revoked_certificates))
     upkeep, retention = open_key_upkeep(infra), open_retention(config)
-    tasks = await _background(infra, resilience, reloader)
-    for run in (*(file.run for file in files if file), upkeep.run, retention.run):
-        tasks.create(run())
+    tasks = await _background(config, infra, resilience, reloader)
+    tasks.create(upkeep.run())
+    tasks.create(retention.run())
     await _start_recording(infra, flusher)
     return Application(
         gateway=gateway,
@@ -131,7 +130,9 @@ def _reloader(config: Config, infra: Infrastructure, resilience: Resilience) -> 
     )
 
 
-async def _background(infra: Infrastructure, resilience: Resilience, reloader: Reloader) -> TaskSet:
+async def _background(config: Config, infra: Infrastructure, resilience: Resilience, reloader: Reloader) -> TaskSet:
+    """The tasks that keep this worker up to date. Files that no request may be answered without are read first."""
+    files = (open_countries(config), open_revocations(config, infra.revoked_certificates))
     health_checker = HealthChecker(
         infra.backend,
         infra.stores.targets,
@@ -142,6 +143,9 @@ async def _background(infra: Infrastructure, resilience: Resilience, reloader: R
     shared = background.SharedState(resilience.breakers, resilience.hold_offs, resilience.quotas, resilience.consumers)
     tasks = await background.start(infra.link, shared, reloader, health_checker, resilience.hit_counter)
     tasks.create(resilience.credentials.run())
+    for file in files:
+        if file is not None:
+            tasks.create(file.run())
     return tasks
 
 
