@@ -95,6 +95,11 @@ class RedisLink:
         self._slots = asyncio.Semaphore(POOL_SIZE - SPARE_CONNECTIONS)
         self.warn = ThrottledLog(log).warning
         self._closing = False
+        self._on_available: list[Callable[[], None]] = []
+
+    def on_available(self, callback: Callable[[], None]) -> None:
+        """Call it when an outage has ended, and every CLOCK_SECONDS: for what Redis has missed or refused."""
+        self._on_available.append(callback)
 
     @property
     def unavailable(self) -> bool:
@@ -225,11 +230,17 @@ class RedisLink:
                 break
         log.warning("Redis is available again")
         self._probe = None
+        self._call_back()
+
+    def _call_back(self) -> None:
+        for callback in self._on_available:
+            callback()
 
     async def _follow_clock(self) -> None:
         while True:
             await asyncio.sleep(CLOCK_SECONDS)
             await self._read_clock()
+            self._call_back()
 
     async def _read_clock(self) -> None:
         began = self._clock()

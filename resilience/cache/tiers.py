@@ -9,6 +9,7 @@ from resilience.cache.entry import Entry, all_tags
 from resilience.cache.invalidation import Fences
 from resilience.cache.leases import ClaimResult, Release
 from resilience.cache.memory import MEMORY_BYTES, MemoryTier
+from resilience.cache.owed import OwedInvalidations
 from resilience.cache.redis import INVALIDATION_CHANNEL, InvalidationNotice, RedisStore
 from resilience.cache.store import UNFENCED, Invalidation, InvalidationListener, StoredEntry, Usage
 from resilience.doorkeeper import Doorkeeper
@@ -28,7 +29,7 @@ class TieredStore:
     """Redis is authoritative. Memory holds copies while the feed of invalidations is alive, and else is not used.
 
     While Redis is unavailable, nothing is found or stored, without an error. Only an invalidation raises
-    StoreUnavailable.
+    StoreUnavailable; it is performed later, and until then nothing of its service is found or stored by this process.
     """
 
     def __init__(self, link: RedisLink, limit: int = MEMORY_BYTES) -> None:
@@ -43,7 +44,9 @@ class TieredStore:
         self._fences: defaultdict[str, Fences] = defaultdict(Fences)
         self._epoch = 0
         self._removals = TaskSet()
+        self._owed = OwedInvalidations(self._invalidate)
         self._notices = msgspec.json.Decoder(InvalidationNotice)
+        link.on_available(self._perform_owed)
         link.feed.listen(INVALIDATION_CHANNEL, self._on_notice)
         link.feed.subscribe(on_up=self._clear, on_down=self._clear)
 
@@ -60,6 +63,9 @@ class TieredStore:
 
     async def get_or_claim(self, service: str, key: str, owner: str) -> tuple[StoredEntry, ClaimResult | None]:
         epoch, seen_before = self._epoch, self._doorkeeper.seen_before(key)
+        if service in self._owed and not await self._owed.perform(service):
+            self.lost_gets += 1
+            return StoredEntry(None, UNFENCED), None
         try:
             stored, claim = await self._redis.get_or_claim(service, key, owner)
         except StoreUnavailable:
@@ -71,6 +77,9 @@ class TieredStore:
 
     async def put(self, service: str, key: str, entry: Entry, seq: int, release: Release | None = None) -> bool:
         epoch = self._epoch
+        if service in self._owed:
+            self.lost_puts += 1
+            return False
         try:
             is_stored = await self._redis.put(service, key, entry, seq, release)
         except StoreUnavailable:
@@ -81,12 +90,18 @@ class TieredStore:
         return is_stored
 
     async def invalidate(self, service: str, tag: str | None = None) -> Invalidation:
-        """Raises StoreUnavailable if Redis was not invalidated, or not completely; then only this process was."""
+        """Raises StoreUnavailable if Redis was not invalidated, or not completely; then only this process was, until
+        the service is looked up, or Redis is back.
+        """
         try:
-            invalidation = await self._redis.invalidate(service, tag)
+            return await self._invalidate(service, tag)
         except StoreUnavailable:
+            self._owed.add(service, tag)
             await self.memory.remove_tagged(service, tag or service)
             raise
+
+    async def _invalidate(self, service: str, tag: str | None) -> Invalidation:
+        invalidation = await self._redis.invalidate(service, tag)
         self._fences[service].record(tag or service, invalidation.seq)
         await self.memory.remove_tagged(service, tag or service)
         for listener in self.listeners:
@@ -108,6 +123,10 @@ class TieredStore:
         # The fence first: an entry fetched before must not be copied after the removal.
         self._fences[notice.service].record(notice.tag, notice.seq)
         self._removals.create(self.memory.remove_tagged(notice.service, notice.tag))
+
+    def _perform_owed(self) -> None:
+        if self._owed:
+            self._removals.create(self._owed.perform_all())
 
     def _clear(self) -> None:
         """The feed was lost or is back: invalidations may have been missed, so clear the memory."""

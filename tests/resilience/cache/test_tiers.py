@@ -8,6 +8,7 @@ import pytest
 
 from resilience.cache import tiers
 from resilience.cache.memory import MEMORY_BYTES
+from resilience.cache.owed import MAX_TAGS, OwedInvalidations
 from resilience.cache.redis import INVALIDATION_CHANNEL, InvalidationNotice
 from resilience.cache.store import UNFENCED
 from resilience.cache.tiers import TieredStore
@@ -186,6 +187,53 @@ async def test_an_invalidation_that_redis_misses_clears_this_worker_and_raises(o
             await store.invalidate("s", "a")
         assert len(store.memory) == 0
         own_redis.resume()
+
+
+async def test_an_invalidation_that_redis_refuses_is_performed_before_the_next_look_up(own_redis: RedisServer) -> None:
+    """As after a failed snapshot: it refuses writes, and answers look-ups with what was invalidated."""
+    async with worker(own_redis.url) as one, worker(own_redis.url) as other:
+        for key, tag in (("1", "a"), ("2", "b")):
+            await one.put("s", key, make(b"", tag), 0)
+        await one.put("t", "3", make(b"", "a"), 0)
+        with own_redis.client() as client:
+            client.config_set("min-replicas-to-write", "1")
+            with pytest.raises(StoreUnavailable):
+                await one.invalidate("s", "a")
+            assert (await one.get("s", "1")).entry is None
+            assert not await one.put("s", "1", make(b"", "a"), 0)
+            assert one.peek("t", "3") is not None
+            client.config_set("min-replicas-to-write", "0")
+        assert (await one.get("s", "1")).entry is None
+        assert (await other.get("s", "1")).entry is None
+        assert (await one.get("s", "2")).entry is not None
+
+
+async def test_an_invalidation_during_an_outage_is_performed_once_redis_is_back(own_redis: RedisServer) -> None:
+    """Without a look-up by the worker that made it."""
+    async with worker(own_redis.url) as one, worker(own_redis.url) as other:
+        await one.put("s", "k", make(b"", "a"), 0)
+        own_redis.pause()
+        with pytest.raises(StoreUnavailable):
+            await one.invalidate("s", "a")
+        own_redis.resume()
+        await until(lambda: "s" not in one._owed)
+        assert (await other.get("s", "k")).entry is None
+
+
+async def test_many_invalidations_that_are_owed_become_one_of_the_service() -> None:
+    performed = []
+
+    async def perform(service: str, tag: str | None) -> None:
+        performed.append((service, tag))
+
+    owed = OwedInvalidations(perform)
+    for number in range(MAX_TAGS + 1):
+        owed.add("s", f"tag{number}")
+    owed.add("s", "another")
+    owed.add("t", "a")
+    await owed.perform_all()
+    assert performed == [("s", None), ("t", "a")]
+    assert "s" not in owed
 
 
 async def test_load_during_an_outage_of_redis_raises_nothing(own_redis: RedisServer) -> None:
