@@ -31,7 +31,7 @@ from routing.realtime.handshake import Handshake
 from routing.realtime.limits import CallerConnections, Limits
 from routing.realtime.opening import Opening
 from routing.realtime.tunnel import CloseReason, Tunnel
-from routing.router.policy import Auth
+from routing.realtime.withdrawal import Withdrawal
 from routing.steps.calls import SWITCHING_PROTOCOLS, Calls
 from routing.steps.metering import Meter
 from routing.steps.rechecks import Rechecks
@@ -111,12 +111,12 @@ class SocketProxy:
             opened = await self._opening.open(stack, shake)
             socket, other = opened.socket, opened.exchange
             self._gateway.account(exchange, SWITCHING_PROTOCOLS)
-            timeout = other.match.policy.timeout
+            timeout, withdrawal = other.match.policy.timeout, Withdrawal(self._gateway, exchange)
             tunnel = Tunnel(
                 socket,
                 receive,
                 send,
-                check=lambda: self._reason_to_close(exchange, other),
+                check=lambda: self._reason_to_close(exchange, other, withdrawal),
                 timer=self._timer,
                 idle_timeout=max(self._idle_timeout, timeout.idle),
                 pings=lambda: shake.client_pings() + socket.pings,
@@ -127,7 +127,7 @@ class SocketProxy:
                 stack.callback(self._meter.closed, exchange)
             await tunnel.run(socket.subprotocol or shake.subprotocol, opened.headers)
 
-    def _reason_to_close(self, exchange: Exchange, other: Exchange) -> CloseReason | None:
+    def _reason_to_close(self, exchange: Exchange, other: Exchange, withdrawal: Withdrawal) -> CloseReason | None:
         """Why the tunnel must be closed, or None. `other` is the exchange with the service that has accepted."""
         if self._is_closing:
             return CloseReason(CloseCode.SERVICE_RESTART, "the gateway is restarting")
@@ -143,22 +143,7 @@ class SocketProxy:
                 return CloseReason(CloseCode.UNAUTHENTICATED, "the service may no longer be called from this address")
             if current is not None and not current.may_use(name, service.policy.scopes):
                 return CloseReason(CloseCode.UNAUTHENTICATED, "the credential may no longer be used for this service")
-        return self._withdrawn(exchange)
-
-    def _withdrawn(self, exchange: Exchange) -> CloseReason | None:
-        """Why the configuration would refuse this handshake now, or None."""
-        again = Exchange(exchange.request, exchange.id, exchange.received_at, exchange.started)
-        self._gateway.resolve(again)
-        match = again.resolution.match
-        if match is None or match.service.name != exchange.service:
-            return CloseReason(CloseCode.GOING_AWAY, "the path is no longer served")
-        if not match.policy.enabled:
-            return CloseReason(CloseCode.TRY_AGAIN_LATER, "the service is disabled")
-        if not match.policy.websocket:
-            return CloseReason(CloseCode.POLICY_VIOLATION, "the service no longer accepts WebSockets")
-        if exchange.caller is None and match.policy.auth not in (Auth.OPTIONAL, Auth.NONE):
-            return CloseReason(CloseCode.UNAUTHENTICATED, "the service requires a credential now")
-        return None
+        return withdrawal.reason()
 
     def _current(self, exchange: Exchange, caller: Caller) -> Caller | None:
         """The caller as it is now, None if it is refused."""
