@@ -208,6 +208,7 @@ async def test_an_invalidation_that_redis_refuses_is_performed_before_the_next_l
         assert (await one.get("s", "2")).entry is not None
 
 
+@pytest.mark.redis_timeout
 async def test_an_invalidation_during_an_outage_is_performed_once_redis_is_back(own_redis: RedisServer) -> None:
     """Without a look-up by the worker that made it."""
     async with worker(own_redis.url) as one, worker(own_redis.url) as other:
