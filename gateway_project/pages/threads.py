@@ -20,7 +20,7 @@ from rest_framework.status import is_client_error
 from gateway_project import garbage_collection
 from gateway_project.pages.budget import PageBudget
 from gateway_project.pages.queue import PageQueue
-from gateway_project.pages.thread_pool import ThreadPool
+from resilience.thread_pool import ThreadPool
 from resilience.turn import Turn
 from routing.asgi import Receive, Scope, send_response
 from routing.http import Headers, Response

@@ -5,11 +5,13 @@ import ipaddress
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from itertools import zip_longest
 from math import inf
 from typing import Final, cast
 
 from resilience.task_set import TaskSet
+from resilience.thread_pool import ThreadPool
 
 REFRESH_SECONDS: Final = 30.0
 """Between two lookups of a name in use. getaddrinfo does not report the records' TTL."""
@@ -19,6 +21,8 @@ RENEW_SECONDS: Final = 1.0
 """A name whose addresses cannot be connected to is looked up at most this often."""
 FORGET_SECONDS: Final = 900.0
 """A name that no connection has been opened to for this long is dropped. Connections are renewed more often."""
+REFRESHES_AT_ONCE: Final = 16
+"""Lookups in the background at a time."""
 MAX_ADDRESSES: Final = 16
 """Addresses of a name that one connection is attempted to."""
 
@@ -46,13 +50,14 @@ class Address:
 class Name:
     """A host and port, and what is known of its addresses. `known` includes those not yet retired."""
 
-    __slots__ = ("addresses", "error", "known", "looked_up_at", "lookup", "turn", "used_at")
+    __slots__ = ("addresses", "error", "is_queued", "known", "looked_up_at", "lookup", "turn", "used_at")
 
     def __init__(self, now: float) -> None:
         self.addresses: tuple[Address, ...] = ()
         self.known: dict[Found, Address] = {}
         self.error: Exception | None = None
         self.lookup: asyncio.Task[None] | None = None
+        self.is_queued = False
         self.looked_up_at = self.used_at = now
         self.turn = 0
 
@@ -70,13 +75,17 @@ class Name:
 
 
 class NameTable:
-    """The names in use. There is one lookup at a time for each; only the first use of a name waits for it."""
+    """The names in use. There is one lookup at a time for each; only the first use of a name waits for it.
+
+    Each lookup has a thread, so that names whose servers do not answer delay no others.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, lookup: Lookup | None = None) -> None:
         self._clock = clock
-        self._lookup = lookup or look_up
+        self._lookup = lookup or partial(look_up, ThreadPool("names"))
         self._names: dict[tuple[str, int], Name] = {}
         self._lookups = TaskSet()
+        self._refreshes = asyncio.Semaphore(REFRESHES_AT_ONCE)
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -114,13 +123,14 @@ class NameTable:
         return not set(before).issuperset(name.addresses)
 
     def refresh(self) -> None:
-        """Start to look up every name in use, and drop the others."""
+        """Look up every name in use in the background, and drop the others."""
         now = self._clock()
         for (host, port), name in list(self._names.items()):
             if now - name.used_at >= FORGET_SECONDS:
                 del self._names[host, port]
-            else:
-                self._start_lookup(host, port, name)
+            elif not name.is_queued:
+                name.is_queued = True
+                self._lookups.create(self._refresh(host, port, name))
 
     async def close(self) -> None:
         """Stop looking up names in the background."""
@@ -138,6 +148,11 @@ class NameTable:
         self.refresh()
         if self._names:
             self._set_timer()
+
+    async def _refresh(self, host: str, port: int, name: Name) -> None:
+        async with self._refreshes:
+            name.is_queued = False
+            await asyncio.shield(self._start_lookup(host, port, name))
 
     def _start_lookup(self, host: str, port: int, name: Name) -> asyncio.Task[None]:
         if name.lookup is None:
@@ -159,11 +174,12 @@ class NameTable:
                 del self._names[host, port]
 
 
-async def look_up(host: str, port: int) -> list[Found]:
-    """The addresses that the system's resolver returns, in the order of RFC 6724. The event loop runs it on another
-    thread.
+async def look_up(threads: ThreadPool, host: str, port: int) -> list[Found]:
+    """The addresses that the system's resolver returns, in the order of RFC 6724. It runs on one of `threads`: uvloop's
+    own getaddrinfo makes two lookups at a time, for which Redis and all others would wait.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    question = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(threads, question)
     families = (socket.AF_INET, socket.AF_INET6)
     return [(family, cast(SocketAddress, address)) for family, _, _, _, address in found if family in families]
 

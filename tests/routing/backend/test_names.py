@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from math import inf
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from routing.backend.names import (
     FORGET_SECONDS,
     MAX_ADDRESSES,
+    REFRESHES_AT_ONCE,
     RENEW_SECONDS,
     RETIRE_SECONDS,
     Address,
@@ -201,3 +203,50 @@ def test_an_address_that_failed_is_the_last_and_attempts_are_bounded() -> None:
     assert all(hosts(attempt_order(some, turn)) == ["127.0.0.2", "127.0.0.1"] for turn in range(3))
     many = addresses(*(f"127.0.1.{number}" for number in range(100)))
     assert len(attempt_order(many, 0)) == MAX_ADDRESSES
+
+
+async def test_names_that_nobody_answers_for_delay_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+
+    def getaddrinfo(host: str, port: int, **_: object) -> list[object]:
+        if host != NAME[0]:
+            ended.wait(30)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    names = NameTable()
+    waiting = [asyncio.create_task(names.addresses(f"dead{number}.example", 80)) for number in range(40)]
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(10):
+            assert hosts(await names.addresses(*NAME)) == ["127.0.0.2"]
+    finally:
+        ended.set()
+    for each in waiting:
+        with pytest.raises(socket.gaierror):
+            await each
+    await names.close()
+
+
+async def test_lookups_in_the_background_are_few_at_a_time_and_one_that_is_needed_does_not_wait_for_them() -> None:
+    resolver, clock = FakeResolver("127.0.0.2"), FakeClock()
+    names = NameTable(clock, resolver)
+    for number in range(REFRESHES_AT_ONCE + 3):
+        await names.addresses(f"crm{number}.example", 80)
+    resolver.answered.clear()
+    resolver.calls.clear()
+    for _ in range(2):
+        await refresh(names)
+    assert len(resolver.calls) == REFRESHES_AT_ONCE
+    clock.advance(RENEW_SECONDS)
+    needed = names.expedite(f"crm{REFRESHES_AT_ONCE}.example", 80)
+    assert needed is not None
+    await asyncio.sleep(0)
+    assert len(resolver.calls) == REFRESHES_AT_ONCE + 1
+    resolver.answered.set()
+    await needed
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(resolver.calls) >= REFRESHES_AT_ONCE + 3
+    await names.close()

@@ -1,11 +1,11 @@
-"""The pool of Django's threads: as many as there is work, used again, and gone soon after."""
+"""Threads: as many as there is work, used again, and gone soon after."""
 
 import threading
 
 import pytest
 
-from gateway_project.pages import thread_pool
-from gateway_project.pages.thread_pool import ThreadPool
+from resilience import thread_pool
+from resilience.thread_pool import ThreadPool
 from tests.processes import eventually
 
 
