@@ -21,7 +21,16 @@ from routing.presets import shipped
 from routing.presets.expand import PRESET, expand_webhook
 from routing.router.policy import NAME
 from routing.webhooks.delivery import EVERYTHING
-from routing.webhooks.policy import Algorithm, Encoding, HmacForm, PubSubForm, TokenForm, Verify, Webhook
+from routing.webhooks.policy import (
+    LARGEST_BODY_BYTES,
+    Algorithm,
+    Encoding,
+    HmacForm,
+    PubSubForm,
+    TokenForm,
+    Verify,
+    Webhook,
+)
 from routing.webhooks.verification import standard_secret
 
 _FORMS: Final[dict[str, tuple[Verify, ...]]] = {
@@ -60,6 +69,7 @@ def webhook_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
         "publish": webhook_values.publish,
         "forward": webhook_values.forward,
         "attempts": integer(1, 20),
+        "max_body_bytes": integer(1_000, LARGEST_BODY_BYTES),
         watch_section.KEY: watch_section.parse,
     }
 

@@ -30,7 +30,7 @@ from routing.messages.validation import client_prefix
 from routing.pipeline import Gateway
 from routing.webhooks.content import Content, handshake, identity
 from routing.webhooks.delivery import Delivery, encode, kept_headers
-from routing.webhooks.policy import MAX_BODY_BYTES, Verify, Webhook
+from routing.webhooks.policy import Verify, Webhook
 from routing.webhooks.pubsub import PushTokens
 from routing.webhooks.queue import Added, Queue
 from routing.webhooks.verification import Refused, SignedRequest, prepare
@@ -150,7 +150,7 @@ class WebhookEndpoint:
             check = prepare(webhook, signed, self._clock())
         elif webhook.pubsub is not None:
             await self._tokens.verify(webhook.pubsub, signed)
-        body = await _read(request, int(length))
+        body = await _read(request, int(length), webhook.max_body_bytes)
         if check is not None:
             check(body)
         return body
@@ -176,11 +176,11 @@ class WebhookEndpoint:
             raise RateLimited("too many deliveries were refused", retry_after=decision.reset)
 
 
-async def _read(request: Request, length: int) -> bytes:
+async def _read(request: Request, length: int, limit: int) -> bytes:
     """The whole body. Raises BodyTooLarge or RequestTimeout."""
-    body = await read_in_time(request.body, MAX_BODY_BYTES) if length <= MAX_BODY_BYTES else None
+    body = await read_in_time(request.body, limit) if length <= limit else None
     if body is None:
-        raise BodyTooLarge(f"a delivery may have at most {MAX_BODY_BYTES} bytes")
+        raise BodyTooLarge(f"a delivery may have at most {limit} bytes")
     return body
 
 

@@ -6,7 +6,9 @@ from typing import Final
 import msgspec
 
 MAX_BODY_BYTES: Final = 1_000_000
-"""Largest body of a delivery."""
+"""Largest body of a delivery, unless the webhook sets another limit."""
+LARGEST_BODY_BYTES: Final = 25 * 1_024 * 1_024
+"""The highest limit that a webhook may set: GitHub's own, the largest of the providers that are known."""
 MAX_TAGS: Final = 100
 """Tags that one delivery may invalidate, and topics on which it may publish."""
 
@@ -123,6 +125,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     forward: Forward | None = None
     id: str = ""
     attempts: int = 5
+    max_body_bytes: int = MAX_BODY_BYTES
     hmac: HmacForm | None = None
     token: TokenForm | None = None
     pubsub: PubSubForm | None = None

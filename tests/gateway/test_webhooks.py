@@ -27,7 +27,7 @@ from routing.router.policy import RoutePolicy
 from routing.router.table import Route, RouteTable
 from routing.webhooks.delivery import Delivery
 from routing.webhooks.memory import MemoryQueue
-from routing.webhooks.policy import MAX_BODY_BYTES, Forward, Publish, PubSubForm, Verify
+from routing.webhooks.policy import LARGEST_BODY_BYTES, MAX_BODY_BYTES, Forward, Publish, PubSubForm, Verify
 from tests.firebase import FirebaseIssuer, serving
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.gateway.entry_points import (
@@ -179,6 +179,15 @@ async def test_a_body_of_more_than_a_megabyte_is_refused(hooks: Hooks) -> None:
         assert (response.status, code(response)) == (413, "body_too_large")
     fits = large[: MAX_BODY_BYTES - 2] + b'"}'
     assert (await hooks.deliver(Verify.SLACK, fits)).status == 200
+
+
+async def test_a_webhook_has_the_largest_body_that_is_set(hooks: Hooks) -> None:
+    hooks.add(Verify.GITHUB, max_body_bytes=LARGEST_BODY_BYTES)
+    hooks.add(Verify.STRIPE, max_body_bytes=1_000)
+    assert (await hooks.deliver(Verify.GITHUB, b'{"a": "%b"}' % (b"x" * (LARGEST_BODY_BYTES - 9)))).status == 200
+    assert (await hooks.deliver(Verify.STRIPE, b'{"a": "%b"}' % (b"x" * 900))).status == 200
+    response = await hooks.deliver(Verify.STRIPE, b'{"a": "%b"}' % (b"x" * 1_000))
+    assert (response.status, response.json()["detail"]) == (413, "a delivery may have at most 1000 bytes")
 
 
 async def test_no_credential_of_the_gateway_is_needed_or_looked_at(hooks: Hooks) -> None:

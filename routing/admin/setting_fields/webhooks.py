@@ -61,6 +61,7 @@ WEBHOOK: Final[Plain] = {
     "attempts": lambda: Whole(
         label=_("Attempts"), unit=_("attempts"), help_text=_("at the work of a delivery, until it has failed")
     ),
+    "max_body_bytes": lambda: Whole(label=_("Largest body"), unit=_("bytes"), help_text=_("of a delivery")),
 }
 WEBHOOK_SECTIONS: Final = {
     "publish": Section(
