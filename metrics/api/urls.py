@@ -31,6 +31,8 @@ from metrics.api.schema import DocumentationView, SchemaView
 from metrics.api.service_document import ServiceDocumentView
 from metrics.api.usage import UsageView
 
+_KEY_PREFIX = r"(?P<prefix>[A-Za-z0-9_:]{1,24})"
+"""In any form in which prefixes are shown. A whole key is longer: addresses are logged."""
 _SERVICE = r"(?P<service>[A-Za-z][A-Za-z0-9_-]{0,62})"
 _CONSUMER = r"(?P<consumer>key:[a-z2-7]{8}|[A-Za-z0-9][A-Za-z0-9._@+-]{0,99})"
 _KIND: Final = r"(?P<kind>consumer|caller|key|team)"
@@ -101,7 +103,7 @@ urlpatterns = [
         rf"^api/config/services/{_SERVICE}/openapi/?$", ServiceDocumentView.as_view(), name="api-config-service-openapi"
     ),
     re_path(r"^api/keys/verify/?$", KeyVerifyView.as_view(), name="api-key-verify"),
-    re_path(r"^api/keys/(?P<prefix>[a-z2-7]{8})/rotate/?$", KeyRotateView.as_view(), name="api-key-rotate"),
+    re_path(rf"^api/keys/{_KEY_PREFIX}/rotate/?$", KeyRotateView.as_view(), name="api-key-rotate"),
     re_path(r"^api/schema/?$", SchemaView.as_view(**_PUBLIC), name="schema"),
     re_path(r"^api/docs/?$", DocumentationView.as_view(url_name="schema", **_PUBLIC), name="docs"),
 ]

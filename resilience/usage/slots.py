@@ -76,6 +76,7 @@ class Slots:
     ) -> None:
         self._link, self._share, self._clock = link, share, clock
         self._held: dict[str, int] = {}
+        self._touched: set[str] = set()
         self._worker = token_hex(8)
         self._tasks = TaskSet()
         self._renewed_at = 0.0
@@ -85,6 +86,7 @@ class Slots:
 
     async def enter(self, key: str, limit: int) -> bool:
         # Counted first, so that no renewal meanwhile gives the slot up.
+        self._touched.add(key)
         self._held[key] = self._held.get(key, 0) + 1
         try:
             free = await self._enter(key, limit)
@@ -102,15 +104,25 @@ class Slots:
             self._tasks.create(self._leave(key))
 
     async def renew(self) -> None:
-        """Renew the slots that are held, if it is time. Called every second."""
+        """Write how many slots are held, if it is time. Called every second.
+
+        Also of keys whose slots have all been released since: Redis may not know of it, and every later request would
+        renew what it counts for this worker.
+        """
         now = self._clock()
         if self._link is None or now < self._renewed_at + RENEW_SECONDS:
             return
         self._renewed_at = now
+        touched, self._touched = self._touched, set()
+        due = {*self._held, *touched}
         try:
-            for key, count in list(self._held.items()):
-                await self._run(_RENEW, key, count)
+            while due:
+                key = due.pop()
+                touched.add(key)
+                await self._run(_RENEW, key, self._held.get(key, 0))
+                touched.discard(key)
         except StoreUnavailable:
+            self._touched |= touched
             self._renewed_at = 0.0
 
     async def close(self) -> None:

@@ -3,6 +3,9 @@
 Source: envoyproxy.io, "HTTP header manipulation", x-forwarded-client-cert. Values with a comma, a semicolon or an
 equals sign are quoted, and a quote is escaped by a backslash; keys are case-insensitive. Envoy itself does not quote
 URIs and DNS names, so that an unquoted value may contain an equals sign.
+
+Envoy puts a subject between quotes as RFC 2253 writes it, without escaping it again: its backslashes are the
+subject's own, and without them `O=Shop\\, CN=admin` would read as two attributes.
 """
 
 import re
@@ -15,6 +18,7 @@ _PAIR: Final = re.compile(rb'[ \t]*+([A-Za-z]{1,16})=("(?:[^"\\]|\\.)*+"|[^",;]*
 _ESCAPE: Final = re.compile(rb"\\(.)")
 _REPEATED: Final = frozenset({b"uri", b"dns", b"by"})
 """Keys of which an element may have several."""
+_SUBJECT: Final = b"subject"
 
 Element = dict[bytes, tuple[bytes, ...]]
 
@@ -34,7 +38,8 @@ def parse_xfcc(value: bytes) -> list[Element]:
         if found is None or pairs >= MAX_PAIRS:
             raise ValueError(f"malformed at {position}")
         pairs, position = pairs + 1, found.end()
-        _add(current, found[1].lower(), _unquoted(found[2]))
+        key = found[1].lower()
+        _add(current, key, _unquoted(found[2], has_escapes=key != _SUBJECT))
         if found[3] != b";":
             elements.append(current)
             current = {}
@@ -51,7 +56,7 @@ def _add(element: Element, key: bytes, content: bytes) -> None:
     element[key] = (*element.get(key, ()), content)
 
 
-def _unquoted(content: bytes) -> bytes:
+def _unquoted(content: bytes, *, has_escapes: bool) -> bytes:
     if not content.startswith(b'"'):
         return content.rstrip(b" \t")
-    return _ESCAPE.sub(rb"\1", content[1:-1])
+    return _ESCAPE.sub(rb"\1", content[1:-1]) if has_escapes else content[1:-1]

@@ -244,3 +244,21 @@ def test_a_replaced_secret_is_not_said_to_outlive_its_key(acme: Team) -> None:
     page = acme.post(f"keys/{key.prefix}/rotate/", grace="604800").content.decode()
     assert f"accepted until {date_format(timezone.localtime(ends), 'DATETIME_FORMAT')}" in page
     assert {secret.valid_until for secret in key.retired.all()} == {ends}
+
+
+def test_a_prefix_is_accepted_in_each_form_in_which_it_is_shown(acme: Team) -> None:
+    """The response to a rotation itself names the key so."""
+    key, _ = staff_key(acme, scopes=["crm"], environment="live")
+    secret = issue(ApiKey(name="ops", scopes=["keys:rotate", "crm"]))
+    refresh(acme.harness)
+
+    def rotate(prefix: str) -> Any:
+        path = f"/api/keys/{prefix}/rotate"
+        return Client().post(path, {"grace": 0}, content_type="application/json", headers={"X-API-Key": secret})
+
+    shown = rotate(key.prefix).json()["prefix"]
+    assert shown == f"gw_live_{key.prefix}"
+    assert [rotate(prefix).status_code for prefix in (shown, f"gw_{key.prefix}", f"key:{key.prefix}")] == [200] * 3
+    unknown = rotate("gw_AAAAAAAA")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_key")
+    assert rotate(secret).json()["code"] == "unknown_service"

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from resilience.usage.driver import Quotas
 from resilience.usage.meter import Meter
 from resilience.usage.policy import Per, QuotaPolicy
 from resilience.usage.redis import RedisStore
-from resilience.usage.slots import Slots
+from resilience.usage.slots import RENEW_SECONDS, Slots
 from tests.resilience.usage.world import FakeLedger
 
 METER = Meter("consumer:1|plan|month", QuotaPolicy(amount=1_000, per=Per.MONTH, timezone="Europe/Berlin"))
@@ -137,3 +138,26 @@ async def test_slots_of_a_worker_that_is_gone_are_free_after_their_term(links: l
     (worker,) = await links[0].client.hkeys(key)
     await links[0].client.hset(key, worker, f"1:{int(time.time()) - 1}")
     assert await other.hold().enter("c", 1)
+
+
+async def test_slots_that_could_not_be_released_are_free_although_others_come_and_go(
+    links: list[RedisLink], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of requests that end while Redis is away: each later request would renew what it counts for the worker."""
+    now = 0.0
+    slots = Slots(links[0], clock=lambda: now)
+    held = [slots.hold() for _ in range(2)]
+    assert [await one.enter("c", 3) for one in held] == [True] * 2
+
+    async def refuse(*_: object) -> None:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as outage:
+        outage.setattr(links[0], "run", refuse)
+        for one in held:
+            one.release()
+        await slots.close()
+        now = RENEW_SECONDS + 1
+        await slots.renew()
+    await slots.renew()
+    assert [await slots.hold().enter("c", 3) for _ in range(4)] == [True] * 3 + [False]
