@@ -140,6 +140,8 @@ class Cache:
         a 206.
         """
         if body is None:
+            if isinstance(result, Stale):
+                await self.supersede(target, request, result)
             return Skip("the body is too large")
         if any(len(tag) > fields.MAX_TAG_LENGTH for tag in target.tags):  # it could not be invalidated by that tag
             return Skip("a tag is too long")
@@ -174,6 +176,19 @@ class Cache:
             return UpdatedEntry(once, is_stored=False)
         fresh = _entry(updated, verdict, entry.body, target.tags)
         return UpdatedEntry(fresh, is_stored=await self._put(target, request, fresh, stored) is None)
+
+    async def supersede(self, target: StoreTarget, request: CacheRequest, stored: Stale) -> None:
+        """The backend has sent another response in place of the stored one, and it is not stored. From now on the old
+        one is only validated: it is sent neither during a refresh nor instead of an error.
+        """
+        entry = msgspec.structs.replace(
+            variants.without_others(stored.entry),
+            fresh_until=0.0,
+            refresh_until=0.0,
+            stale_until=0.0,
+            must_revalidate=True,
+        )
+        await self._put(target, request, entry, stored)
 
     async def _put(
         self,

@@ -47,6 +47,23 @@ def storable(
     return verdict if only_if is None or only_if.matches(response.status, list(response.headers), body) else UNWANTED
 
 
+def supersedes(
+    slot: CacheSlot, response: CacheResponse, verdict: Skip, *, unverified: bool, outcome: OutcomeClass | None
+) -> bool:
+    """Whether this response, which is not stored, takes the place of the one that is, so that the older one must not be
+    sent again: the resource is gone, say, or must not be stored any more.
+
+    Not if it is a failure or about its request alone; nor, under a key of more than one caller, if it may be about the
+    one who asked. `only_if` leaves what is stored.
+    """
+    if slot.request.method != "GET" or verdict is UNWANTED or outcome not in (None, OutcomeClass.CALLERS):
+        return False
+    if response.status >= 500 or response.status in storing.REQUEST_STATUSES | storing.PARTIAL_STATUSES:
+        return False
+    is_about_caller = response.status in storing.CALLER_STATUSES or response.values(b"set-cookie")
+    return slot.target.scope is Scope.USER or not (is_about_caller or unverified or outcome)
+
+
 def is_storable_part(slot: CacheSlot, response: CacheResponse) -> bool:
     """Whether a 206 may be stored by the rules for the whole: it answers a plain request for a range, and others of its
     representation can be told from those of another one.

@@ -9,7 +9,7 @@ from resilience.cache import parts, rationale
 from resilience.cache.driver import BodyRecorder, Cache
 from resilience.cache.flights import UNCACHEABLE_SECONDS, FlightEnd
 from resilience.cache.leases import Release
-from resilience.cache.messages import CacheResponse, Fresh, Miss, Skip, Stale
+from resilience.cache.messages import CacheResponse, Fresh, Miss, Skip, Stale, Storable
 from resilience.cache.store import UNFENCED
 from resilience.cache.storing import UNWANTED
 from routing.errors import (
@@ -35,7 +35,7 @@ from routing.steps.cache.only_if import judged_body
 from routing.steps.cache.own_invalidation import OwnInvalidations
 from routing.steps.cache.responses import render, with_cookies
 from routing.steps.cache.revalidation import Revalidation
-from routing.steps.cache.storable import is_storable_part, passes_unverified, storable
+from routing.steps.cache.storable import is_storable_part, passes_unverified, storable, supersedes
 from routing.steps.cache.write_invalidation import tags_of_write
 from routing.upstream.call import BackendCall
 
@@ -217,7 +217,7 @@ class CacheStore:
             exchange.cache = cache_status.not_stored(exchange.cache, reason)
             is_settled = isinstance(verdict, Skip) and verdict is not UNWANTED and response.status < 500
             _land(slot, FlightEnd.UNCACHEABLE, remember=is_settled and outcome is None)
-            return None, None
+            return None, self._plan_supersession(exchange, slot, response, verdict)
         ttl = verdict.fresh_until - exchange.received_at if verdict.fresh_until else 0
         exchange.cache = cache_status.stored(exchange.cache, ttl, verdict.ignored)
         recorder = BodyRecorder(on_overflow=lambda: _land(slot, FlightEnd.UNCACHEABLE, remember=True))
@@ -236,6 +236,17 @@ class CacheStore:
             self._finish_flight(slot, verdict.fresh_until)
 
         return recorder, complete
+
+    def _plan_supersession(
+        self, exchange: Exchange, slot: CacheSlot, response: CacheResponse, verdict: Skip | Storable
+    ) -> OnComplete | None:
+        """What ends the use of the stored response, in whose place the backend has sent one that is not stored."""
+        if not (isinstance(verdict, Skip) and isinstance(slot.result, Stale)):
+            return None
+        unverified, outcome = passes_unverified(exchange), exchange.call.outcome
+        if not supersedes(slot, response, verdict, unverified=unverified, outcome=outcome):
+            return None
+        return partial(self._cache.supersede, slot.target, slot.request, slot.result)
 
     def _plan_invalidation(self, exchange: Exchange, status: int, headers: Headers) -> OnComplete | None:
         """What a successful write invalidates, before its response is complete: the writer's next read sees it."""
