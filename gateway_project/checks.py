@@ -84,7 +84,7 @@ def health_checks(
     `tokens` has the keys that verify tokens. Without `gauges`, this worker's view of the targets is all there is.
     """
     checks: dict[str, Check] = {
-        "database": partial(asyncio.to_thread, _database),
+        "database": partial(asyncio.to_thread, check_database),
         "redis": partial(_redis, link),
         "circuits": partial(_circuits, breakers),
         "channel_layer": _channel_layer,
@@ -99,9 +99,12 @@ def health_checks(
 
 
 @thread_connection()
-def _database() -> Health:
+def check_database() -> Health:
+    """Degraded while it is read-only: services are served, and nobody can log in or change anything."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+        cursor.execute("SHOW transaction_read_only" if connection.vendor == "postgresql" else "SELECT 1")
+        if cursor.fetchone() == ("on",):
+            raise Unhealthy(Health.DEGRADED, "the database is read-only")
     return Health.OK
 
 

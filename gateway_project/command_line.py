@@ -26,10 +26,13 @@ def main() -> int | str | None:
     from gateway_project.django_settings.databases import explain  # noqa: PLC0415 - as above
     from gateway_project.doctor import faults as doctor  # noqa: PLC0415 - as above
     from gateway_project.environment.variables import ConfigurationFault  # noqa: PLC0415 - as above
+    from gateway_project.starting.signals import begin_start  # noqa: PLC0415 - as above
 
     garbage_collection.begin_loading()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
     is_server = sys.argv[1:2] in [[name] for name in capture.SERVERS]
+    if is_server:
+        begin_start()
     try:
         with launch.embedded_valkey(sys.argv, os.environ):
             execute_from_command_line(sys.argv)

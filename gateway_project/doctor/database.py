@@ -57,8 +57,7 @@ def _postgresql(config: Config, database: BaseDatabaseWrapper) -> Iterator[Findi
     version = int(_value(database, "SHOW server_version_num")) // 10_000
     if version < OLDEST_POSTGRESQL:
         yield error("database version", f"PostgreSQL {version}", f"upgrade to {OLDEST_POSTGRESQL} or later")
-    if _value(database, "SELECT pg_is_in_recovery()"):
-        yield error("database role", "a standby, which is read only", "name the primary in DATABASE_URL")
+    yield from check_role(database)
     yield _clock(database)
     needed = config.server.workers * config.database_connections
     allowed = int(_value(database, "SHOW max_connections")) - int(
@@ -70,6 +69,15 @@ def _postgresql(config: Config, database: BaseDatabaseWrapper) -> Iterator[Findi
         yield warning("database connections", message, advice)
     else:
         yield ok("database connections", message)
+
+
+def check_role(database: BaseDatabaseWrapper) -> Iterator[Finding]:
+    """Nothing if the server accepts writes."""
+    if _value(database, "SELECT pg_is_in_recovery()"):
+        yield error("database role", "a standby, which is read only", "name the primary in DATABASE_URL")
+    elif _value(database, "SHOW transaction_read_only") == "on":
+        advice = "find out who has set default_transaction_read_only, and why: a provider does where the disk is full"
+        yield error("database role", "a primary that is read only", advice)
 
 
 def _clock(database: BaseDatabaseWrapper) -> Finding:

@@ -5,8 +5,10 @@ from typing import Any, Final
 
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
+from django.utils.functional import cached_property
 
 from gateway_project.postgresql.connection import LimitedConnection
+from gateway_project.postgresql.errors import OutageErrorWrapper
 from gateway_project.postgresql.pool import ConnectionPool
 
 _making: Final = threading.Lock()
@@ -26,6 +28,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
             if self.alias not in self._connection_pools:
                 self._connection_pools[self.alias] = ConnectionPool(self._connect, **options)
             return self._connection_pools[self.alias]
+
+    @cached_property
+    def wrap_database_errors(self) -> OutageErrorWrapper:
+        return OutageErrorWrapper(self)
 
     def _connect(self) -> Any:
         connection = LimitedConnection.open(self.get_connection_params())

@@ -107,8 +107,8 @@ class Supervisor:
 
     SIGTERM lets each worker drain, then finish its requests. SIGINT, or a second SIGTERM, lets it finish them at once,
     and SIGQUIT aborts them. SIGHUP renews the workers one after another: the old one finishes its requests when the
-    new one accepts connections. At a terminal, SIGHUP stops them as SIGINT does, since it means that the terminal has
-    been closed.
+    new one accepts connections; while they stop it does nothing. At a terminal, SIGHUP stops them as SIGINT does, since
+    it means that the terminal has been closed.
     """
 
     def __init__(
@@ -204,7 +204,9 @@ class Supervisor:
         self._signal_workers(number, draining=False)
         while self._retired:
             while self._signals:
-                self._signal_workers(self._signals.popleft(), draining=True)
+                number = self._signals.popleft()
+                if not self._renews(number):  # there is nothing to renew any more
+                    self._signal_workers(number, draining=True)
             self._wait(wake_reader)
 
     def _signal_workers(self, number: int, *, draining: bool) -> None:

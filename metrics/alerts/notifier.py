@@ -22,6 +22,7 @@ from metrics.alerts.rules import Step, advance
 from metrics.alerts.sending import Sender, SendFailed
 from resilience.outage import StoreUnavailable
 from resilience.task_set import TaskSet
+from resilience.throttled_log import ThrottledLog
 from routing.alerts.policy import Alert, Recipient
 from routing.database.connection import in_thread
 from routing.router.live import LiveConfiguration
@@ -75,6 +76,7 @@ class Notifier:
         self._limit = asyncio.Semaphore(AT_ONCE)
         self._seen: RouteTable | None = None
         self._is_idle = False
+        self._warn = ThrottledLog(log).warning
         self._loop = TaskSet()
         self._sending = TaskSet()
 
@@ -146,7 +148,7 @@ class Notifier:
             try:
                 await self.run_once()
             except StoreUnavailable as error:
-                log.warning("alerts are compared later: the database is unavailable: %s", error)
+                self._warn("alerts are compared later, since the database is unavailable", str(error))
             except Exception:
                 log.exception("alerts could not be compared; will retry")
             await asyncio.sleep(TICK_SECONDS)

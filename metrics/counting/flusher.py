@@ -15,10 +15,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
+from django.db import DatabaseError, InterfaceError
+
 from metrics.counting.counts import MINUTE, CountBatch, PendingCounts
 from metrics.counting.observer import CircuitTransition, MetricsObserver
 from metrics.counting.store import Flush, Store
 from resilience.outage import StoreUnavailable
+from resilience.throttled_log import ThrottledLog
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +82,7 @@ class Flusher:
         self._unsaved_transitions: list[CircuitTransition] = []
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "metrics")
+        self._warn = ThrottledLog(log).warning
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         store.listen(self.flush)
@@ -167,6 +171,8 @@ class Flusher:
             await self.drain(worker)
         except StoreUnavailable:
             self.connected = False
+        except (DatabaseError, InterfaceError) as error:
+            self._warn("metrics cannot be written to the database at the moment", type(error).__name__)
         except Exception:
             log.exception("failed to write the metrics to the database; will retry")
 

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, TypeVar
 
+from django.db import DatabaseError, InterfaceError
+
+from resilience.throttled_log import ThrottledLog
 from routing.authentication.key_usage import KeyUsage, Uses
 
 T = TypeVar("T")
@@ -53,6 +56,7 @@ class KeyUpkeep:
         self._timer = timer
         self._warned_at: float | None = None
         self._thread = ThreadPoolExecutor(1, "keys")
+        self._log_outage = ThrottledLog(log).warning
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -66,6 +70,10 @@ class KeyUpkeep:
             if self._warned_at is None or self._timer() - self._warned_at >= WARN_SECONDS:
                 self._warned_at = self._timer()
                 await self._warn()
+        except (DatabaseError, InterfaceError) as error:
+            self._log_outage(
+                "the use of API keys cannot be written to the database at the moment", type(error).__name__
+            )
         except Exception:
             log.exception("the use or the expiry of API keys could not be recorded; will retry")
 

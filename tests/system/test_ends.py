@@ -142,6 +142,9 @@ def test_a_second_signal_ends_the_drain_and_sigquit_the_requests(seed: Seed, bac
         with start_request(own, backend, "/endless") as connection:
             own.terminate()
             assert eventually(lambda: own.get("/health/ready").status_code == 503)
+            os.kill(own.pid, signal.SIGHUP)
+            time.sleep(0.5)
+            assert not refuses(own), "a reload has ended the drain"
             own.terminate()
             assert eventually(lambda: refuses(own))
             os.kill(own.pid, signal.SIGQUIT)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -104,13 +105,13 @@ def test_redis_may_start_later(backend: Backend) -> None:
 
 
 def test_a_database_server_may_start_later(database: str, backend: Backend) -> None:
-    """Its port is closed until the gateway has said that it waits."""
+    """Its port is closed until the gateway has said that it waits, and was told to reload."""
     with Forwarder(database) as forwarder:
         server = Server(environment={"DATABASE_URL": forwarder.url, "START_TIMEOUT": "50"})
         server.environment["DATABASE_URL"] = database
         server.manage("migrate", "--verbosity", "0")
         server.environment["DATABASE_URL"] = forwarder.url
-        opener = threading.Thread(target=forwarder.open_when, args=(lambda: "waiting" in server.log,))
+        opener = threading.Thread(target=forwarder.open_when, args=(lambda: is_reloaded(server),))
         with contextlib.closing(server):
             (server.directory / "log").touch()
             opener.start()
@@ -124,6 +125,14 @@ def test_a_database_server_may_start_later(database: str, backend: Backend) -> N
             assert doctor(server, "database", "migrations") == dict.fromkeys(
                 ["database", "database clock", "database connections", "migrations"], "ok"
             )
+
+
+def is_reloaded(server: Server) -> bool:
+    """Send SIGHUP once the server waits. Returns whether it does."""
+    if "waiting" not in server.log:
+        return False
+    os.kill(server.pid, signal.SIGHUP)
+    return True
 
 
 @pytest.mark.parametrize("command", ["rungateway", "migrate"])

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from gateway_project.parts.stores import Stores
 from metrics.counting.aggregates import AggregateWriter, read_counts
@@ -39,12 +40,12 @@ class MemoryDatabase:
 
     def apply(self, batch: CountBatch) -> None:
         if self.failing:
-            raise OSError("the disk is full")
+            raise OperationalError("the disk is full")
         self.batches.setdefault(batch.id, batch)
 
     def record_transitions(self, changes: list[CircuitTransition]) -> None:
         if self.failing:
-            raise OSError("the disk is full")
+            raise OperationalError("the disk is full")
         self.changes += changes
 
     def disconnect(self) -> None:
@@ -129,8 +130,13 @@ async def test_counts_are_kept_while_the_database_fails(caplog: pytest.LogCaptur
     observer.circuit_changed("crm", "CLOSED", "OPEN", "")
     database.failing = True
     await flusher.flush()
-    with pytest.raises(OSError, match="disk"):
+    with pytest.raises(OperationalError, match="disk"):
         await flusher.drain(None)
+    for _ in range(3):
+        await flusher.run_once()
+    assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [
+        ("metrics cannot be written to the database at the moment: OperationalError", None)
+    ]
     database.failing = False
     await flusher.close()
     assert requests(database.total) == 1
