@@ -10,22 +10,15 @@ gateway's event loop in a thread on first use. docs/caching.md has an example.
 """
 
 import asyncio
-import logging
-import re
 from collections.abc import Iterable
 from typing import Final, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import models, transaction
-from django.db.models.signals import post_delete, post_save
+from django.db import models
 
-from resilience.cache.service import CacheService, Work
-from resilience.outage import StoreUnavailable
+from resilience.cache.service import CacheService, Work, checked_tags
 from routing import runtime
-
-log = logging.getLogger(__name__)
-
-_FIELD: Final = re.compile(r"\{(\w+)\}")
+from routing.database import model_changes
 
 T = TypeVar("T")
 
@@ -46,6 +39,9 @@ class _RunningGateway:
     def services(self) -> list[str]:
         return list(runtime.current().gateway.live.table.services)
 
+    def is_changing(self, tags: Iterable[str]) -> bool:
+        return model_changes.is_changing(tags)
+
     async def _work(self, work: Work[T]) -> T:
         return await work(runtime.current().objects)
 
@@ -57,22 +53,9 @@ def invalidates_on_change(model: type[models.Model], tags: Iterable[str], servic
     """Invalidate `tags` whenever a row of `model` is saved or deleted, once its transaction is committed.
 
     `{name}` in a tag is replaced by that attribute of the row: `mailbox:{user_id}`. Responses and values of all
-    services are invalidated, or of `service` alone. Bulk updates send no signal.
+    services are invalidated, or of `service` alone. Bulk updates send no signal. Called in an app's `ready()`: rows of
+    proxies and of models that inherit from `model` are its rows too. Raises TypeError or ValueError for what are no
+    tags, or name an attribute that the model does not have.
     """
-    tags = tuple(tags)
     bound = cache.for_service(service) if service else cache
-
-    def changed(sender: type[models.Model], instance: models.Model, using: str, **_: object) -> None:  # noqa: ARG001 - Django's signature
-        filled = [_FIELD.sub(lambda found: str(getattr(instance, found[1])), tag) for tag in tags]
-        transaction.on_commit(lambda: _invalidate(filled), using=using, robust=True)
-
-    def _invalidate(filled: list[str]) -> None:
-        try:
-            for tag in filled:
-                bound.invalidate_tag(tag)
-        except StoreUnavailable:
-            log.warning("the tags %s could not be invalidated: the store is unavailable", ", ".join(filled))
-
-    for signal in (post_save, post_delete):
-        uid = f"invalidates.{model._meta.label}.{service}.{tags}"
-        signal.connect(changed, sender=model, weak=False, dispatch_uid=uid)
+    model_changes.connect(model, checked_tags(tags), bound.invalidate_tag, service)

@@ -131,9 +131,12 @@ class MethodNotAllowed(GatewayError):
     code = "method_not_allowed"
     title = "The method is not allowed here"
 
-    def __init__(self, detail: str, *, service: str | None = None, allow: tuple[str, ...]) -> None:
+    def __init__(
+        self, detail: str, *, service: str | None = None, allow: tuple[str, ...], auth: str = "required"
+    ) -> None:
+        """`auth` is what callers must show to be told (routing.router.policy.Auth)."""
         super().__init__(detail, service=service)
-        self.allow = allow
+        self.allow, self.auth = allow, auth
 
     def headers(self) -> Headers:
         return [(b"allow", ", ".join(self.allow).encode())]

@@ -8,7 +8,7 @@ from typing import Final
 from resilience.cache.entry import Entry, all_tags
 from resilience.cache.invalidation import Fences
 from resilience.cache.leases import Release
-from resilience.cache.store import Invalidation, InvalidationListener, StoredEntry, Usage
+from resilience.cache.store import Invalidation, InvalidationListener, StoredEntry, Usage, index
 
 MEMORY_BYTES: Final = 64 * 1_024 * 1_024
 REMOVALS_PER_TURN: Final = 100
@@ -132,16 +132,16 @@ class MemoryStore:
 
     async def invalidate(self, service: str, tag: str | None = None) -> Invalidation:
         self._seq = seq = self._seq + 1
-        self._fences[service].record(tag or service, seq)
+        self._fences[service].record(index(service, tag), seq)
         now = self._clock()
-        removed = await self.memory.remove_tagged(service, tag or service)
+        removed = await self.memory.remove_tagged(service, index(service, tag))
         for listener in self.listeners:
-            listener(service, tag or service)
+            listener(service, index(service, tag))
         return Invalidation(sum(entry.expires_at > now for entry in removed), seq)
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:
         now = self._clock()
-        unexpired = [entry for entry in self.memory.with_tag(service, tag or service) if entry.expires_at > now]
+        unexpired = [entry for entry in self.memory.with_tag(service, index(service, tag)) if entry.expires_at > now]
         return Usage(len(unexpired), sum(entry.size for entry in unexpired))
 
     def _remove_expired(self) -> None:

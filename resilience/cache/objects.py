@@ -6,10 +6,10 @@ reaches every worker's memory, and a value that is being computed meanwhile is n
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,6 +19,8 @@ from resilience.cache.key import key as digest
 from resilience.cache.messages import Forward, Fresh, Miss
 from resilience.cache.store import UNFENCED, NearStore, Usage
 from resilience.outage import StoreUnavailable
+
+T = TypeVar("T")
 
 SERVICE: Final = "app"
 """The service under which values are stored that belong to none of the gateway's."""
@@ -88,7 +90,7 @@ class ObjectCache:
 
         Raises TypeError or ValueError for what JSON cannot hold.
         """
-        body = _encode(value)
+        body = encode(value)
         self._detach(name)
         try:
             _, seq = await self._store.invalidate(self.service, _own_tag(name))
@@ -128,8 +130,9 @@ class ObjectCache:
         except StoreUnavailable:
             return Stats(self._hits, self._misses, None)
 
-    async def claim(self, name: str) -> Held | Computation:
-        """The value, waited for if it is being computed, or the duty to compute it.
+    async def claim(self, name: str, own: Collection[Computation] = ()) -> Held | Computation:
+        """The value, waited for if it is being computed, or the duty to compute it. `own` are the computations that
+        need it: RuntimeError if it is one of them.
 
         Raises the error of the computation waited for. If that was cancelled, the duty falls to this caller.
         """
@@ -137,6 +140,8 @@ class ObjectCache:
             current = self._computations.get(name)
             if current is None:
                 return await self._begin(name)
+            if current in own:
+                raise RuntimeError(f"the computation of {name!r} needs its own result")
             body = await asyncio.shield(current.outcome)  # a waiter that is cancelled does not end it for the others
             if body is not None:
                 return Held(msgspec.json.decode(body))
@@ -146,7 +151,7 @@ class ObjectCache:
 
         Raises TypeError or ValueError for what JSON cannot hold.
         """
-        body = _encode(value)
+        body = encode(value)
         stored = await self._put(computation.name, body, ttl, tags, computation.seq)
         self._settle(computation, body, FlightEnd.STORED if stored else FlightEnd.ABANDONED)
         return msgspec.json.decode(body)
@@ -154,7 +159,7 @@ class ObjectCache:
     def abandon(self, computation: Computation, error: BaseException) -> None:
         """The computation failed, or was cancelled."""
         if isinstance(error, Exception) and not computation.outcome.done():
-            computation.outcome.set_exception(error)
+            computation.outcome.set_exception(_for_waiters(error))
             computation.outcome.exception()  # retrieved, in case nobody waits
         self._settle(computation, None, FlightEnd.ABANDONED)
 
@@ -257,10 +262,38 @@ class ObjectCaches:
         return known
 
 
-def _encode(value: Any) -> bytes:
-    body = msgspec.json.encode(value)
-    if b"null" in body:  # what msgspec also makes of numbers that are not finite
-        json.dumps(msgspec.to_builtins(value), allow_nan=False)
+def _for_waiters(error: Exception) -> Exception:
+    if not isinstance(error, StopIteration):
+        return error
+    raised = RuntimeError("the computation raised StopIteration")  # a future cannot hold that, nor a coroutine raise it
+    raised.__cause__ = error
+    return raised
+
+
+def as_json(value: T) -> T:
+    """The value as JSON gives it back. Raises TypeError or ValueError."""
+    again: T = msgspec.json.decode(encode(value))
+    return again
+
+
+def encode(value: Any) -> bytes:
+    """Raises TypeError or ValueError for what JSON would not give back: it has neither dates nor other names than
+    strings, and writing them as strings would give back another value than was stored.
+    """
+    try:
+        body = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except RecursionError:
+        raise ValueError("the value is nested too deeply") from None
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, dict):
+            for name in current:
+                if not isinstance(name, str):
+                    raise TypeError(f"the names in a JSON object are strings, not {type(name).__name__}: {name!r}")
+            pending += current.values()
+        elif isinstance(current, list | tuple):
+            pending += current
     return body
 
 

@@ -27,7 +27,7 @@ from resilience.cache.invalidation import MAX_FENCED_TAGS
 from resilience.cache.leases import LEASE_SECONDS, ClaimResult, Release
 from resilience.cache.redis_leases import claim_result, lease_key
 from resilience.cache.redis_scripts import GET, INVALIDATE, MEASURE, PUT
-from resilience.cache.store import Invalidation, StoredEntry, Usage
+from resilience.cache.store import Invalidation, StoredEntry, Usage, index
 from resilience.outage import StoreUnavailable, reading_shared_data
 from resilience.redis import RedisLink
 from resilience.task_set import TaskSet
@@ -150,7 +150,7 @@ class RedisStore:
 
         Each batch raises the number; the last one publishes it.
         """
-        tag = tag or service
+        tag = index(service, tag)
         keys = [self._name(service, "fences"), self._tag(service, tag), self._tag(service, service)]
         notice = msgspec.json.encode({"service": service, "tag": tag})[:-1] + b',"seq":'
         arguments = (tag, notice, BATCH, MAX_FENCED_TAGS, FENCE_MS, self.link.key(INVALIDATION_CHANNEL))
@@ -165,7 +165,7 @@ class RedisStore:
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:
         """Count entries in batches. Sizes are those of the encoded entries."""
-        name, seen, entries, size = self._tag(service, tag or service), BATCH, 0, 0
+        name, seen, entries, size = self._tag(service, index(service, tag)), BATCH, 0, 0
         for start in itertools.count(0, BATCH):
             if seen < BATCH:
                 break

@@ -1,13 +1,20 @@
 """CacheService: the cache for Python code, synchronous and asynchronous."""
 
 import asyncio
-import math
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, Protocol, TypeVar
 
-from resilience.cache.objects import SERVICE, TTL, Computation, Held, ObjectCache, Stats
+from resilience.cache.objects import SERVICE, TTL, Computation, Held, ObjectCache, Stats, as_json, encode
+from resilience.cache.store import for_each
 
 T = TypeVar("T")
+
+MAX_TTL: Final = 100 * 365 * 86_400
+
+_computations: ContextVar[tuple[Computation, ...]] = ContextVar("computations", default=())
+"""Those that this code runs for: they would wait for themselves if they asked for their own values."""
 
 Objects = Callable[[str], ObjectCache]
 """The ObjectCache of a service."""
@@ -25,6 +32,9 @@ class Runner(Protocol):
 
     def services(self) -> list[str]:
         """The names of the gateway's services. Called on its event loop."""
+
+    def is_changing(self, tags: Iterable[str]) -> bool:
+        """Whether the caller has changed what one of the tags stands for, and not committed it yet."""
 
 
 class CacheService:
@@ -53,12 +63,20 @@ class CacheService:
         return await self._runner.arun(lambda objects: objects(self._service).get(_name(name), default))
 
     def set(self, name: str, value: Any, ttl: float = TTL, tags: Iterable[str] = ()) -> bool:
-        """False if the store is unavailable, or the value was replaced or invalidated meanwhile."""
-        name, ttl, tags = _name(name), _ttl(ttl), _tags(tags)
+        """False if the store is unavailable, the value was replaced or invalidated meanwhile, or will be as the
+        caller's transaction is committed.
+        """
+        name, ttl, tags = _name(name), _ttl(ttl), checked_tags(tags)
+        if self._runner.is_changing(tags):
+            encode(value)
+            return False
         return self._runner.run(lambda objects: objects(self._service).set(name, value, ttl, tags))
 
     async def aset(self, name: str, value: Any, ttl: float = TTL, tags: Iterable[str] = ()) -> bool:
-        name, ttl, tags = _name(name), _ttl(ttl), _tags(tags)
+        name, ttl, tags = _name(name), _ttl(ttl), checked_tags(tags)
+        if self._runner.is_changing(tags):
+            encode(value)
+            return False
         return await self._runner.arun(lambda objects: objects(self._service).set(name, value, ttl, tags))
 
     def delete(self, name: str) -> bool:
@@ -71,15 +89,19 @@ class CacheService:
     def get_or_set(self, name: str, compute: Callable[[], T], ttl: float = TTL, tags: Iterable[str] = ()) -> T:
         """The value, computed if there is none: once in the cluster, however many callers ask for it at a time.
 
-        `compute` runs in the caller's thread, with its database connection and transaction.
+        `compute` runs in the caller's thread, with its database connection and transaction. While that has changes of
+        the tags that are not committed, the value is the caller's alone.
         """
-        name, ttl, tags = _name(name), _ttl(ttl), _tags(tags)
-        found = self._runner.run(lambda objects: objects(self._service).claim(name))
+        name, ttl, tags, own = _name(name), _ttl(ttl), checked_tags(tags), _computations.get()
+        if self._runner.is_changing(tags):
+            return as_json(compute())
+        found = self._runner.run(lambda objects: objects(self._service).claim(name, own))
         if isinstance(found, Held):
             held: T = found.value
             return held
         try:
-            value = compute()
+            with _computing(found):
+                value = compute()
             result: T = self._runner.run(lambda objects: objects(self._service).fulfil(found, value, ttl, tags))
         except BaseException as error:
             self._runner.run(_abandoning(self._service, found, error))
@@ -90,13 +112,16 @@ class CacheService:
         self, name: str, compute: Callable[[], Awaitable[T]], ttl: float = TTL, tags: Iterable[str] = ()
     ) -> T:
         """The same; `compute` is awaited on the caller's event loop."""
-        name, ttl, tags = _name(name), _ttl(ttl), _tags(tags)
-        found = await self._runner.arun(lambda objects: objects(self._service).claim(name))
+        name, ttl, tags, own = _name(name), _ttl(ttl), checked_tags(tags), _computations.get()
+        if self._runner.is_changing(tags):
+            return as_json(await compute())
+        found = await self._runner.arun(lambda objects: objects(self._service).claim(name, own))
         if isinstance(found, Held):
             held: T = found.value
             return held
         try:
-            value = await compute()
+            with _computing(found):
+                value = await compute()
             result: T = await self._runner.arun(lambda objects: objects(self._service).fulfil(found, value, ttl, tags))
         except BaseException as error:
             await asyncio.shield(self._runner.arun(_abandoning(self._service, found, error)))
@@ -128,9 +153,18 @@ class CacheService:
         return await self._runner.arun(lambda objects: objects(self._service).stats())
 
     async def _invalidate(self, objects: Objects, tag: str) -> int:
-        (tag,) = _tags([tag])
+        (tag,) = checked_tags([tag])
         names = [self._bound] if self._bound else [SERVICE, *self._runner.services()]
-        return sum([await objects(name).invalidate_tag(tag) for name in names])
+        return sum(await for_each(names, lambda name: objects(name).invalidate_tag(tag)))
+
+
+@contextmanager
+def _computing(computation: Computation) -> Iterator[None]:
+    token = _computations.set((*_computations.get(), computation))
+    try:
+        yield
+    finally:
+        _computations.reset(token)
 
 
 def _name(name: str) -> str:
@@ -142,18 +176,24 @@ def _name(name: str) -> str:
 def _ttl(ttl: float) -> float:
     if not isinstance(ttl, int | float):
         raise TypeError(f"ttl must be a number of seconds, not {type(ttl).__name__}")
-    if not math.isfinite(ttl):
-        raise ValueError(f"ttl must be a finite number of seconds, not {ttl}")
+    if not -MAX_TTL <= ttl <= MAX_TTL:  # which is false for a number that is none, too
+        raise ValueError(f"ttl must be a finite number of seconds, at most {MAX_TTL}")
     return ttl
 
 
-def _tags(tags: Iterable[str]) -> tuple[str, ...]:
+def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Raises TypeError or ValueError for what are no tags."""
     if isinstance(tags, str):
         raise TypeError(f"tags must be a list of strings, not a string: [{tags!r}]")
+    if not isinstance(tags, Iterable):
+        raise TypeError(f"tags must be a list of strings, not {type(tags).__name__}")
     tags = tuple(tags)
     for tag in tags:
         if not isinstance(tag, str):
             raise TypeError(f"a tag must be a string, not {type(tag).__name__}")
+        if not tag:
+            raise ValueError("a tag must not be empty")
+        tag.encode()  # UnicodeEncodeError, a ValueError, for surrogates
     return tags
 
 

@@ -7,12 +7,16 @@ Fencing: `get` returns the number of the service's latest invalidation. A respon
 that number, and `put` refuses it if one of its tags has been invalidated since.
 """
 
-from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, NamedTuple, Protocol, TypeVar, cast
 
 from resilience.cache.entry import Entry
 from resilience.cache.leases import ClaimResult, Release
 from resilience.outage import StoreUnavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 UNFENCED: Final = -1
 """The number returned by an unavailable store. A response fetched with it is never stored."""
@@ -60,6 +64,22 @@ class Store(Protocol):
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:
         """The usage by a tag or by the whole service."""
+
+
+async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[R]]) -> list[R]:
+    """Invalidate for each item, at once, and only then raise what one of them raised: a store that is unavailable
+    remembers what it has been asked for.
+    """
+    results = await asyncio.gather(*map(work, items), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast(list[R], results)
+
+
+def index(service: str, tag: str | None) -> str:
+    """The tag that lists the entries with `tag`, or all of the service: every entry has the service's name as a tag."""
+    return service if tag is None else tag
 
 
 InvalidationListener = Callable[[str, str], None]

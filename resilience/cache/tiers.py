@@ -11,7 +11,7 @@ from resilience.cache.leases import ClaimResult, Release
 from resilience.cache.memory import MEMORY_BYTES, MemoryTier
 from resilience.cache.owed import OwedInvalidations
 from resilience.cache.redis import INVALIDATION_CHANNEL, InvalidationNotice, RedisStore
-from resilience.cache.store import UNFENCED, Invalidation, InvalidationListener, StoredEntry, Usage
+from resilience.cache.store import UNFENCED, Invalidation, InvalidationListener, StoredEntry, Usage, index
 from resilience.doorkeeper import Doorkeeper
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
@@ -97,15 +97,15 @@ class TieredStore:
             return await self._invalidate(service, tag)
         except StoreUnavailable:
             self._owed.add(service, tag)
-            await self.memory.remove_tagged(service, tag or service)
+            await self.memory.remove_tagged(service, index(service, tag))
             raise
 
     async def _invalidate(self, service: str, tag: str | None) -> Invalidation:
         invalidation = await self._redis.invalidate(service, tag)
-        self._fences[service].record(tag or service, invalidation.seq)
-        await self.memory.remove_tagged(service, tag or service)
+        self._fences[service].record(index(service, tag), invalidation.seq)
+        await self.memory.remove_tagged(service, index(service, tag))
         for listener in self.listeners:
-            listener(service, tag or service)
+            listener(service, index(service, tag))
         return invalidation
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:

@@ -15,7 +15,14 @@ from resilience.cache.driver import StoreTarget
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.authenticator import Credential, read_credential
 from routing.caller import Caller
-from routing.errors import BadRequest, GatewayError, MisdirectedRequest, Unauthenticated, UnknownService
+from routing.errors import (
+    BadRequest,
+    GatewayError,
+    MethodNotAllowed,
+    MisdirectedRequest,
+    Unauthenticated,
+    UnknownService,
+)
 from routing.http import Headers, Request
 from routing.messages import validation
 from routing.messages.cors import Cors
@@ -258,6 +265,8 @@ class Resolution:
         service = table.services.get(error.service or "")
         if isinstance(error, BadRequest) and service is not None and service.policy.auth is Auth.NONE:
             self.auth = Auth.NONE  # its callers have no credential
+        elif isinstance(error, MethodNotAllowed):
+            self.auth = Auth(error.auth)
 
 
 def _state_for(policy: RoutePolicy, state: CredentialState, request: Request) -> CredentialState:

@@ -14,7 +14,7 @@ from routing.messages.validation import ASTERISK, METHODS
 from routing.router import spelling
 from routing.router.hosts import domain_of
 from routing.router.objectives import Objectives
-from routing.router.policy import PathPolicy, RoutePolicy, Target
+from routing.router.policy import Auth, PathPolicy, RoutePolicy, Target
 from routing.router.route_tree import Route, RouteTree, allowed_methods, parameters
 from routing.router.spelling import Segments
 from routing.router.strictest import strictest
@@ -227,5 +227,13 @@ def _first(service: Service, routes: list[Route], method: str) -> Route | None:
         if route.allows(method):
             return route
     if routes:
-        raise MethodNotAllowed(f"{method} is not allowed here", service=service.name, allow=allowed_methods(routes))
+        allow, auth = allowed_methods(routes), _auth({route.policy.auth for route in routes})
+        raise MethodNotAllowed(f"{method} is not allowed here", service=service.name, allow=allow, auth=auth)
     return None
+
+
+def _auth(found: set[Auth]) -> Auth:
+    """What a caller must show to learn which methods a path has: nothing where no route asks for a credential."""
+    if found <= {Auth.NONE, Auth.OPTIONAL}:
+        return Auth.OPTIONAL if Auth.OPTIONAL in found else Auth.NONE
+    return Auth.REQUIRED

@@ -3,7 +3,7 @@
 import pytest
 
 from resilience.cache.policy import CachePolicy, Scope
-from routing.router.policy import RoutePolicy, Target
+from routing.router.policy import Auth, RoutePolicy, Target
 from routing.router.table import Route, Service
 from tests.gateway.conftest import QUICK, World
 from tests.origin import ScriptedOrigin
@@ -41,6 +41,27 @@ async def test_routes_name_the_methods_that_are_allowed(world: World) -> None:
     for method in ("FOO", "VERSION-CONTROL", "OPTIONS"):
         response = await world.request(method, "/api/v1/crm/x")
         assert (response.status, response.get("allow")) == (405, "GET, HEAD, POST")
+
+
+@pytest.mark.parametrize(
+    ("auths", "status", "bad"),
+    [
+        ((Auth.NONE, Auth.NONE), 405, 405),
+        ((Auth.NONE, Auth.OPTIONAL), 405, 401),
+        ((Auth.NONE, Auth.REQUIRED), 401, 401),
+        ((Auth.REQUIRED, Auth.REQUIRED), 401, 401),
+    ],
+)
+async def test_callers_without_a_credential_learn_the_methods_of_public_routes(
+    world: World, auths: tuple[Auth, ...], status: int, bad: int
+) -> None:
+    routes = [
+        Route("/x", (method,), RoutePolicy(auth=auth)) for method, auth in zip(("GET", "POST"), auths, strict=True)
+    ]
+    await world.serve(OK, routes=tuple(routes))
+    response = await world.request("PUT", "/api/v1/crm/x", key=None)
+    assert (response.status, response.get("allow")) == (status, "GET, HEAD, POST" if status == 405 else None)
+    assert (await world.request("PUT", "/api/v1/crm/x", key="gw_bad_bad")).status == bad
 
 
 @pytest.mark.parametrize(("method", "status", "code"), [("TRACE", 405, "method_not_allowed"), ("get", 501, "")])

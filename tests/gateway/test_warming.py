@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection, transaction
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import post_save, pre_delete
 
 from resilience.cache.flights import Flights
 from resilience.cache.hit_counter import MAX_COUNTED, HitCounter, ReplayableRequest
@@ -257,11 +257,23 @@ class TestTheCommand:
         await cache_world.serve(reply(surrogate_key="one"), policy=SHARED)
         await get_repeatedly(cache_world, "/a")
         await get_repeatedly(cache_world, "/b")
-        assert await run_command("invalidate", "one", "--dry-run") == "crm: 2 to delete with one\n"
-        assert await run_command("invalidate", "one") == "crm: 2 deleted with one\n"
+        assert await run_command("invalidate", "one", "--dry-run") == (
+            "crm: 2 to delete with one\napp: 0 to delete with one\n"
+        )
+        assert await run_command("invalidate", "one") == "crm: 2 deleted with one\napp: 0 deleted with one\n"
         await get_repeatedly(cache_world, "/a")
         assert (await run_command("stats")).split()[:3] == ["crm", "1", "entries"]
         assert await run_command("flush", "--service", "crm") == "crm: 1 deleted\n"
+
+    async def test_values_of_django_code_are_invalidated_too(self, cache_world: World, warmer: Warmer) -> None:
+        values = runtime.current().objects("app")
+        for name in "abc":
+            await values.set(name, 1, tags=[name])
+        with pytest.raises(CommandError, match="a tag must not be empty"):
+            await run_command("invalidate", "")
+        assert await run_command("invalidate", "a") == "app: 1 deleted with a\n"
+        assert (await run_command("stats")).split()[:3] == ["app", "2", "entries"]
+        assert await run_command("flush", "--service", "app") == "app: 2 deleted\n"
 
     async def test_rejects_an_unknown_service(self, cache_world: World, warmer: Warmer) -> None:
         with pytest.raises(CommandError, match="no service 'nope'"):
@@ -279,7 +291,7 @@ async def test_saving_a_model_invalidates_its_tags_after_the_commit(
     cache_world: World, warmer: Warmer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await cache_world.serve(reply(surrogate_key="key:alpha"), policy=SHARED)
-    for signal in (post_save, post_delete):  # receivers connected here must not outlive this test
+    for signal in (post_save, pre_delete):  # receivers connected here must not outlive this test
         monkeypatch.setattr(signal, "receivers", [*signal.receivers])
         monkeypatch.setattr(signal, "sender_receivers_cache", {})
         monkeypatch.setattr(signal, "use_caching", False)

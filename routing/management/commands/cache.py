@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from resilience.cache.hit_counter import ReplayableRequest
+from resilience.cache.objects import SERVICE
 from resilience.outage import StoreUnavailable
 from routing import runtime, signals
 from routing.database import loader
@@ -49,15 +50,16 @@ class Command(BaseCommand):
             loader.current_version()  # raises DatabaseError at once; a gateway would go on trying
         self._runtime.opened()
         try:
-            getattr(self, f"_{action}")(self._services(service), **options)
+            getattr(self, f"_{action}")(self._services(service, with_values=action != "warm"), **options)
         except StoreUnavailable:
             raise CommandError("the store cannot be reached") from None
         finally:
             if standalone:
                 self._run(self._runtime.stop())
 
-    def _services(self, service: str | None) -> list[str]:
-        known = list(self._runtime.gateway.live.table.services)
+    def _services(self, service: str | None, *, with_values: bool) -> list[str]:
+        """Those of the gateway, and the one that has the values of Django code."""
+        known = list(dict.fromkeys([*self._runtime.gateway.live.table.services, *([SERVICE] if with_values else [])]))
         if service is not None and service not in known:
             raise CommandError(f"there is no service {service!r}")
         return known if service is None else [service]
@@ -105,6 +107,8 @@ class Command(BaseCommand):
         self._delete(services, None, dry_run)
 
     def _invalidate(self, services: list[str], *, tags: list[str], dry_run: bool, **_: Any) -> None:
+        if "" in tags:
+            raise CommandError("a tag must not be empty")
         for tag in tags:
             self._delete(services, tag, dry_run)
 

@@ -2,8 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import reduce
+from http import HTTPStatus
+from typing import Any, cast
 
 import pytest
 
@@ -42,6 +46,10 @@ async def store(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[N
 @pytest.fixture
 def cache(store: NearStore, clock: Clock) -> ObjectCache:
     return ObjectCache(store, clock)
+
+
+VALUES: Any = (1, 2)
+NESTED: Any = reduce(lambda inner, _: {"a": inner}, range(100_000), cast(Any, {}))
 
 
 class Computing:
@@ -252,6 +260,9 @@ class LoopRunner:
     def services(self) -> list[str]:
         return [name for name in self._caches if name != SERVICE]
 
+    def is_changing(self, tags: Iterable[str]) -> bool:
+        return "changing" in tags
+
 
 @pytest.fixture
 async def service(cache: ObjectCache, store: NearStore, clock: Clock) -> CacheService:
@@ -263,12 +274,21 @@ async def service(cache: ObjectCache, store: NearStore, clock: Clock) -> CacheSe
     [
         (("name", 1, None), TypeError, "ttl must be a number of seconds, not NoneType"),
         (("name", 1, "60"), TypeError, "ttl must be a number of seconds, not str"),
-        (("name", 1, float("nan")), ValueError, "ttl must be a finite number of seconds, not nan"),
+        (("name", 1, float("nan")), ValueError, "ttl must be a finite number of seconds"),
         (("name", 1, 60, "slack:channels"), TypeError, "tags must be a list of strings, not a string"),
         (("name", 1, 60, [7]), TypeError, "a tag must be a string, not int"),
         ((7, 1), TypeError, "the name of a value must be a string, not int"),
         (("name", {"a": [1.0, float("inf")]}), ValueError, "not JSON compliant"),
-        (("name", object()), TypeError, "unsupported"),
+        (("name", object()), TypeError, "object is not JSON serializable"),
+        (("name", {"price": Decimal("1.10")}), TypeError, "Decimal is not JSON serializable"),
+        (("name", [datetime(2026, 1, 1, tzinfo=UTC)]), TypeError, "datetime is not JSON serializable"),
+        (("name", {1: "a"}), TypeError, "the names in a JSON object are strings, not int: 1"),
+        (("name", [({"a": {None: 1}},)]), TypeError, "the names in a JSON object are strings, not NoneType"),
+        (("name", NESTED), ValueError, "nested too deeply"),
+        (("name", 1, 10**400), ValueError, "at most 3153600000"),
+        (("name", 1, 60, None), TypeError, "tags must be a list of strings, not NoneType"),
+        (("name", 1, 60, ["a", ""]), ValueError, "a tag must not be empty"),
+        (("name", 1, 60, ["\ud800"]), ValueError, "surrogates not allowed"),
     ],
 )
 async def test_what_cannot_be_stored_is_an_error_and_changes_nothing(
@@ -291,6 +311,68 @@ async def test_arguments_are_checked_before_anything_is_computed(service: CacheS
     with pytest.raises(TypeError, match="a tag must be a string"):
         await service.ainvalidate_tag(None)  # type: ignore[arg-type]
     assert computing.calls == 0
+
+
+async def test_an_empty_tag_invalidates_nothing(service: CacheService, cache: ObjectCache) -> None:
+    await service.aset("name", 1)
+    with pytest.raises(ValueError, match="a tag must not be empty"):
+        await service.ainvalidate_tag("")
+    assert await cache.invalidate_tag("") == 0
+    assert await service.aget("name") == 1
+
+
+async def test_strings_and_numbers_of_subclasses_are_what_json_makes_of_them(service: CacheService) -> None:
+    class Markup(str):
+        __slots__ = ()
+
+    await service.aset("name", [Markup("<b>"), HTTPStatus.OK, {Markup("a"): None}])
+    assert await service.aget("name") == ["<b>", 200, {"a": None}]
+
+
+async def test_a_computation_that_needs_its_own_result_is_an_error(service: CacheService) -> None:
+    """It would wait for itself."""
+
+    async def recursive() -> Any:
+        return await service.aget_or_set("name", lambda: asyncio.sleep(0, 1))
+
+    async def nested() -> Any:
+        return await service.aget_or_set("other", recursive)
+
+    for compute in (recursive, nested):
+        with pytest.raises(RuntimeError, match="the computation of 'name' needs its own result"):
+            await asyncio.wait_for(service.aget_or_set("name", compute), 20)
+
+    def work() -> Any:
+        with pytest.raises(RuntimeError, match="needs its own result"):
+            service.get_or_set("name", lambda: service.get_or_set("name", lambda: 1))
+        return service.get_or_set("name", lambda: service.get_or_set("other", lambda: 2))
+
+    assert await asyncio.to_thread(work) == 2
+
+
+async def test_a_computation_may_replace_its_own_value_and_ask_for_it(service: CacheService) -> None:
+    async def replace() -> Any:
+        await service.adelete("name")
+        return await service.aget_or_set("name", lambda: asyncio.sleep(0, 1))
+
+    assert await asyncio.wait_for(service.aget_or_set("name", replace), 20) == 1
+
+
+async def test_what_a_transaction_changes_is_computed_for_its_caller_alone(service: CacheService) -> None:
+    """It may be rolled back."""
+    await service.aset("name", "before", tags=["a"])
+    tags = ["a", "changing"]
+
+    def work() -> None:
+        assert service.get_or_set("name", lambda: VALUES, tags=tags) == [1, 2]
+        assert not service.set("name", 2, tags=tags)
+        with pytest.raises(TypeError):
+            service.set("name", object(), tags=tags)
+
+    await asyncio.to_thread(work)
+    assert await service.aget_or_set("name", lambda: asyncio.sleep(0, VALUES), tags=tags) == [1, 2]
+    assert not await service.aset("name", 4, tags=tags)
+    assert await service.aget("name") == "before"
 
 
 class TestFromAThread:
@@ -331,6 +413,31 @@ class TestFromAThread:
             assert service.get_or_set("name", lambda: 1) == 1
 
         await asyncio.to_thread(work)
+
+    async def test_stop_iteration_is_raised_to_the_caller_and_strands_nobody(
+        self, service: CacheService, cache: ObjectCache
+    ) -> None:
+        """Neither a future nor a coroutine can raise it to those who wait."""
+        begun, waits = threading.Event(), threading.Event()
+
+        def compute() -> Any:
+            begun.set()
+            waits.wait(20)
+            return next(iter(()))
+
+        def lead() -> None:
+            with pytest.raises(StopIteration):
+                service.get_or_set("name", compute)
+
+        leader = asyncio.create_task(asyncio.to_thread(lead))
+        await asyncio.to_thread(begun.wait, 20)
+        waiter = asyncio.create_task(cache.claim("name"))
+        await asyncio.sleep(0)
+        waits.set()
+        await leader
+        with pytest.raises(RuntimeError, match="the computation raised StopIteration"):
+            await waiter
+        assert await asyncio.to_thread(service.get_or_set, "name", lambda: 1) == 1
 
 
 class TestFromAnEventLoop:

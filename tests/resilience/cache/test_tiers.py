@@ -1,21 +1,28 @@
 """Two tiers, two workers and a Redis that may fail: no invalidated entry is served, and lookups never fail."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import pytest
 
 from resilience.cache import tiers
+from resilience.cache.driver import Cache
+from resilience.cache.flights import Flights
 from resilience.cache.memory import MEMORY_BYTES
+from resilience.cache.objects import ObjectCaches
 from resilience.cache.owed import MAX_TAGS, OwedInvalidations
 from resilience.cache.redis import INVALIDATION_CHANNEL, InvalidationNotice
+from resilience.cache.service import CacheService, Work
 from resilience.cache.store import UNFENCED
 from resilience.cache.tiers import TieredStore
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from tests.redis_server import RedisServer
 from tests.resilience.cache.entries import make, until
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -206,6 +213,45 @@ async def test_an_invalidation_that_redis_refuses_is_performed_before_the_next_l
         assert (await one.get("s", "1")).entry is None
         assert (await other.get("s", "1")).entry is None
         assert (await one.get("s", "2")).entry is not None
+
+
+async def test_all_of_several_invalidations_that_redis_refuses_are_performed_later(own_redis: RedisServer) -> None:
+    async with worker(own_redis.url) as one, worker(own_redis.url) as other:
+        entries = [(service, tag) for service in "stuv" for tag in "abc"]
+        for service, tag in entries:
+            await one.put(service, tag, make(b"", tag), 0)
+        with own_redis.client() as client:
+            client.config_set("min-replicas-to-write", "1")
+            with pytest.raises(StoreUnavailable):
+                await Cache(one).invalidate("s", ["a", "b"])
+            with pytest.raises(StoreUnavailable):
+                await Cache(one).invalidate_all(["t", "u"], "a")
+            with pytest.raises(StoreUnavailable):
+                await CacheService(CachesOf(one)).ainvalidate_tag("c")
+            client.config_set("min-replicas-to-write", "0")
+        for service in "stuv":
+            await one.get(service, "none")
+        left = {(service, key) for service, key in entries if (await other.get(service, key)).entry is not None}
+        assert left == {("t", "b"), ("u", "b"), ("v", "a"), ("v", "b")}
+
+
+class CachesOf:
+    """Runs a CacheService's work on the test's event loop."""
+
+    def __init__(self, store: TieredStore) -> None:
+        self._objects = ObjectCaches(store, lambda: 0.0, Flights(clock=lambda: 0.0), lambda _hit: None)
+
+    def run(self, work: Work[T]) -> T:
+        raise NotImplementedError
+
+    async def arun(self, work: Work[T]) -> T:
+        return await work(self._objects)
+
+    def services(self) -> list[str]:
+        return ["s", "t", "u", "v"]
+
+    def is_changing(self, tags: Iterable[str]) -> bool:
+        return False
 
 
 @pytest.mark.redis_timeout
