@@ -9,7 +9,7 @@ from typing import Final
 
 from resilience.memo import TwoGenerationMemo
 from routing.authentication.key_fields import has_key_field, with_api_key
-from routing.http import Header, Headers, Request, SharedFields, SharedHead, connection_options, first_values
+from routing.http import Header, Headers, Request, SharedFields, SharedHead, connection_options, first_values, joined
 
 MAX_CACHED_BYTES: Final = 2_048
 """The longest head that is cached, in bytes. With GENERATION_SIZE it bounds the memory used."""
@@ -69,8 +69,13 @@ class RequestHead:
 
     @property
     def expects_continue(self) -> bool:
-        """Whether the client waits for 100 (Continue). Ignored in HTTP/1.0 (RFC 9110 section 10.1.1)."""
-        return self.version == "1.1" and self.fields.get(b"expect", b"").lower() == b"100-continue"
+        """Whether the client waits for 100 (Continue), beside other expectations or alone. Ignored in HTTP/1.0 (RFC
+        9110 section 10.1.1).
+        """
+        if self.version != "1.1" or b"expect" not in self.fields:
+            return False
+        expectations = (joined(self.headers, b"expect") or b"").lower().split(b",")
+        return any(expectation.strip() == b"100-continue" for expectation in expectations)
 
     @property
     def has_body(self) -> bool:

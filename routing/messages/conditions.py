@@ -26,6 +26,10 @@ FieldPath = tuple[str, ...]
 NO_DOCUMENT: Final = object()
 """The document of a body that cannot be judged."""
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
+_RAW_DEFLATE: Final = -zlib.MAX_WBITS
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_MAX_MEMBERS: Final = 64
+"""Of a gzip stream: each one costs a copy of the rest."""
 
 
 class FieldCondition(msgspec.Struct, frozen=True):
@@ -134,7 +138,8 @@ def json_document(headers: Headers, body: bytes | None) -> object:
     """The parsed body, or NO_DOCUMENT if it cannot be judged. Raises nothing."""
     if body is None or len(body) > MAX_BODY or not may_be_judged(headers):
         return NO_DOCUMENT
-    content = _decoded(body) if _coding(headers) else body
+    coding = _coding(headers)
+    content = _decoded(body, coding) if coding else body
     if content is None:
         return NO_DOCUMENT
     try:
@@ -161,11 +166,27 @@ def _coding(headers: Headers) -> bytes:
     return b"" if coding == b"identity" else coding
 
 
-def _decoded(body: bytes) -> bytes | None:
-    """The content of a gzip or zlib stream; None if it is malformed, cut short or longer than MAX_BODY."""
-    decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
-    try:
-        content = decoder.decompress(body, MAX_BODY + 1)
-    except zlib.error:
-        return None
-    return content if decoder.eof and len(content) <= MAX_BODY else None
+def _decoded(body: bytes, coding: bytes) -> bytes | None:
+    """The content of a gzip or zlib stream; None if it is malformed, cut short or longer than MAX_BODY.
+
+    A gzip stream may have several members (RFC 1952 section 2.2), and some servers send `deflate` without the wrapper
+    of zlib (RFC 9110 section 8.4.1.2).
+    """
+    content = _inflated(body, _GZIP_OR_ZLIB)
+    return _inflated(body, _RAW_DEFLATE) if content is None and coding == b"deflate" else content
+
+
+def _inflated(data: bytes, window: int) -> bytes | None:
+    content = b""
+    for _ in range(_MAX_MEMBERS):
+        decoder = zlib.decompressobj(window)
+        try:
+            content += decoder.decompress(data, MAX_BODY + 1 - len(content))
+        except zlib.error:
+            return None
+        if not decoder.eof or len(content) > MAX_BODY:
+            return None
+        data = decoder.unused_data
+        if not data.startswith(_GZIP_MAGIC):
+            return content
+    return None

@@ -36,6 +36,7 @@ from routing.router.table import Match, RouteTable, Service
 _CREDENTIAL_FIELDS: Final = frozenset({b"authorization", b"x-api-key"})
 _WITHOUT_KEYS: Final = frozenset({Auth.CERTIFICATE, Auth.SIGNATURE})
 """Requirements under which API keys and tokens do not identify callers."""
+_WITHOUT_CREDENTIAL: Final = frozenset({Auth.NONE, Auth.OPTIONAL})
 POLICIES: Final = 64
 """Grants kept for one credential, each under another policy."""
 LONGEST: Final = 2_048
@@ -263,8 +264,8 @@ class Resolution:
             error = BadRequest("the path contains empty segments")
         self.routing_error = error.with_traceback(None)  # which refers to this resolution and its request
         service = table.services.get(error.service or "")
-        if isinstance(error, BadRequest) and service is not None and service.policy.auth is Auth.NONE:
-            self.auth = Auth.NONE  # its callers have no credential
+        if isinstance(error, BadRequest) and service is not None and service.policy.auth in _WITHOUT_CREDENTIAL:
+            self.auth = service.policy.auth  # its callers need no credential
         elif isinstance(error, MethodNotAllowed):
             self.auth = Auth(error.auth)
 

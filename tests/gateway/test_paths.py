@@ -48,8 +48,9 @@ async def test_a_guarded_route_of_an_open_service_needs_a_credential_in_every_sp
     assert origin.requests == []
 
 
-async def test_an_ambiguous_path_of_an_open_service_is_400_without_a_credential(world: World) -> None:
-    await world.serve(ok(), policy=RoutePolicy(auth=Auth.NONE, timeout=QUICK), routes=(ADMIN,))
+@pytest.mark.parametrize("auth", [Auth.NONE, Auth.OPTIONAL])
+async def test_an_ambiguous_path_of_an_open_service_is_400_without_a_credential(world: World, auth: Auth) -> None:
+    await world.serve(ok(), policy=RoutePolicy(auth=auth, timeout=QUICK), routes=(ADMIN,))
     response = await world.request("GET", "/api/v1/crm/x%2Fy", key="")
     assert (response.status, response.json()["code"], response.json()["service"]) == (400, "bad_request", "crm")
     assert (await world.request("GET", "/api/v1/crm/x", key="")).status == 200

@@ -69,6 +69,9 @@ def test_connection_options_may_be_in_several_lines() -> None:
 def test_only_http_1_1_can_expect_100_continue() -> None:
     """RFC 9110 section 10.1.1: ignored in HTTP/1.0."""
     assert make_head((b"expect", b"100-Continue")).expects_continue
+    assert make_head((b"expect", b"other=1, 100-continue")).expects_continue
+    assert make_head((b"expect", b"other"), (b"expect", b"100-continue")).expects_continue
+    assert not make_head((b"expect", b"other")).expects_continue
     assert not make_head((b"expect", b"100-continue"), version="1.0").expects_continue
 
 

@@ -146,13 +146,27 @@ def test_an_unknown_body_has_no_fields() -> None:
 
 @pytest.mark.parametrize(
     ("coding", "encode"),
-    [(b"gzip", gzip.compress), (b"x-gzip", gzip.compress), (b"GZIP", gzip.compress), (b"deflate", zlib.compress)],
+    [
+        (b"gzip", gzip.compress),
+        (b"x-gzip", gzip.compress),
+        (b"GZIP", gzip.compress),
+        (b"gzip", lambda body: gzip.compress(body[:5]) + gzip.compress(body[5:])),  # RFC 1952 section 2.2
+        (b"deflate", zlib.compress),
+        (b"deflate", lambda body: zlib.compress(body)[2:-4]),  # without zlib's wrapper: RFC 9110 section 8.4.1.2
+    ],
 )
 def test_a_compressed_body_is_decoded(coding: bytes, encode: Any) -> None:
     headers = [*JSON, (b"content-encoding", coding)]
     assert _matches(FALSE, encode(b'{"ok": false}'), headers=headers)
     assert not _matches(FALSE, encode(b'{"ok": true}'), headers=headers)
     assert not _matches(FALSE, encode(b'{"ok": false}')[:-6], headers=headers)
+
+
+def test_a_compressed_body_has_a_limited_number_of_members() -> None:
+    members = gzip.compress(b"") * 10_000
+    headers = [*JSON, (b"content-encoding", b"gzip")]
+    assert json_document(headers, members + gzip.compress(b"1")) is NO_DOCUMENT
+    assert milliseconds(lambda: json_document(headers, members), limit=50) < 50
 
 
 def test_a_compressed_body_is_decoded_up_to_the_limit() -> None:
