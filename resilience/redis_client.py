@@ -7,9 +7,9 @@ from redis import Redis as BlockingRedis
 from redis import RedisCluster as BlockingCluster
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import Connection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode as BlockingClusterNode
 from redis.exceptions import (
@@ -25,6 +25,7 @@ from redis.retry import Retry as BlockingRetry
 
 from resilience.redis_address import RedisAddress
 from resilience.redis_sentinels import BlockingSentinels, Sentinels, refused_certificate
+from resilience.redis_tls import RenewedConnection, RenewedSentinelConnection
 
 POOL_SIZE: Final = 64
 FAILURES: Final = (RedisError, RedisClusterException, OSError)
@@ -48,15 +49,14 @@ def connect(address: RedisAddress, timeout: float) -> Client:
     """A client that connects on its first call. `timeout` is in seconds."""
     limits: dict[str, Any] = {"socket_connect_timeout": timeout, "socket_timeout": timeout}
     if address.kind == "cluster":
-        nodes = [ClusterNode(host, port) for host, port in address.hosts]
-        return RedisCluster(startup_nodes=nodes, **address.login, **address.tls, **limits)
+        return _cluster(address, limits)
     # After a restart of the server every pooled connection is dead: reconnect once, without a pause.
     limits["retry"] = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
     if address.kind == "sentinel":
         return _master(address, limits)
     arguments: dict[str, Any] = {"db": address.database, **address.login, **limits}
     arguments |= {name: value for name, value in address.tls.items() if name != "ssl"}
-    kind: type[Connection | UnixDomainSocketConnection] = SSLConnection if address.tls else Connection
+    kind: type[Connection | UnixDomainSocketConnection] = RenewedConnection if address.tls else Connection
     if address.path is None:
         arguments["host"], arguments["port"] = address.hosts[0]
     else:
@@ -65,15 +65,27 @@ def connect(address: RedisAddress, timeout: float) -> Client:
     return Redis.from_pool(pool)
 
 
+def _cluster(address: RedisAddress, limits: dict[str, Any]) -> RedisCluster:
+    nodes = [ClusterNode(host, port) for host, port in address.hosts]
+    cluster = RedisCluster(startup_nodes=nodes, **address.login, **address.tls, **limits)
+    if address.tls:  # redis-py takes no class of connections here
+        cluster.connection_kwargs["connection_class"] = RenewedConnection
+        for node in cluster.startup_nodes:
+            node.connection_class = RenewedConnection
+    return cluster
+
+
 def _master(address: RedisAddress, limits: dict[str, Any]) -> Redis:
     """A client of the master that the sentinels name whenever it connects."""
     sentinels = Sentinels(address.hosts, {**address.sentinel_login, **address.tls, **limits})
+    tls = {name: value for name, value in address.tls.items() if name != "ssl"}
     master: Redis = sentinels.master_for(
         address.master,
         max_connections=POOL_SIZE,
         db=address.database,
+        connection_class=RenewedSentinelConnection if tls else SentinelManagedConnection,
         **address.login,
-        **address.tls,
+        **tls,
         **limits,
     )
     return master
@@ -138,14 +150,15 @@ def channel_host(address: RedisAddress) -> dict[str, Any]:
             "sentinels": list(address.hosts),
             "sentinel_kwargs": {**address.sentinel_login, **address.tls},
             "db": address.database,
+            "connection_class": RenewedSentinelConnection if tls else SentinelManagedConnection,
             **address.login,
-            **address.tls,
+            **tls,
         }
     host: dict[str, Any] = {"db": address.database, **address.login, **tls}
     if address.path is not None:
         return host | {"path": address.path, "connection_class": UnixDomainSocketConnection}
     name, port = address.hosts[0]
-    return host | {"host": name, "port": port, "connection_class": SSLConnection if address.tls else Connection}
+    return host | {"host": name, "port": port, "connection_class": RenewedConnection if tls else Connection}
 
 
 def failure_reason(error: BaseException) -> str:

@@ -10,6 +10,8 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.sentinel import MasterNotFoundError as BlockingMasterNotFoundError
 from redis.sentinel import Sentinel as BlockingSentinel
 
+from resilience.redis_tls import RenewedConnection
+
 
 def refused_certificate(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
     """What a failed connection says of the other side's certificate."""
@@ -40,6 +42,9 @@ class Sentinels(Sentinel):
     def __init__(self, hosts: Iterable[tuple[str, int]], arguments: dict[str, Any]) -> None:
         super().__init__((), sentinel_kwargs=arguments)  # type: ignore[no-untyped-call] # redis-py leaves it untyped
         self._clients = [_Client(host=host, port=port, **arguments) for host, port in hosts]
+        if arguments.get("ssl"):
+            for client in self._clients:
+                client.connection_pool.connection_class = RenewedConnection
         self.sentinels = list(self._clients)  # which redis-py reorders
 
     async def discover_master(self, service_name: str) -> Any:

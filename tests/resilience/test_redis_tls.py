@@ -17,6 +17,8 @@ from django.conf import settings
 from django.core.cache import caches
 from django.test import override_settings
 from redis import Redis
+from redis.asyncio import RedisCluster
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import RedisError
 
 from gateway_project.django_settings.redis import caches as cache_settings
@@ -25,6 +27,9 @@ from gateway_project.doctor.redis import check_redis
 from resilience.cache.tiers import TieredStore
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
+from resilience.redis_address import parse
+from resilience.redis_client import connect
+from resilience.redis_tls import RenewedConnection
 from tests.ports import free_port
 from tests.redis_cluster import RedisClusterServers
 from tests.redis_server import RedisServer
@@ -208,3 +213,36 @@ async def test_after_a_failover_the_new_master_is_found(site: Site) -> None:
                 break
             await asyncio.sleep(0.05)
     await link.close()
+
+
+async def test_certificates_may_be_renewed_while_the_gateway_runs(tmp_path: Path) -> None:
+    """By those of another authority, which nothing of before would accept."""
+    tls, port = TlsFiles(tmp_path / "tls"), free_port()
+    with contextlib.closing(RedisServer(*tls.options(port), program="redis-server")) as server:
+        server.start()
+        link = RedisLink(f"rediss://127.0.0.1:{port}/?{tls.query}")
+        await asyncio.gather(*(link.call(lambda client: client.ping()) for _ in range(4)))
+        renewed = TlsFiles(tmp_path / "tls")
+        with server.client() as client:
+            names = ("tls-ca-cert-file", "ca.crt", "tls-cert-file", "server.crt", "tls-key-file", "server.key")
+            values = [renewed.path(each) if "." in each else each for each in names]
+            client.execute_command("CONFIG", "SET", *values)
+            client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await asyncio.gather(*(link.call(lambda client: client.ping()) for _ in range(4)))
+        assert not link.unavailable
+        await link.close()
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "rediss+sentinel", "rediss+cluster"])
+async def test_every_connection_reads_renewed_files(scheme: str) -> None:
+    client = connect(parse(f"{scheme}://127.0.0.1:1/"), 0.5)
+    if isinstance(client, RedisCluster):
+        classes: list[type] = [node.connection_class for node in client.startup_nodes]
+        classes.append(client.nodes_manager.connection_kwargs["connection_class"])
+    else:
+        pools = [client.connection_pool]
+        if isinstance(pools[0], SentinelConnectionPool):
+            pools += [sentinel.connection_pool for sentinel in pools[0].sentinel_manager.sentinels]
+        classes = [pool.connection_class for pool in pools]
+    assert all(issubclass(each, RenewedConnection) for each in classes)
+    await client.aclose()
