@@ -1,11 +1,18 @@
 """Load balancing in this worker: selects targets, records how calls to them end, and applies health verdicts."""
 
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
-from routing.balancing.rules import Condition, HealthVerdict, TargetState, candidates, choose, prefer_canaries
+from routing.balancing.rules import (
+    Condition,
+    HealthVerdict,
+    TargetState,
+    canary_point,
+    candidates,
+    choose,
+    prefer_canaries,
+)
 from routing.errors import ServiceDisabled
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.router.policy import Target
@@ -139,8 +146,3 @@ def split_target_key(key: str) -> tuple[str, str]:
     """The service and the URL in a target's key."""
     service, _, url = key.partition(" ")
     return service, url
-
-
-def canary_point(service: str, caller: str) -> float:
-    """A caller's fixed point from 0 to 100 for a service's canaries: the same in all workers, different by service."""
-    return zlib.crc32(f"{service} {caller}".encode()) * 100 / 2**32

@@ -1,6 +1,7 @@
 """The state of a target as one worker sees it, and the choice among targets. Pure: `now` is an argument."""
 
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from random import Random
 from typing import Final
@@ -115,13 +116,27 @@ def prefer_canaries(usable: list[TargetState], states: Sequence[TargetState], po
     Each canary owns its percentage of the points; its callers, and only they, are sent to it. If it is not usable they
     are served by the other targets, and if only canaries are usable, these serve everyone.
     """
-    start = 0.0
-    for state in states:
-        end = start + state.target.canary
-        if start <= point < end and state in usable:
+    owner = canary_of([state.target for state in states], point)
+    for state in usable:
+        if state.target is owner:
             return [state]
-        start = end
     return [state for state in usable if not state.target.canary] or usable
+
+
+def canary_of(targets: Iterable[Target], point: float) -> Target | None:
+    """The canary that owns a caller's point."""
+    start = 0.0
+    for target in targets:
+        end = start + target.canary
+        if start <= point < end:
+            return target
+        start = end
+    return None
+
+
+def canary_point(service: str, caller: str) -> float:
+    """A caller's fixed point from 0 to 100 for a service's canaries: the same in all workers, different by service."""
+    return zlib.crc32(f"{service} {caller}".encode()) * 100 / 2**32
 
 
 def choose(states: Sequence[TargetState], now: float, random: Random) -> TargetState:

@@ -2,7 +2,7 @@
 configuration.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from django.db import transaction
@@ -14,7 +14,7 @@ from routing.database.document_diff import document_diff
 from routing.database.locks import lock_configuration
 from routing.database.trial import present_document
 from routing.errors import Forbidden
-from routing.models import own_hosts
+from routing.models import Route, Service, own_hosts
 from routing.rights import Names
 from routing.router.hosts import domain_of
 
@@ -23,10 +23,12 @@ T = TypeVar("T")
 
 def check_bounds(structure: dict[str, Any], before: dict[str, Any], names: frozenset[str]) -> None:
     """Raise Forbidden if the document has more than these services, or gives one a secret that it does not have, a
-    fallback to another service, or a host at which the gateway itself may be reached.
+    fallback to another service, the audience of another one's tokens, or a host at which the gateway itself may be
+    reached.
 
-    Otherwise who may change one service could send the secrets of all others to a backend of their own, what another
-    service answers to the callers of this one, or what people and programs send to the gateway to that backend.
+    Otherwise who may change one service could send the secrets of all others to a backend of their own, tokens by which
+    its callers are known to another backend, what another service answers to the callers of this one, or what people
+    and programs send to the gateway to that backend.
     """
     services = structure.get("services") or {}
     foreign = sorted(set(services) - names)
@@ -40,6 +42,8 @@ def check_bounds(structure: dict[str, Any], before: dict[str, Any], names: froze
             raise Forbidden(f"you may not give {name} another secret: {', '.join(sorted(added))}")
         if others := _fallbacks(item) - _fallbacks(known) - names:
             raise Forbidden(f"you may not let {name} fall back to {', '.join(sorted(others))}")
+        if (audiences := _audiences(item) - _audiences(known)) and (taken := audiences & _others_audiences(names)):
+            raise Forbidden(f"you may not give {name} the audience of another service: {', '.join(sorted(taken))}")
         if hosts := sorted(filter(own_hosts.is_own, _hosts(item) - _hosts(known))):
             raise Forbidden(f"you may not give {name} a host of the gateway itself: {', '.join(hosts)}")
 
@@ -74,6 +78,27 @@ def _references(name: str, item: Any) -> set[str]:
 def _hosts(item: Any) -> set[str]:
     hosts = item.get("hosts") if isinstance(item, dict) else None
     return {domain_of(str(host)) for host in hosts} if isinstance(hosts, list) else set()
+
+
+def _audiences(item: Any) -> set[str]:
+    """Whom the tokens are for that a service and its routes send about their callers."""
+    if not isinstance(item, dict):
+        return set()
+    routes = item.get("routes")
+    parts = (item, *(routes if isinstance(routes, list) else ()))
+    return _named_audiences(part.get("identity") for part in parts if isinstance(part, dict))
+
+
+def _others_audiences(names: frozenset[str]) -> set[str]:
+    """Those of services that the author may not see."""
+    found = Service.objects.exclude(name__in=names).values_list("identity", flat=True)
+    return _named_audiences(
+        [*found, *Route.objects.exclude(service__name__in=names).values_list("identity", flat=True)]
+    )
+
+
+def _named_audiences(identities: Iterable[Any]) -> set[str]:
+    return {str(each["audience"]) for each in identities if isinstance(each, dict) and each.get("audience")}
 
 
 def _fallbacks(item: Any) -> set[str]:

@@ -1,5 +1,6 @@
 """A service's routes as a tree of segments: the cost of a match depends on the path, not on the number of routes."""
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -55,8 +56,14 @@ class RouteTree:
                 node.any = node.any or _Node()
                 node = node.any
             else:
-                node = node.fixed.setdefault(segment if self._case_sensitive else folded([segment])[0], _Node())
+                node = node.fixed.setdefault(self._comparable(segment), _Node())
         node.ends.append((rank, route))
+
+    def _comparable(self, segment: str) -> str:
+        """A segment of a pattern as the readings of a path have it: every path is also read with composed characters,
+        however they are written.
+        """
+        return unicodedata.normalize("NFKC", segment) if self._case_sensitive else folded([segment])[0]
 
     def find(self, segments: Segments) -> list[list[Route]]:
         """The routes whose pattern matches, in their order.

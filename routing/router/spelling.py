@@ -33,6 +33,8 @@ _SURROGATE: Final = re.compile("[\udc80-\udcff]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _ESCAPE: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
 _UNRESERVED: Final = re.compile(rb"[A-Za-z0-9._~-]")
+_BEST_FIT: Final = str.maketrans({"\u2044": "/", "\u2215": "/", "\u2216": "\\", "\u29f5": "\\"})
+"""Fraction and division slashes, set minus and the reverse solidus operator, in code pages that lack them."""
 _SAFE: Final = "/%!$&'()*+,;=:@"
 """Characters of a path that stay as they are (RFC 3986 section 3.3), besides the unreserved ones."""
 
@@ -102,6 +104,7 @@ def _with_liberties(decoded: list[bytes], size: int) -> list[Segments]:
     """The readings of decoded paths, each of which adds one liberty to those before."""
     found = [_segments(path.decode("utf-8", "surrogateescape")) for path in decoded]
     found += [_segments(_lenient(path)) for path in decoded if not path.isascii()]
+    found += [_segments(_latin(path)) for path in decoded if not _is_utf8(path)]
     text = "".join([segment for segments in found for segment in segments])
     for needs, liberty in _LIBERTIES:
         if needs.search(text):
@@ -134,9 +137,24 @@ def _segments(text: str) -> Segments:
 
 
 def _lenient(path: bytes) -> str:
-    """As decoded by a server that drops invalid bytes and maps compatible characters, such as full-width letters."""
-    text = unicodedata.normalize("NFKC", path.decode("utf-8", "ignore"))
+    """As decoded by a server that drops invalid bytes and maps compatible characters, such as full-width letters, and
+    what only looks like a slash, as Windows does.
+    """
+    text = unicodedata.normalize("NFKC", path.decode("utf-8", "ignore").translate(_BEST_FIT))
     return "".join([char for char in text if unicodedata.category(char) != "Cf"])
+
+
+def _latin(path: bytes) -> str:
+    """As decoded by a server that takes each byte for a character, where the bytes are not UTF-8."""
+    return unicodedata.normalize("NFKC", path.decode("latin-1"))
+
+
+def _is_utf8(path: bytes) -> bool:
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _with(found: list[Segments], liberty: Callable[[Segments], Segments], size: int) -> list[Segments]:

@@ -7,10 +7,14 @@ import msgspec
 
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.policy import RatePolicy
+from routing.authentication.signatures.policy import DEFAULT_POLICY, NonceRule, SignaturePolicy
 from routing.errors import BadRequest
+from routing.messages.cors import CorsPolicy
 from routing.router.policy import Auth, RoutePolicy
 
 _AUTH: Final = (Auth.NONE, Auth.OPTIONAL, Auth.REQUIRED, Auth.CERTIFICATE, Auth.SIGNATURE)
+_SIGNED: Final = frozenset({Auth.OPTIONAL, Auth.REQUIRED, Auth.SIGNATURE})
+"""Requirements that a signature can meet."""
 _SCOPES: Final = (Scope.SHARED, Scope.TENANT, Scope.USER)
 _USUAL_RATE: Final = RatePolicy()
 """What a policy without a limit of its own is taken to have, for comparison."""
@@ -19,8 +23,10 @@ _USUAL_RATE: Final = RatePolicy()
 def strictest(policies: Sequence[RoutePolicy]) -> RoutePolicy:
     """The first policy with every restriction of the others.
 
-    Restrictions are who may call, how often, over what, and whether a response may be stored and for whom. What only
-    says how the backend is called, such as timeouts and header fields, is the first's. Raises BadRequest.
+    Restrictions are who may call, from which pages, how often, over what, and whether a response may be stored and for
+    whom. What only says how the backend is called, such as timeouts and header fields, is the first's.
+
+    Raises BadRequest.
     """
     return msgspec.structs.replace(
         policies[0],
@@ -33,6 +39,8 @@ def strictest(policies: Sequence[RoutePolicy]) -> RoutePolicy:
         websocket=all(policy.websocket for policy in policies),
         invalidates=tuple(dict.fromkeys(tag for policy in policies for tag in policy.invalidates)),
         idempotency=any(policy.idempotency for policy in policies),
+        signature=_strictest_signature([policy for policy in policies if policy.auth in _SIGNED]),
+        cors=_strictest_cors([policy.cors for policy in policies]),
     )
 
 
@@ -41,6 +49,28 @@ def _strictest_auth(found: Sequence[Auth]) -> Auth:
     if {Auth.CERTIFICATE, Auth.SIGNATURE} <= set(found):
         raise BadRequest("the path can be read in several ways, which require different credentials")
     return max(found, key=_AUTH.index)
+
+
+def _strictest_signature(policies: Sequence[RoutePolicy]) -> SignaturePolicy | None:
+    """What a signature must be for all of these. Raises BadRequest if they require different tags: it has one."""
+    found = [policy.signature or DEFAULT_POLICY for policy in policies]
+    if not found or all(each == found[0] for each in found):
+        return policies[0].signature if policies else None
+    tags = {each.tag for each in found if each.tag is not None}
+    if len(tags) > 1:
+        raise BadRequest("the path can be read in several ways, which require different signatures")
+    return SignaturePolicy(
+        components=tuple(dict.fromkeys(name for each in found for name in each.components)),
+        max_age=min(each.max_age for each in found),
+        leeway=min(each.leeway for each in found),
+        nonce=NonceRule.REQUIRED if any(each.nonce is NonceRule.REQUIRED for each in found) else NonceRule.OPTIONAL,
+        tag=next(iter(tags), None),
+    )
+
+
+def _strictest_cors(policies: Sequence[CorsPolicy | None]) -> CorsPolicy | None:
+    """No pages of other origins, unless all have the same rules for them."""
+    return policies[0] if all(policy == policies[0] for policy in policies) else CorsPolicy(origins=())
 
 
 def _rate(rate: RatePolicy | None) -> float:

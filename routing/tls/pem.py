@@ -8,11 +8,13 @@ from typing import Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificate
+from cryptography.x509.oid import ExtensionOID
 
 _BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----([^-]*)-----END \1-----")
 _KEY: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY-----")
 _ENCRYPTED: Final = re.compile(r"-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: *4,ENCRYPTED")
 _CERTIFICATE: Final = "CERTIFICATE"
+_ALTERNATIVE_NAMES: Final = ExtensionOID.SUBJECT_ALTERNATIVE_NAME
 _LINE: Final = 64
 """Characters of base64 (RFC 7468 section 2)."""
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
@@ -76,6 +78,18 @@ def certificates_fault(text: str) -> str:
     except ValueError as error:
         return str(error)
     return ""
+
+
+@lru_cache(maxsize=_MEMORY)
+def certificate_names(text: str) -> bytes:
+    """Whom the first certificate names, and who has issued it: the same after a renewal, which changes key and dates.
+
+    In DER, each part after its length. Raises ValueError.
+    """
+    first = load_certificates(text)[0]
+    found = [first.issuer.public_bytes(), first.subject.public_bytes()]
+    found += [each.value.public_bytes() for each in first.extensions if each.oid == _ALTERNATIVE_NAMES]
+    return b"".join([b"%d:%b" % (len(part), part) for part in found])
 
 
 @lru_cache(maxsize=_MEMORY)

@@ -8,14 +8,17 @@ import msgspec
 import pytest
 
 from resilience.cache.policy import CachePolicy, Scope
+from routing.balancing.rules import canary_point
 from routing.gateway_rules import GatewayRules
 from routing.http import Request
 from routing.router.backend_identity import backend_identity
-from routing.router.policy import Auth, RoutePolicy
-from routing.router.table import RouteTable
+from routing.router.policy import Auth, RoutePolicy, Target
+from routing.router.table import RouteTable, Service
+from routing.tls.policy import TlsPolicy
 from tests.gateway.cache_steps import PATH, reply
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.gateway.entry_points import ReceivedResponse
+from tests.internal_ca import InternalCa
 from tests.origin import Peer, ScriptedOrigin
 
 FRESH = "max-age=60"
@@ -314,6 +317,41 @@ class TestConfiguration:
         await self.get(cache_world)
         await self.change(cache_world, incarnation=7)
         assert (await self.get(cache_world)).get("x-cache") == "MISS"
+
+    async def test_a_canary_has_responses_of_its_own(self, cache_world: World) -> None:
+        """Else what it answers to its few callers would be stored for all."""
+        world = cache_world
+        usual = await world.serve(reply(200, b"usual", cache_control=FRESH), policy=SHARED)
+        async with ScriptedOrigin(reply(200, b"canary", cache_control=FRESH)) as canary:
+            await self.change(world, targets=(usual.target, msgspec.structs.replace(canary.target, canary=50)))
+            points = {f"192.0.2.{n}": canary_point("crm", f"192.0.2.{n}") for n in range(1, 9)}
+            for verdicts in ({"MISS", "HIT"}, {"HIT"}):
+                found = {client: await world.request("GET", PATH + "/a", key="", client=client) for client in points}
+                received = {client: response.body for client, response in found.items()}
+                assert received == {each: b"canary" if point < 50 else b"usual" for each, point in points.items()}
+                assert {response.get("x-cache") for response in found.values()} == verdicts
+            assert len(usual.requests) == len(canary.requests) == 1
+
+    def test_a_server_by_another_name_or_for_another_client_has_other_responses(self) -> None:
+        """A renewed certificate keeps what is stored."""
+        ca, policy = InternalCa(), RoutePolicy()
+
+        def identity(**tls: Any) -> bytes:
+            target = Target("https://192.0.2.1", tls=TlsPolicy(**tls) if tls else None)
+            return backend_identity(Service("crm", (target,)), policy, b"")
+
+        first, renewed, other = ca.client("a"), ca.client("a"), ca.client("b")
+        known = [
+            identity(),
+            identity(server_name="a.example"),
+            identity(server_name="b.example"),
+            identity(certificate=first.pem, key=first.key_pem),
+            identity(certificate=other.pem, key=other.key_pem),
+            identity(certificate=other.pem, key=other.key_pem, server_name="a.example"),
+        ]
+        assert len(set(known)) == len(known)
+        assert identity(certificate=renewed.pem, key=renewed.key_pem) == known[3]
+        assert identity(ca=ca.pem) == known[0]
 
     async def test_weights_health_and_lifetimes_keep_what_is_stored(self, cache_world: World) -> None:
         await cache_world.serve(reply(cache_control=FRESH))

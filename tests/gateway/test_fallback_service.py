@@ -13,10 +13,15 @@ from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
+from routing.authentication.signatures.policy import SignaturePolicy
+from routing.caller import Caller
+from routing.consumers.policy import Plan, ServiceAccess
+from routing.consumers.subscription import Subscription
 from routing.errors import BadGateway
 from routing.http import Request
+from routing.router.fallback import fallback_match
 from routing.router.policy import Auth, Fallback, Retries, RoutePolicy, Target, Timeout
-from routing.router.table import Route, RouteTable, Service
+from routing.router.table import Match, Route, RouteTable, Service
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.gateway.entry_points import ReceivedResponse
 from tests.origin import Peer, Script, ScriptedOrigin
@@ -286,6 +291,25 @@ async def test_a_key_for_the_first_service_alone_does_not_reach_the_other(world:
     _, second = await serve(world, reply(503))
     assert (await world.request("GET", PATH, key=own.key)).status == 503
     assert not second.requests
+
+
+def test_a_signature_by_looser_rules_does_not_reach_the_other() -> None:
+    """Nor does a method that the caller's plan does not include there."""
+    loose, caller = SignaturePolicy(components=("@method",)), Caller("signature+acme:k", scopes=frozenset({"*"}))
+    signed = msgspec.structs.replace(POLICY, auth=Auth.SIGNATURE, signature=loose)
+    for rules, is_found in ((loose, True), (None, False)):
+        other = msgspec.structs.replace(PLAIN, auth=Auth.SIGNATURE, signature=rules)
+        assert isinstance(fallback_of(signed, other, caller), Match) is is_found
+    plan = Plan(name="p", services=(ServiceAccess("crm"), ServiceAccess("replica", ("GET",))))
+    subscribed = Caller("key:a", scopes=frozenset({"*"}), subscription=Subscription(None, None, None, plan))
+    for method, is_found in (("GET", True), ("HEAD", True), ("POST", False)):
+        assert isinstance(fallback_of(POLICY, PLAIN, subscribed, method), Match) is is_found
+
+
+def fallback_of(policy: RoutePolicy, other: RoutePolicy, caller: Caller, method: str = "GET") -> object:
+    services = [Service(name, (refusing(),), policy=each) for name, each in (("crm", policy), ("replica", other))]
+    table = RouteTable(services)
+    return fallback_match(table, table.match("crm", method, b"/x"), method, caller)
 
 
 async def test_an_anonymous_caller_does_not_reach_a_service_that_requires_a_credential(world: World) -> None:

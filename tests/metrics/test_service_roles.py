@@ -152,11 +152,14 @@ REFUSED: tuple[dict[str, Any], ...] = (
     {"fallback": {"service": FOREIGN}},
     {"fallback": {"service": "no-such-service"}},
     {"routes": [{"path": "/a", "fallback": {"service": FOREIGN}}]},
+    {"identity": {"audience": f"{FOREIGN}-backend"}},
+    {"routes": [{"path": "/a", "identity": {"fields": ["tenant"], "audience": f"{FOREIGN}-backend"}}]},
 )
 
 
 def test_an_owner_of_a_service_borrows_nothing_from_others(world: Harness) -> None:
-    """Neither their secrets, which would be sent to a backend of the owner's, nor their responses."""
+    """Neither secrets, which would be sent to a backend of the owner's, nor responses, nor tokens for a backend."""
+    Service.objects.filter(name=FOREIGN).update(identity={"audience": f"{FOREIGN}-backend"})
     client, before = limited("Owner"), stored_document()
     for body in REFUSED:
         response = client.patch(f"/api/config/services/{OWN}", body, content_type=JSON)

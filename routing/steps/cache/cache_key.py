@@ -16,6 +16,7 @@ from resilience.cache.policy import CachePolicy, QueryPolicy, Scope
 from resilience.cache.query_key import query_key
 from resilience.cache.store import Store, holds
 from routing.authentication.identity_signer import caller_claims
+from routing.balancing.rules import canary_of, canary_point
 from routing.caller import Caller
 from routing.credentials.subjects import credential_tag, subject_of
 from routing.errors import Forbidden
@@ -53,7 +54,8 @@ class _Backend(NamedTuple):
     `digest` is that of the configuration (see backend_identity). `credentials`: the fields that the policy names as
     part of the key. `query`: how queries are compared, None for byte by byte. `cookies`: the names of those that count,
     None for all, unless callers share responses. `read`: the fields that the key may depend on. `has_own`: whether a
-    response of any of the service's routes invalidates what its caller has stored.
+    response of any of the service's routes invalidates what its caller has stored. `has_canaries`: whether some callers
+    get another target's responses.
     """
 
     service: Service
@@ -64,6 +66,7 @@ class _Backend(NamedTuple):
     cookies: frozenset[bytes] | None
     read: frozenset[bytes]
     has_own: bool
+    has_canaries: bool
 
 
 class CacheKeys:
@@ -80,7 +83,8 @@ class CacheKeys:
         """The key of the response to a caller's GET of `match`, which must be of a route with a cache.
 
         `prefix` is the gateway's own part of the path. It is part of the key, since references in a stored response are
-        rewritten for it. Of `request` only the query and the header fields count, and `content`, its content's key.
+        rewritten for it. Of `request` only the query and the header fields count, and `content`, its content's key; if
+        the service has canaries and there is no caller, the client's address too.
         """
         policy = match.policy.cache
         assert policy is not None  # noqa: S101 - a route without a cache has no keys
@@ -93,13 +97,17 @@ class CacheKeys:
             origin=b"\n".join([value for _, value in forwarding.origin_fields(request)]),
             credentials=self._credentials(request, match.policy, backend, prefix)
             + self._identity(match.policy, caller),
-            backend=backend.digest,
+            backend=backend.digest + _canary(match.service, caller, request)
+            if backend.has_canaries
+            else backend.digest,
             content=content,
         )
 
-    def may_memoise(self, policy: CachePolicy) -> bool:
-        """Whether the key follows from what a Resolution is memoised by, and the scheme."""
-        return not policy.credentials and not policy.key.headers
+    def may_memoise(self, policy: CachePolicy, service: Service, caller: Caller | None) -> bool:
+        """Whether the key follows from what a Resolution is memoised by, the caller, and the scheme."""
+        if policy.credentials or policy.key.headers:
+            return False
+        return caller is not None or not _has_canaries(service)
 
     def _credentials(self, request: Request, policy: RoutePolicy, backend: _Backend, prefix: bytes) -> bytes:
         """A digest of the credentials that the backend gets, since its response may depend on them: cookies and
@@ -149,6 +157,7 @@ class CacheKeys:
                 _cookie_names(policy.cache),
                 named | (_CREDENTIALS if policy.forward_authorization else _COOKIES),
                 _invalidates_own(service),
+                _has_canaries(service),
             )
         return backend
 
@@ -173,6 +182,17 @@ class CacheKeys:
 def _invalidates_own(service: Service) -> bool:
     policies = (service.policy, *(route.policy for route in service.routes))
     return any(policy.cache is not None and policy.cache.invalidate_own is not None for policy in policies)
+
+
+def _has_canaries(service: Service) -> bool:
+    return any(target.canary for target in service.targets)
+
+
+def _canary(service: Service, caller: Caller | None, request: Request) -> bytes:
+    """The canary whose caller this is: nobody else gets its responses. Empty for the callers of the other targets."""
+    point = canary_point(service.name, caller.id if caller else request.client)
+    found = canary_of(service.targets, point)
+    return found.url.encode() if found is not None and found.weight else b""
 
 
 def _forwarded(headers: Headers, own: OwnCookies, cookies: frozenset[bytes] | None) -> Iterator[Header]:
@@ -248,6 +268,8 @@ def replayable(exchange: Exchange) -> ReplayableRequest | None:
         return None
     if exchange.content is not None or policy.cache.key.headers or policy.identity is not None:
         return None
+    if _has_canaries(exchange.match.service) and (caller is None or policy.cache.scope is Scope.SHARED):
+        return None  # it would be repeated as somebody else, for whom it is stored
     if len(request.path) + len(request.query) > LONGEST_RECORDED:
         return None
     negotiation = tuple([pair for pair in forwarding.end_to_end(request) if pair[0] in _NEGOTIATION])

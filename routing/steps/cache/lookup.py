@@ -88,7 +88,7 @@ class CacheLookup:
         """The request's key, memoised where all requests with its resolution have the same."""
         slot = exchange.caller_slot
         key = self._keys.key(exchange.match, exchange.caller, exchange.prefix, exchange.request)
-        if self._keys.may_memoise(policy):
+        if self._keys.may_memoise(policy, exchange.match.service, exchange.caller):
             slot.cache_key, slot.scheme = key, exchange.request.scheme
         return key
 

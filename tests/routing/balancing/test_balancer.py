@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from routing.balancing.balancer import Balancers, canary_point
-from routing.balancing.rules import EJECT_AFTER, EJECT_SECONDS, Condition
+from routing.balancing.balancer import Balancers
+from routing.balancing.rules import EJECT_AFTER, EJECT_SECONDS, Condition, canary_point
 from routing.errors import ServiceDisabled
 from routing.observability.events import BackendEvent, BackendEventKind
 from routing.router.policy import Target

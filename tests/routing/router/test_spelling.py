@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.policy import RatePolicy
+from routing.authentication.signatures.policy import DEFAULT_POLICY, NonceRule, SignaturePolicy
 from routing.errors import BadRequest, GatewayError
 from routing.http import Request
 from routing.messages import validation
+from routing.messages.cors import CorsPolicy
 from routing.router.policy import Auth, PathPolicy, RoutePolicy, Spelling, Target, TrailingSlash
 from routing.router.spelling import Segments, normalized, readings
 from routing.router.table import Match, Route, RouteTable, Service
@@ -93,6 +95,9 @@ GUARDS: Final = (
     RoutePolicy(auth=Auth.NONE, cache=SHARED),
     RoutePolicy(auth=Auth.OPTIONAL, idempotency=True, websocket=True),
     RoutePolicy(cache=CachePolicy(scope=Scope.TENANT, tags=("{a}",)), invalidates=("x",)),
+    RoutePolicy(auth=Auth.SIGNATURE, signature=SignaturePolicy(components=("@method",), nonce=NonceRule.OPTIONAL)),
+    RoutePolicy(auth=Auth.SIGNATURE, signature=SignaturePolicy(components=("@path", "x-amount"), max_age=30)),
+    RoutePolicy(cors=CorsPolicy(origins=("https://app.example.com",))),
 )
 NAMES: Final = ("admin", "users", "a", "b")
 PATTERNS = st.lists(st.sampled_from([*NAMES, "{a}"]), min_size=1, max_size=3).map(
@@ -173,7 +178,7 @@ def match(table: RouteTable, method: str, path: bytes) -> Match | GatewayError:
 
 
 def is_as_strict(policy: RoutePolicy, guard: RoutePolicy) -> bool:
-    auths, scopes = list(Auth), list(Scope)  # Auth: strictest first; Scope: narrowest first
+    auths, scopes = (Auth.SIGNATURE, *Auth), list(Scope)  # Auth: strictest first; Scope: narrowest first
     rate, limit = policy.rate_limit or RatePolicy(), guard.rate_limit or RatePolicy()
     return all(
         [
@@ -184,10 +189,18 @@ def is_as_strict(policy: RoutePolicy, guard: RoutePolicy) -> bool:
             policy.websocket <= guard.websocket,
             policy.idempotency >= guard.idempotency,
             set(policy.invalidates) >= set(guard.invalidates),
+            guard.auth is not Auth.SIGNATURE or is_as_strict_a_signature(policy.signature, guard.signature),
+            policy.cors in (guard.cors, CorsPolicy(origins=())),
             policy.cache is None
             or (guard.cache is not None and scopes.index(policy.cache.scope) <= scopes.index(guard.cache.scope)),
         ]
     )
+
+
+def is_as_strict_a_signature(found: SignaturePolicy | None, guard: SignaturePolicy | None) -> bool:
+    found, guard = found or DEFAULT_POLICY, guard or DEFAULT_POLICY
+    has_nonce = found.nonce is NonceRule.REQUIRED or guard.nonce is NonceRule.OPTIONAL
+    return has_nonce and set(found.components) >= set(guard.components) and found.max_age <= guard.max_age
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -246,6 +259,9 @@ def table(*, routes: tuple[Route, ...] = GUARDED, **paths: object) -> RouteTable
         b"//admin/users",
         b"/;x/admin/users",
         b"/;x%2Fadmin/users",
+        b"/admin%E2%88%95users",
+        b"/admin%E2%81%84users",
+        b"/admin%E2%88%96users",
     ],
 )
 def test_odd_spellings_of_a_guarded_path_are_guarded_or_refused(path: bytes) -> None:
@@ -256,6 +272,15 @@ def test_odd_spellings_of_a_guarded_path_are_guarded_or_refused(path: bytes) -> 
             assert paths is passing or isinstance(found, BadRequest)
         else:
             assert isinstance(found, BadRequest) or found.policy.scopes == ("admin",)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("pattern", ["/caf\u00e9/*", "/cafe\u0301/*"])
+@pytest.mark.parametrize("path", [b"/caf%C3%A9/x", b"/cafe%CC%81/x", b"/caf%E9/x"])
+def test_a_character_is_the_same_in_each_of_its_encodings(pattern: str, path: bytes) -> None:
+    """Composed, decomposed as macOS writes it, or a byte of Latin-1."""
+    found = match(table(routes=(Route(pattern, (), RoutePolicy(scopes=("guests",))),)), "GET", path)
+    assert isinstance(found, Match)
+    assert found.policy.scopes == ("guests",)
 
 
 def test_a_parameter_ends_at_a_slash_whatever_else_a_server_takes_for_one() -> None:
