@@ -1,6 +1,6 @@
 """How long a backend demands to wait, by the header fields in use for it. No clock, no I/O.
 
-`Retry-After` (RFC 9110 section 10.2.3), `retry-after-ms`, Azure's `x-ms-retry-after-ms`, `RateLimit`
+`Retry-After` (RFC 9110 section 10.2.3; a Unix time too), `retry-after-ms`, Azure's `x-ms-retry-after-ms`, `RateLimit`
 (draft-ietf-httpapi-ratelimit-headers), the `x-ratelimit-reset` of many APIs, OpenAI's `x-ratelimit-reset-requests` and
 `-tokens`, Anthropic's `anthropic-ratelimit-*-reset`, and HubSpot's interval.
 """
@@ -32,7 +32,8 @@ def announced_wait(headers: Sequence[tuple[bytes, bytes]], now: float) -> float 
     """
     fields = dict(reversed(headers))
     repeated = [_retry_after(value, fields, now) for name, value in headers if name == b"retry-after"]
-    waits = [wait for wait in (*repeated, *_waits(fields, now)) if wait is not None and wait > 0]
+    lists = [wait for name, value in headers if name == b"ratelimit" for wait in _ratelimit(value)]
+    waits = [wait for wait in (*repeated, *lists, *_waits(fields, now)) if wait is not None and wait > 0]
     return max(waits, default=None)
 
 
@@ -41,30 +42,31 @@ def _waits(fields: Fields, now: float) -> Iterator[float | None]:
         if (milliseconds := _number(fields.get(name))) is not None:
             yield milliseconds / 1000
     for name, value in fields.items():
-        if (name in _RESETS or _RESET.fullmatch(name)) and not _remains(fields, name.replace(b"reset", b"remaining")):
-            yield _until(value, now)
-    yield from _ratelimit(fields.get(b"ratelimit"))
+        limit = name.removesuffix(b"-ms")
+        if (limit in _RESETS or _RESET.fullmatch(limit)) and not _remains(fields, limit.replace(b"reset", b"remaining")):
+            yield _until(value, now, 1.0 if limit == name else 0.001)
     yield from _hubspot(fields)
 
 
 def _retry_after(value: bytes, fields: Fields, now: float) -> float | None:
     """A date is compared with the response's own, so that the clocks need not agree. A proxy before the backend may
-    have added a field of its own.
+    have added a field of its own, or joined several to a list. Some backends send a Unix time.
     """
-    if (seconds := _number(value)) is not None:
-        return seconds
+    items = _text(value).encode().split(b",")
+    if all(_number(item) is not None for item in items):
+        return max(_until(item, now) or 0.0 for item in items)
     at = _date(_text(value))
     sent = _date(_text(fields.get(b"date")))
     return None if at is None else at - (now if sent is None else sent)
 
 
-def _until(value: bytes, now: float) -> float | None:
-    """Seconds until a reset given as a number of seconds, a Unix time, a duration such as 6m0s, or a date."""
+def _until(value: bytes, now: float, scale: float = 1.0) -> float | None:
+    """Seconds until a reset given as a number, of seconds times `scale`, a Unix time, a duration such as 6m0s, or a date."""
     number = _number(value)
     if number is not None:
         if number >= EPOCH_MILLISECONDS:
             return number / 1000 - now
-        return number - now if number >= EPOCH_SECONDS else number
+        return number - now if number >= EPOCH_SECONDS else number * scale
     text = _text(value)
     form = _DURATION.fullmatch(text) if text else None
     if form is not None:
@@ -72,10 +74,11 @@ def _until(value: bytes, now: float) -> float | None:
         seconds = float(rest or 0) * (0.001 if unit == "ms" else 1.0)
         return int(days or 0) * 86_400 + int(hours or 0) * 3_600 + int(minutes or 0) * 60 + seconds
     at = _timestamp(text)
+    at = _date(text) if at is None else at
     return None if at is None else at - now
 
 
-def _ratelimit(value: bytes | None) -> Iterator[float]:
+def _ratelimit(value: bytes) -> Iterator[float]:
     """Both forms of the draft: a list of `"default";r=0;t=30`, and formerly `limit=10, remaining=0, reset=30`."""
     former: dict[str, int] = {}
     for item in _text(value).split(","):

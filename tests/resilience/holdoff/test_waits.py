@@ -27,6 +27,10 @@ def wait(**fields: str) -> float | None:
         ({"x_ratelimit_reset": "1800000060"}, 60),
         ({"x_ratelimit_reset": "1800000060000"}, 60),
         ({"x_ratelimit_reset": "60"}, 60),
+        ({"x_ratelimit_reset": "Fri, 15 Jan 2027 08:01:00 GMT"}, 60),
+        ({"x_ratelimit_reset_ms": "5000"}, 5),
+        ({"retry_after": "1800000060"}, 60),
+        ({"retry_after": "2, 30"}, 30),
         ({"x_rate_limit_reset": "60"}, 60),
         ({"x_ratelimit_reset": "60", "x_ratelimit_remaining": "0"}, 60),
         ({"x_ratelimit_reset_requests": "6m0s"}, 360),
@@ -54,6 +58,9 @@ def test_the_longest_wait_is_found(fields: dict[str, str], seconds: float) -> No
         {"retry_after": "0"},
         {"retry_after": "-1"},
         {"retry_after": "soon"},
+        {"retry_after": "1799999999"},
+        {"retry_after": "2, soon"},
+        {"x_ratelimit_reset_ms": "5000", "x_ratelimit_remaining": "7"},
         {"retry_after": "²"},
         {"retry_after": "1" * 300},
         {"retry_after": formatdate(NOW - 45, usegmt=True)},
@@ -79,6 +86,8 @@ def test_the_longest_of_repeated_fields_counts() -> None:
     """As where a proxy before the backend adds one of its own."""
     for values in ((b"2", b"30"), (b"30", b"2"), (b"soon", b"30")):
         assert announced_wait([(b"retry-after", value) for value in values], NOW) == 30
+    limits = (b'"minute";r=5;t=9', b'"day";r=0;t=40')
+    assert announced_wait([(b"ratelimit", value) for value in limits], NOW) == 40
 
 
 NAMES = [b"retry-after", b"retry-after-ms", b"date", b"x-ratelimit-reset", b"x-ratelimit-reset-tokens", b"ratelimit"]
