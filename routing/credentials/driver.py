@@ -98,7 +98,8 @@ class Credentials:
 
     async def replace(self, holder: Holder, refused: bytes) -> bool:
         """Whether `field` now has another token than `refused`, which the backend does not accept. False if that is not
-        tried now. Raises CredentialFailed or Forbidden if there is no token any more.
+        tried now, or if the endpoint has returned the same token: it is not asked again for a while. Raises
+        CredentialFailed or Forbidden if there is no token any more.
 
         Many callers may report the same token: the first one causes a refresh.
         """
@@ -110,10 +111,11 @@ class Credentials:
         if holder.task is not None:
             await asyncio.shield(holder.task)
         await self.use(holder)
+        await self.refused_again(holder, refused)
         return holder.field[1] != refused
 
     async def refused_again(self, holder: Holder, refused: bytes) -> None:
-        """Remember that the backend refused a token that has just been fetched: none is fetched for a while."""
+        """Remember that the backend refuses the token that the endpoint returns now: none is fetched for a while."""
         now = self._clock()
         if holder.field[1] == refused and not holder.record.was_refused(now):
             holder.record = msgspec.structs.replace(holder.record, refused_at=now)

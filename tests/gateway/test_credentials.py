@@ -296,6 +296,24 @@ async def test_a_backend_that_refuses_every_token_causes_no_loop(memory: World, 
     assert (await memory.request("GET", PATH)).status == 200
 
 
+async def test_an_endpoint_that_returns_the_refused_token_again_is_not_asked_for_each_request(
+    memory: World, tokens: TokenServer
+) -> None:
+    """Some return one token until it ends, such as Salesforce's."""
+    tokens.answer = lambda _form: {"access_token": "same", "expires_in": 3600}
+    backend = await guard(memory, tokens)
+    backend.accepted = set()
+    for _ in range(10):
+        assert (await memory.request("GET", PATH)).status == 401
+    assert Counter([(await memory.request("GET", PATH)).status for _ in range(5)]) == {401: 5}
+    assert (len(tokens.grants), len(backend.received)) == (2, 15)
+    memory.clock.advance(61)
+    await memory.request("GET", PATH)
+    assert len(tokens.grants) == 3
+    backend.accepted = {"same"}
+    assert (await memory.request("GET", PATH)).status == 200
+
+
 async def test_a_body_that_cannot_be_sent_again_is_not(
     memory: World, tokens: TokenServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
