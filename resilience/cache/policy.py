@@ -10,13 +10,27 @@ import msgspec
 from resilience.cache.fields import Header
 from resilience.cache.ignoring import Ignorable
 
-_PARAMETER: Final = re.compile(r"\{([^{}]*)\}")
+LOWER: Final = "|lower"
+"""After the name in a placeholder: the value in lower case, of names whose case does not matter."""
+_PARAMETER: Final = re.compile(r"\{([^{}]*?)(\|lower)?\}")
 
 
 def fill_tags(tags: Iterable[str], params: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Tags with each `{name}` replaced by its parameter. Parameters that contain braces are not expanded again."""
+    """Tags with each `{name}` replaced by its parameter, and `{name|lower}` by it in lower case. Parameters that contain
+    braces are not expanded again.
+    """
     values = dict(params)
-    return tuple(_PARAMETER.sub(lambda match: values.get(match[1], match[0]), tag) for tag in tags)
+
+    def value(match: re.Match[str]) -> str:
+        found = values.get(match[1], match[0])
+        return found.lower() if match[2] else found
+
+    return tuple(_PARAMETER.sub(value, tag) for tag in tags)
+
+
+def names_in(tag: str) -> tuple[str, ...]:
+    """The names in the placeholders of a tag."""
+    return tuple(match[1] for match in _PARAMETER.finditer(tag))
 
 
 class Scope(StrEnum):
@@ -123,7 +137,7 @@ class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
                 "shared caches would be sent to all callers; use scope: user or tenant (RFC 9111 section 5.2.2.7), or "
                 "share_ignored: true if it is meant"
             )
-        named = {name for tag in self.tags for name in _PARAMETER.findall(tag)}
+        named = {name for tag in self.tags for name in names_in(tag)}
         for name, scopes in CALLER_FIELDS.items():
             if name in named and self.scope not in scopes:
                 raise ValueError(
@@ -162,5 +176,5 @@ class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 def named_in(tags: Iterable[str], prefix: str) -> tuple[str, ...]:
     """The names after `prefix` in the placeholders of tags, each once."""
-    names = [name.removeprefix(prefix) for tag in tags for name in _PARAMETER.findall(tag) if name.startswith(prefix)]
+    names = [name.removeprefix(prefix) for tag in tags for name in names_in(tag) if name.startswith(prefix)]
     return tuple(dict.fromkeys(names))

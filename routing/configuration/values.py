@@ -33,9 +33,12 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _HOST: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?)*")
 _SCOPE: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{1,128}")
 _TAG: Final = re.compile(
-    r"(?:[\x21-\x2b\x2d-\x7a\x7c\x7e]|\{[A-Za-z_][A-Za-z0-9_]*\}|\{(?:body|query)\.[A-Za-z0-9_.$-]{1,64}\}){1,256}"
+    r"(?:[\x21-\x2b\x2d-\x7a\x7c\x7e]|\{(?!(?:caller|tenant)\|)[A-Za-z_][A-Za-z0-9_]*(?:\|lower)?\}"
+    r"|\{(?:body|query)\.[A-Za-z0-9_.$-]{1,64}(?:\|lower)?\}){1,256}"
 )
-"""Visible ASCII without commas, since tags are sent in lists; braces only around a parameter's name."""
+"""Visible ASCII without commas, since tags are sent in lists; braces only around a parameter's name. The fields of a
+caller are compared as they are: two callers may differ in case alone.
+"""
 
 
 def display(value: object) -> str:
@@ -259,13 +262,13 @@ def _check_segment(segment: str, *, last: bool) -> None:
 
 
 def parameters(template: str) -> list[str]:
-    """The `{name}`s in a pattern or a tag, in order."""
-    return re.findall(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", template)
+    """The names of a pattern's `{name}`s, or a tag's, where `|lower` may follow them, in order."""
+    return re.findall(r"\{([A-Za-z_][A-Za-z0-9_]*)(?:\|lower)?\}", template)
 
 
 def message_fields(template: str) -> list[str]:
     """The names of body fields and query parameters in a tag: `body.channel`, `query.channel`."""
-    return re.findall(r"\{((?:body|query)\.[^{}]*)\}", template)
+    return re.findall(r"\{((?:body|query)\.[^{}|]*)(?:\|lower)?\}", template)
 
 
 def json_value(value: object) -> object:

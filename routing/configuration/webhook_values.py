@@ -3,6 +3,7 @@
 from typing import Final
 from urllib.parse import urlsplit
 
+from resilience.cache.policy import LOWER
 from routing.configuration.faults import Faults
 from routing.configuration.headers import MASK, reference, resolve
 from routing.configuration.values import SecretLookup, ValueParser, list_of, mapping, mapping_of, string
@@ -137,7 +138,7 @@ def prefix(value: object) -> str:
 
 def signed_template(value: object) -> str:
     text = string(value)
-    if "{body}" not in text or set(placeholders(text)) - {"body", "timestamp"}:
+    if "{body}" not in text or set(placeholders(text)) - {"body", "timestamp"} or LOWER in text:
         raise ValueError("must contain {body}, and no other field than {timestamp}")
     return text
 

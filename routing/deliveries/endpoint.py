@@ -135,8 +135,8 @@ class WebhookEndpoint:
         if added is Added.FULL:
             raise Unavailable("too many deliveries are waiting", retry_after=RETRY_SECONDS)
         # Slack shows the body of a response to the user of a command, and an error for one to a dialog or a modal.
-        is_interaction = isinstance(content.body, dict) and not _INTERACTIONS.isdisjoint(content.body)
-        return _respond(b"" if is_interaction else msgspec.json.encode({"status": added.value}))
+        is_empty = webhook.verify is Verify.SLACK and _is_interaction(content)
+        return _respond(b"" if is_empty else msgspec.json.encode({"status": added.value}))
 
     async def _verified_body(self, request: Request, webhook: Webhook) -> bytes:
         """The body, read only once the header fields have been checked. Raises Refused and GatewayError."""
@@ -182,6 +182,10 @@ async def _read(request: Request, length: int, limit: int) -> bytes:
     if body is None:
         raise BodyTooLarge(f"a delivery may have at most {limit} bytes")
     return body
+
+
+def _is_interaction(content: Content) -> bool:
+    return isinstance(content.body, dict) and not _INTERACTIONS.isdisjoint(content.body)
 
 
 def _respond(body: bytes) -> Response:

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import quote_from_bytes
 
-from resilience.cache.policy import CALLER_FIELDS, QUERY_PLACEHOLDER, Scope, named_in
+from resilience.cache.policy import CALLER_FIELDS, QUERY_PLACEHOLDER, Scope, named_in, names_in
 from resilience.cache.query_key import query_values
 from routing.caller import Caller
 from routing.errors import GatewayError
@@ -31,7 +31,7 @@ from routing.router.access import may_use
 from routing.router.paths import PREFIX
 from routing.router.policy import RoutePolicy
 from routing.router.table import Match, RouteTable, Service
-from routing.router.tags import PARAMETER, fields, filled, parameter_values
+from routing.router.tags import fields, filled, parameter_values
 
 _KINDS: Final = ("service", "tag", "resource", "caller", "tenant", "gateway")
 GATEWAY_KEYS: Final = "gateway:keys"
@@ -204,7 +204,7 @@ def _route(text: str, caller: Caller, table: RouteTable) -> Match:
 def _names_only_caller(match: Match, caller: Caller, query: bytes) -> bool:
     """Whether every parameter of the path or the query that is used in a tag names this caller."""
     tags = match.policy.cache.tags if match.policy.cache else ()
-    used = {parameter for tag in tags for parameter in PARAMETER.findall(tag)}
+    used = {parameter for tag in tags for parameter in names_in(tag)}
     values = query_values(query, named_in(tags, QUERY_PLACEHOLDER)) if query else {}
     named = [pair for pair in match.params if pair[0] in used]
     named += [(f"{QUERY_PLACEHOLDER}{name}", value) for name, found in values.items() for value in found]

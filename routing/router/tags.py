@@ -14,7 +14,7 @@ from resilience.cache.query_key import query_values
 from routing.caller import Caller
 from routing.router.table import Match
 
-PARAMETER: Final = re.compile(r"\{([^{}]*)\}")
+PARAMETER: Final = re.compile(r"\{([^{}]*?)(?:\|lower)?\}")
 ANONYMOUS: Final = "anonymous"
 """The caller of a request without a credential. No caller's id equals it, since those contain a colon."""
 NO_CONTENT: Final[Mapping[str, str]] = {}
@@ -34,7 +34,7 @@ def filled(
 ) -> tuple[str, ...]:
     """Tags with each `{name}` replaced by that path parameter, and `{caller}` and `{tenant}` by the caller's fields;
     `{query.name}` by that parameter of the query, once for each value, and `{body.name}` by that field of `content`. A
-    tag with one of these two that has no value is left out.
+    tag with one of these two that has no value is left out. `{name|lower}` is the value in lower case.
 
     The configuration allows no path parameters of these two names. A tag that becomes the service's own name is left
     out: invalidating it would invalidate the whole service.
@@ -54,7 +54,7 @@ def filled(
 
 def _message_values(pattern: str, query: bytes, content: Mapping[str, str]) -> Iterator[tuple[tuple[str, str], ...]]:
     """Each combination of values for a tag's fields of the request, up to MAX_COMBINED."""
-    names = [name for name in PARAMETER.findall(pattern) if name.startswith(_MESSAGE_FIELDS)]
+    names = [name for name in policy.names_in(pattern) if name.startswith(_MESSAGE_FIELDS)]
     if not names:
         yield ()
         return
@@ -70,7 +70,7 @@ def _message_values(pattern: str, query: bytes, content: Mapping[str, str]) -> I
 def parameter_values(pattern: str, tag: str) -> list[tuple[str, str]] | None:
     """The names and values of the parameters with which `pattern` becomes `tag`; None if it cannot.
 
-    A parameter is at least one character. Where several assignments are possible, a parameter is listed with its value
+    A parameter is at least one character, and in lower case where the pattern says so. Where several assignments are possible, a parameter is listed with its value
     in the first and in the last of them. Takes linear time for each literal part of the pattern.
     """
     names, literals = _split(pattern)
@@ -80,6 +80,8 @@ def parameter_values(pattern: str, tag: str) -> list[tuple[str, str]] | None:
     if first is None or last is None:
         return None
     pairs = list(zip(names, first, strict=True))
+    if policy.LOWER in pattern and policy.fill_tags((pattern,), pairs) != (tag,):
+        return None
     return pairs if first == last else pairs + list(zip(names, last, strict=True))
 
 

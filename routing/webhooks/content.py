@@ -17,7 +17,8 @@ from routing.messages.media_type import may_be_json
 from routing.webhooks.policy import MAX_TAGS, Verify, Webhook
 from routing.webhooks.verification import standard_prefix
 
-PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*)\}")
+PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*)(\|lower)?\}")
+"""A path, and whether its value is wanted in lower case."""
 MAX_VALUE_LENGTH: Final = 200
 """Longest value of a placeholder, in characters."""
 REMEMBERED_SECONDS: Final = 86_400.0
@@ -84,7 +85,7 @@ class Content(msgspec.Struct, frozen=True):
 
     def fill(self, template: str) -> list[str]:
         """The template with each combination of its placeholders' values, at most MAX_TAGS; none if one is missing."""
-        names = list(dict.fromkeys(PLACEHOLDER.findall(template)))
+        names = list(dict.fromkeys(placeholders(template)))
         choices = [self.values(name) for name in names]
         combinations = islice(product(*choices), MAX_TAGS)
         filled = [_substitute(template, dict(zip(names, values, strict=True))) for values in combinations]
@@ -112,14 +113,14 @@ def handshake(webhook: Webhook, content: Content) -> bytes | None:
 
 
 def _substitute(template: str, values: Mapping[str, str]) -> str:
-    return PLACEHOLDER.sub(lambda found: values[found[1]], template)
+    return PLACEHOLDER.sub(lambda found: values[found[1]].lower() if found[2] else values[found[1]], template)
 
 
 def placeholders(template: str) -> list[str]:
     """The dotted paths in a template. Raises ValueError for braces that are none."""
     if "{" in PLACEHOLDER.sub("", template) or "}" in PLACEHOLDER.sub("", template):
         raise ValueError("braces are for fields: {event.channel}, {header.x-goog-channel-id}")
-    return PLACEHOLDER.findall(template)
+    return [found[1] for found in PLACEHOLDER.finditer(template)]
 
 
 def _known_id(verify: Verify, content: Content) -> list[str]:

@@ -351,6 +351,14 @@ GOOGLES = {"gmail": GMAIL, "google-calendar": CALENDAR}
         ("slack", "POST /conversations.create", ["GET /conversations.list"]),
         ("slack", "POST /conversations.invite", ["POST /conversations.members", "POST /conversations.info"]),
         ("slack", "POST /users.profile.set", ["POST /users.info", "GET /users.list"]),
+        ("slack", "POST /conversations.mark", ["POST /conversations.info"]),
+        ("slack", "GET /chat.postMessage?channel=C1&text=x", ["POST /conversations.history"]),
+        ("slack", "GET /conversations.archive?channel=C1", ["GET /conversations.list"]),
+        ("gmail", "POST /gmail/v1/users/Ann%40Acme.example/labels", ["GET /gmail/v1/users/ann@acme.example/labels"]),
+        ("gmail", "PUT /resumable/upload/gmail/v1/users/me/messages/send", ["GET /gmail/v1/users/me/messages"]),
+        ("salesforce", "POST /services/data/v60.0/actions/custom/flow/A", ["GET /services/data/v60.0/query?q=SELECT"]),
+        ("salesforce", "PATCH /services/data/v60.0/jobs/ingest/750", ["GET /services/data/v60.0/query?q=SELECT"]),
+        ("salesforce", "POST /services/apexrest/orders", ["GET /services/data/v60.0/sobjects/Contact/3"]),
         ("gmail", "POST /gmail/v1/users/me/labels", ["GET /gmail/v1/users/me/labels"]),
         ("gmail", "DELETE /gmail/v1/users/me/labels/Label_1", ["GET /gmail/v1/users/me/labels"]),
         ("gmail", "POST /gmail/v1/users/me/messages/batchModify", ["GET /gmail/v1/users/me/messages?q=is:unread"]),
@@ -402,6 +410,11 @@ GOOGLES = {"gmail": GMAIL, "google-calendar": CALENDAR}
             "PUT /crm/v4/objects/contacts/1/associations/default/companies/2",
             ["GET /crm/v3/objects/contacts/1"],
         ),
+        (
+            "hubspot",
+            "POST /crm/v4/associations/contacts/companies/batch/create",
+            ["GET /crm/v3/objects/contacts/1?associations=companies", "GET /crm/v3/objects/companies?limit=1"],
+        ),
         ("hubspot", "POST /crm/v3/properties/contacts", ["GET /crm/v3/properties/contacts"]),
         ("hubspot", "PATCH /crm/v3/pipelines/deals/1/stages/2", ["GET /crm/v3/pipelines/deals"]),
         (
@@ -416,6 +429,7 @@ GOOGLES = {"gmail": GMAIL, "google-calendar": CALENDAR}
             ["GET /services/data/v60.0/query/?q=SELECT", "GET /services/data/v60.0/query?q=SELECT"],
         ),
         ("github", "POST /repos/acme/site/issues", ["GET /repos/acme/site/issues?state=open"]),
+        ("github", "PATCH /repos/acme/site", ["GET /repos/Acme/Site/issues"]),
         ("openai", "DELETE /v1/models/ft:1", ["GET /v1/models"]),
     ],
 )
@@ -428,6 +442,15 @@ async def test_a_write_is_seen_by_its_callers_next_read(
         assert [await _sent(world, read) for _ in range(2)] == ["MISS", "HIT"]
     await _sent(world, write)
     assert [await _sent(world, read) for read in reads] == ["MISS"] * len(reads)
+
+
+@pytest.mark.parametrize("path", ["/chat.postMessage?text=x", "/chat.scheduleMessage?text=x", "/conversations.invite"])
+@pytest.mark.parametrize("status", [200, 503])
+async def test_a_write_to_slack_by_get_is_not_sent_twice(world: World, path: str, status: int) -> None:
+    failed = answer({"ok": False, "error": "internal_error"}, status)
+    origin = await connect(world, "slack", failed, answer({"ok": True}))
+    assert (await send(world, "GET", path))[0] == status
+    assert len(origin.requests) == 1
 
 
 async def test_a_write_that_slack_refuses_ends_nothing(world: World) -> None:

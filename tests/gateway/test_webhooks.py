@@ -233,6 +233,12 @@ async def test_what_people_do_in_slack_is_answered_without_a_body(hooks: Hooks) 
     assert hooks.counts["queued"] == hooks.counts["duplicate"] == 2
 
 
+async def test_a_payload_of_another_provider_is_no_interaction(hooks: Hooks) -> None:
+    hooks.add(Verify.STRIPE)
+    response = await hooks.deliver(Verify.STRIPE, b'{"id": "evt_1", "payload": {}}')
+    assert response.json() == {"status": "queued"}
+
+
 async def test_a_flood_of_forgeries_is_cut_off_and_delays_no_one_else(hooks: Hooks) -> None:
     hooks.add(Verify.SLACK)
     forged = [await hooks.send("/hooks/slack", event(), [], client="203.0.113.9") for _ in range(20)]

@@ -258,6 +258,9 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
         ({"cache": {"scope": "everyone"}}, "cache.scope: must be user, tenant or shared, not 'everyone'"),
         ({"cache": {"tags": ["{user}"]}}, "cache.tags[0]: {user} is not a parameter of the route's path"),
         ({"cache": {"tags": ["a{"]}}, "cache.tags[0]: 'a{' is not a tag"),
+        ({"cache": {"tags": ["{user|lower}"]}}, "cache.tags[0]: {user} is not a parameter of the route's path"),
+        ({"cache": {"tags": ["{caller|lower}"]}}, "cache.tags[0]: '{caller|lower}' is not a tag"),
+        ({"cache": {"tags": ["{query.a|upper}"]}}, "cache.tags[0]: '{query.a|upper}' is not a tag"),
         ({"breaker": {"failure_threshold": "5"}}, "breaker.failure_threshold: must be an integer, not '5'"),
         ({"breaker": {"open_for": {"bas": 1}}}, "breaker.open_for: unknown key 'bas' (did you mean 'base'?)"),
         (

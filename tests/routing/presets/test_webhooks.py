@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from routing.configuration.decode import decode
+from routing.configuration.decode import decode, decode_service
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.webhooks import decode_webhook
 from routing.presets import shipped
@@ -72,11 +72,21 @@ def tags(name: str, body: Any, **fields: str) -> set[str]:
     ],
 )
 def test_events_of_slack(event: dict[str, Any], ended: set[str]) -> None:
-    assert tags("slack", {"type": "event_callback", "event_id": "E1", "event": event}) == ended
+    delivery = {"type": "event_callback", "event_id": "E1", "event": event}
+    assert tags("slack", delivery) == {"event_callback", *ended}
+
+
+def test_events_that_slack_did_not_send_end_what_they_might_have_ended() -> None:
+    told = {"type": "app_rate_limited", "team_id": "T1", "minute_rate_limited": 1518467820, "api_app_id": "A1"}
+    assert tags("slack", told) == {"app_rate_limited"}
+    service = decode_service("api", {"preset": "slack"}, lambda _name: "x")
+    cached = [route.policy.cache for route in service.routes if route.policy.cache and route.policy.cache.ttl]
+    assert len(cached) == 9
+    assert all({"app_rate_limited", "tokens_revoked"} <= set(cache.tags) for cache in cached)
 
 
 def test_a_push_of_gmail() -> None:
-    data = b64encode(json.dumps({"emailAddress": "ann@example.com", "historyId": 7}).encode()).decode()
+    data = b64encode(json.dumps({"emailAddress": "Ann@Example.com", "historyId": 7}).encode()).decode()
     push = {"message": {"data": data, "messageId": "1"}, "subscription": "projects/a/subscriptions/b"}
     assert tags("gmail", push) == {"mailbox:ann@example.com", "mailbox:me"}
 
@@ -97,4 +107,4 @@ def test_events_of_hubspot() -> None:
 
 
 def test_an_event_of_github() -> None:
-    assert tags("github", {"repository": {"full_name": "acme/site"}}) == {"github:acme/site"}
+    assert tags("github", {"repository": {"full_name": "Acme/Site"}}) == {"github:acme/site"}

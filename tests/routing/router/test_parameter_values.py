@@ -39,6 +39,8 @@ def test_it_matches_what_a_regular_expression_matches(literals: list[str], tag: 
         ("mailbox:{user}", "mailbox:ann", [("user", "ann")]),
         ("mailbox:{user}", "mailbox:", None),
         ("mailbox:{user}", "inbox:ann", None),
+        ("mailbox:{user|lower}", "mailbox:ann", [("user", "ann")]),
+        ("mailbox:{user|lower}", "mailbox:Ann", None),
         ("{a}:{b}", "x:y", [("a", "x"), ("b", "y")]),
         ("{a}:{b}", "x:y:z", [("a", "x"), ("b", "y:z"), ("a", "x:y"), ("b", "z")]),
     ],

@@ -24,6 +24,12 @@ def test_who_asks_and_the_paths_parameters_are_filled_in() -> None:
     assert filled(tags, match(box="in"), ANN) == ("all", "mailbox:firebase:ann", "acme/in")
 
 
+def test_a_value_may_be_wanted_in_lower_case() -> None:
+    tags = ["r:{owner|lower}/{repo|lower}", "{owner}:{owner|lower}", "{query.Q|lower}", "{other|lower}"]
+    found = filled(tags, match(owner="Acme", repo="Site"), ANN, b"Q=A&Q=B")
+    assert found == ("r:acme/site", "Acme:acme", "a", "b", "{other|lower}")
+
+
 def test_one_without_a_tenant_shares_its_tag_with_nobody() -> None:  # as in scope: tenant
     assert filled(["t:{tenant}"], match(), Caller("key:abc")) == ("t:key:abc",)
 

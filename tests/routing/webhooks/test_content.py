@@ -37,6 +37,8 @@ def planned(body: Any, *tags: str, kind: Verify = Verify.SLACK, headers: Headers
         ({"event": {"channel": {"id": "C1"}}}, "channel:{event.channel.id}", ("channel:C1",)),
         ({"event": {"channel": {"id": "C1"}}}, "channel:{event.channel}", ()),
         ({"n": 7, "b": True}, "x:{n}:{b}", ("x:7:true",)),
+        ({"r": ["Acme/Site", "acme/site"]}, "{r|lower}", ("acme/site",)),
+        ({"r": "Acme"}, "{r}:{r|lower}", ("Acme:acme",)),
         ({"n": None}, "x:{n}", ()),
         ({"n": ""}, "x:{n}", ()),
         ({"n": 1.5}, "x:{n}", ()),
