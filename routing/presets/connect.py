@@ -21,5 +21,5 @@ def _filled(value: Any, answers: Mapping[str, str]) -> Any:
         return [_filled(item, answers) for item in value]
     if isinstance(value, str):
         for key, answer in answers.items():
-            value = value.replace(f"{{{key}}}", answer)
+            value = value.replace(f"{{{key}}}/", f"{answer.rstrip('/')}/").replace(f"{{{key}}}", answer)
     return value

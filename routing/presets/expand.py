@@ -9,6 +9,8 @@ PRESET: Final = "preset"
 _UNSET: Final[tuple[object, ...]] = (None, [], (), {})
 _FIELDS: Final = "headers"
 """Its keys are names of header fields, which do not distinguish case."""
+_OF_CONNECTED_ACCOUNTS: Final = frozenset({"authorize_url", "authorize_params", "revoke_url"})
+"""Keys of `oauth2` for the grant of accounts that people connect."""
 
 
 def expand_all(structure: dict[str, Any]) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def expand(settings: Any) -> Any:
     found = shipped.preset(name)
     base = found.service
     if found.credential is not None and isinstance(settings.get("credential"), dict):
-        base = {**base, "credential": found.credential}
+        base = {**base, "credential": _completing(found.credential, settings["credential"])}
     own = {key: value for key, value in settings.items() if key != PRESET}
     targets, routes = (own.pop(key, None) for key in ("targets", "routes"))
     merged = _merge(base, own)
@@ -49,6 +51,19 @@ def expand_webhook(settings: Any) -> Any:
     name = settings.get(PRESET) if isinstance(settings, dict) else None
     base = shipped.preset(name).webhook if isinstance(name, str) and name in shipped.names() else None
     return settings if base is None else _merge(base, {key: item for key, item in settings.items() if key != PRESET})
+
+
+def _completing(credential: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """The preset's credential, as it completes a service's own: for a service account, or, where the service has a
+    client without a key to sign with, for accounts that are connected.
+    """
+    oauth2, given = dict(credential["oauth2"]), own.get("oauth2")
+    keys = given if isinstance(given, dict) else {}
+    if oauth2["grant"] == "jwt_bearer" and "client_id" in keys and not {"service_account", "private_key"} & keys.keys():
+        oauth2["grant"] = "refresh_token"
+    if keys.get("grant", oauth2["grant"]) != "refresh_token":
+        oauth2 = {key: value for key, value in oauth2.items() if key not in _OF_CONNECTED_ACCOUNTS}
+    return {**credential, "oauth2": oauth2}
 
 
 def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

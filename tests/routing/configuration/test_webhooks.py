@@ -120,7 +120,10 @@ def test_the_forms_of_some_kinds() -> None:
         (SLACK | {"audience": "x"}, "is for verify: google_pubsub"),
         ({"verify": "hmac", "secret": "abc"}, "hmac needs 'header'"),
         ({"verify": "hmac", "secret": "a", "header": "h", "template": "{x}"}, "must contain {body}"),
-        ({"verify": "hmac", "secret": "a", "header": "h", "template": "{timestamp|lower}{body}"}, "must contain {body}"),
+        (
+            {"verify": "hmac", "secret": "a", "header": "h", "template": "{timestamp|lower}{body}"},
+            "must contain {body}",
+        ),
         ({"verify": "hmac", "secret": "a", "header": "h", "timestamp_header": "t"}, "need each other"),
         ({"verify": "google_pubsub"}, "needs 'audience'"),
         ({"verify": "google_pubsub", "audience": "a", "email": "b", "secret": "c"}, "has none"),

@@ -72,8 +72,26 @@ def test_nobody_is_asked_without_a_terminal() -> None:
         call_command("connect", "slack", stdout=StringIO())
 
 
+ANSWERS = {
+    "gmail": ["user=ann@example.com"],
+    "google-calendar": ["user=ann@example.com"],
+    "salesforce": ["url=https://acme.my.salesforce.com/", "client_id=3MVG9"],
+}
+
+
 @pytest.mark.parametrize("name", shipped.names())
-def test_each_preset_can_be_connected(name: str) -> None:
+def test_each_preset_is_written_as_a_valid_service(name: str) -> None:
+    assert "created" in connect(name, *ANSWERS.get(name, []))
+
+
+def test_an_address_may_end_with_a_slash() -> None:
+    connect("salesforce", *ANSWERS["salesforce"])
+    oauth2 = raw_document()["services"]["crm"]["credential"]["oauth2"]
+    assert oauth2["token_url"] == "https://acme.my.salesforce.com/services/oauth2/token"
+
+
+@pytest.mark.parametrize("name", shipped.names())
+def test_the_answers_to_each_preset_are_used(name: str) -> None:
     """Its answers fill all placeholders, its check is a condition, and its example is a path."""
     preset = shipped.preset(name)
     connection = preset.connect

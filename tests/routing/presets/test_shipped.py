@@ -1,9 +1,13 @@
 """Each preset that is shipped is a valid service by itself."""
 
+import json
+from typing import Any
+
 import pytest
 
 from routing.configuration.decode import decode_service
 from routing.presets import shipped
+from routing.router.credential_policy import GrantType
 
 NAMES = ("anthropic", "github", "gmail", "google-calendar", "hubspot", "openai", "salesforce", "slack")
 
@@ -32,3 +36,28 @@ def test_a_presets_file_is_readable(name: str) -> None:
 def test_an_unknown_preset_raises_an_error(name: str) -> None:
     with pytest.raises(ValueError, match="there is no preset"):
         shipped.text(name)
+
+
+CLIENT = {"client_id": "id", "client_secret": "file:/a"}
+
+
+@pytest.mark.parametrize("preset", ["gmail", "google-calendar"])
+@pytest.mark.parametrize(
+    ("credential", "grant"),
+    [
+        ({"oauth2": {"service_account": "file:/a", "subject": "ann@example.com"}}, GrantType.JWT_BEARER),
+        ({"per": "caller", "oauth2": {"service_account": "file:/a", "subject": "{caller}"}}, GrantType.JWT_BEARER),
+        ({"per": "caller", "oauth2": CLIENT}, GrantType.REFRESH_TOKEN),
+        ({"per": "caller", "oauth2": {**CLIENT, "grant": "refresh_token"}}, GrantType.REFRESH_TOKEN),
+        ({"oauth2": {**CLIENT, "refresh_token": "file:/a"}}, GrantType.REFRESH_TOKEN),
+    ],
+)
+def test_googles_credential_is_a_service_accounts_or_that_of_connected_accounts(
+    preset: str, credential: dict[str, Any], grant: GrantType
+) -> None:
+    account = json.dumps({"client_email": "a@b", "private_key": "key"})
+    found = decode_service("api", {"preset": preset, "credential": credential}, lambda _name: account)
+    policy = found.policy.credential
+    assert policy is not None
+    assert policy.grant is grant
+    assert bool(policy.authorize_url) is bool(policy.revoke_url) is (grant is GrantType.REFRESH_TOKEN)
