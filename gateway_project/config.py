@@ -42,15 +42,15 @@ from gateway_project.environment.values import (
     database_url,
     directory,
     file,
+    hosts,
     integer,
     issuers,
     networks,
     one_of,
     origins,
     staff_host,
-    words,
 )
-from gateway_project.environment.variables import ConfigurationFault, Variables
+from gateway_project.environment.variables import ConfigurationFault, Variables, name_faults
 from metrics.alerts.settings import AlertSettings
 from metrics.retention import policy as retention
 from metrics.retention.policy import Retention
@@ -158,7 +158,7 @@ def locate(environment: Mapping[str, str]) -> tuple[Path, str]:
 
 def read(environment: Mapping[str, str] = os.environ) -> Config:
     """Read the configuration. Raises ConfigurationFault with all faults."""
-    faults: list[str] = []
+    faults = name_faults(environment)
     variables = Variables(environment, faults)
     config = parse(environment, variables, telemetry.read(environment, faults))
     faults += _contradictions(config)
@@ -178,7 +178,7 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
     return Config(
         debug=debug,
         secret_key=secret_key,
-        allowed_hosts=get("ALLOWED_HOSTS", (".localhost" if debug else "localhost", "127.0.0.1", "[::1]"), words),
+        allowed_hosts=get("ALLOWED_HOSTS", (".localhost" if debug else "localhost", "127.0.0.1", "[::1]"), hosts),
         database_url=database,
         database_connections=get("DATABASE_CONNECTIONS", 10, integer(2, 1_000)),
         redis_url=redis_url,

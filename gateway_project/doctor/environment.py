@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,6 +13,8 @@ from gateway_project.doctor.finding import Finding, error, off, ok, warning
 from gateway_project.doctor.variable_names import check_names
 from gateway_project.environment.generated_secrets import FILE
 from gateway_project.environment.installation import BASE_DIR
+from gateway_project.environment.service_secrets import PREFIX
+from gateway_project.environment.variables import is_quoted
 
 _PIN: Final = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==([^\s;]+)")
 EXTRAS: Final = ("postgres", "firebase", "otel", "apprise", "geoip")
@@ -29,6 +31,7 @@ def check_environment(config: Config) -> Iterator[Finding]:
     yield from _secret_key(config)
     yield from _debug(config)
     yield from check_names(config.environment)
+    yield from check_secrets(config.environment)
     yield from _allowed_hosts(config)
     yield from check_proxies(config)
     yield from _staff(config)
@@ -76,6 +79,19 @@ def _secret_key(config: Config) -> Iterator[Finding]:
         yield warning("secret key", f"others can read {file}", f"chmod 600 {file}")
     else:
         yield ok("secret key", f"in {file}; every other machine needs the same one")
+
+
+def check_secrets(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Secrets may have any character. Nothing if none has what it was probably not meant to have."""
+    for name in sorted(environment):
+        value = environment[name]
+        if name != "SECRET_KEY" and not name.startswith(PREFIX):
+            continue
+        if is_quoted(value.strip()):
+            advice = "remove them if they are not meant: docker's --env-file takes them as a part of the value"
+            yield warning("environment", f"{name} is in quotation marks", advice)
+        elif value != value.strip():
+            yield warning("environment", f"{name} begins or ends with white space", "remove it if it is not meant")
 
 
 def _debug(config: Config) -> Iterator[Finding]:

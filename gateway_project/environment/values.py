@@ -22,6 +22,8 @@ class Get(Protocol):
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
+_NOT_A_HOST: Final = re.compile(r"""["'#{}()]|\[(?![0-9A-Fa-f:.]+\])""")
+"""What the syntax of another file leaves: quotation marks, comments and lists."""
 
 
 def boolean(text: str) -> bool:
@@ -34,6 +36,14 @@ def boolean(text: str) -> bool:
 
 def words(text: str) -> tuple[str, ...]:
     return tuple(word for word in re.split(r"[,\s]+", text) if word)
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    found = words(text)
+    for word in found:
+        if _NOT_A_HOST.search(word):
+            raise ValueError(f"{word!r} is not a host: list names, with commas or spaces between them")
+    return found
 
 
 def integer(minimum: int, maximum: int) -> Callable[[str], int]:

@@ -104,6 +104,12 @@ def test_a_slash_in_a_password_of_redis_is_a_fault_that_prints_nothing_of_it() -
     ("name", "text"),
     [
         ("PORT", "0"),
+        *[("HOST", text) for text in ('"0.0.0.0"', "'0.0.0.0'", "\ufeff0.0.0.0", "0.0.0.0\u200b", "0.0.0.0\x00")],
+        ("FIREBASE_PROJECT_ID", '"project"'),
+        *[
+            ("ALLOWED_HOSTS", text)
+            for text in ('"a.example"', '"a.example","b.example"', '["a.example"]', "a # b", "[x]")
+        ],
         ("PORT", "८०००"),
         ("WORKERS", "-1"),
         ("MAX_BODY_BYTES", "10MB"),
@@ -135,6 +141,14 @@ def test_connections_per_client(text: str, limit: int) -> None:
 def test_cookies_that_require_https_are_a_fault_under_debug() -> None:
     assert config.read({**GIVEN, "COOKIE_PREFIX": "__Host-gw_"}).cookie_prefix == "__Host-gw_"
     assert faults(DEBUG="on", COOKIE_PREFIX="__Host-gw_")[0].startswith("COOKIE_PREFIX: __Host-")
+
+
+def test_what_files_of_windows_add_is_removed_or_a_fault() -> None:
+    found = config.read({**GIVEN, "HOST": "0.0.0.0\r", "ALLOWED_HOSTS": "[::1], .example.com\r"})
+    assert (found.server.host, found.allowed_hosts) == ("0.0.0.0", ("[::1]", ".example.com"))
+    assert faults(**GIVEN, **{"\ufeffALLOWED_HOSTS": "a.example"}) == [
+        "ALLOWED_HOSTS: its name begins with a byte order mark: save the file as UTF-8 without one"
+    ]
 
 
 def test_an_empty_variable_is_unset() -> None:

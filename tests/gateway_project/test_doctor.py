@@ -480,3 +480,11 @@ def test_the_gateways_own_certificates_are_named_before_they_expire(days: float,
     assert [(each.check, str(each.level)) for each in found] == [
         ("certificate crm.tls.certificate", level) for level in [level] if level
     ]
+
+
+def test_secrets_with_what_a_file_of_variables_has_added_are_named() -> None:
+    secrets = {"SECRET_KEY": "'x'", "GATEWAY_SECRET_A": "x\r", "GATEWAY_SECRET_B": 'x"x', "OTHER": '"x"'}
+    assert [each.message for each in environment.check_secrets(secrets)] == [
+        "GATEWAY_SECRET_A begins or ends with white space",
+        "SECRET_KEY is in quotation marks",
+    ]
