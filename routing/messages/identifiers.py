@@ -35,8 +35,12 @@ def _millisecond(milliseconds: int) -> "tuple[str, count[int]]":
     return prefix, count(random.getrandbits(47))
 
 
-TRACEPARENT: Final = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
-"""W3C Trace Context section 3.2. With another version, a new trace is started."""
+TRACEPARENT: Final = re.compile(
+    rb"(?!ff|00-.{53})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-[^,]*)?"
+)
+"""W3C Trace Context section 3.2. A later version may have further parts, with which the trace is continued all the same
+(section 4.3); of version 00, what follows the flags makes it invalid.
+"""
 SAMPLED: Final = 1
 _LOW_HALF: Final = (1 << 64) - 1
 _NOT_ZERO: Final = 1 << 64 | 1

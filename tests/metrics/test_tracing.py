@@ -124,9 +124,32 @@ async def test_the_backend_receives_the_calls_span_as_parent(traced: TracedWorld
     assert attributes_of(call) == {"http.request.method": "GET", "http.response.status_code": 200}
 
 
-async def test_a_trace_starts_at_the_gateway_without_a_valid_traceparent(traced: TracedWorld) -> None:
+CONTEXT = f"{TRACE}-{PARENT}-01"
+
+
+@pytest.mark.parametrize("sent", [f"cc-{CONTEXT}", f"cc-{CONTEXT}-what-the-future-brings", f"01-{CONTEXT}-"])
+async def test_a_trace_of_a_later_version_is_continued(traced: TracedWorld, sent: str) -> None:
     origin = await traced.world.serve(ok(), policy=BARE)
-    await traced.world.request("GET", "/api/v1/crm/x", [("traceparent", "00-junk"), ("tracestate", "vendor=1")])
+    await traced.world.request("GET", "/api/v1/crm/x", [("traceparent", sent)])
+    version, trace, parent, flags = (header(origin.requests[0], b"traceparent") or b"").split(b"-")
+    assert (version, trace, flags) == (b"00", TRACE.encode(), b"01")
+    assert parent != PARENT.encode()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "00-junk",
+        f"ff-{CONTEXT}",
+        f"00-{CONTEXT}-",
+        f"00-{CONTEXT}.",
+        f"cc-{CONTEXT}.more",
+        f"00-{CONTEXT}, 00-{CONTEXT}",
+    ],
+)
+async def test_a_trace_starts_at_the_gateway_without_a_valid_traceparent(traced: TracedWorld, sent: str) -> None:
+    origin = await traced.world.serve(ok(), policy=BARE)
+    await traced.world.request("GET", "/api/v1/crm/x", [("traceparent", sent), ("tracestate", "vendor=1")])
     request_span = await traced.request_span()
     assert request_span.context
     assert request_span.parent is None
