@@ -20,6 +20,7 @@ class CatalogueEntry(NamedTuple):
     missing: tuple[str, ...]
     operations: tuple[Operation, ...]
     title: str = ""
+    forwards_authorization: bool = False
 
     @property
     def usable_methods(self) -> tuple[str, ...]:
@@ -54,6 +55,7 @@ def entry(
         tuple(sorted(required_scopes(service) - allowed.scopes)),
         tuple(each for each in found if not methods or each.method in methods)[:MAX_OPERATIONS],
         title,
+        service.policy.forward_authorization,
     )
 
 

@@ -11,12 +11,17 @@ from django.utils.translation import gettext_lazy
 from routing.authentication.key_form import ENVIRONMENTS
 from routing.models import Member, Plan
 
-EXPIRIES: Final = {"30": "in 30 days", "90": "in 90 days", "365": "in a year", "": "never"}
+EXPIRIES: Final = {
+    "30": gettext_lazy("in 30 days"),
+    "90": gettext_lazy("in 90 days"),
+    "365": gettext_lazy("in a year"),
+    "": gettext_lazy("never"),
+}
 GRACES: Final = {
-    "86400": "for 24 hours",
-    "3600": "for an hour",
-    "604800": "for 7 days",
-    "0": "not at all: the key has leaked",
+    "86400": gettext_lazy("for 24 hours"),
+    "3600": gettext_lazy("for an hour"),
+    "604800": gettext_lazy("for 7 days"),
+    "0": gettext_lazy("not at all: the key has leaked"),
 }
 
 
@@ -36,10 +41,15 @@ class ServicesForm(forms.Form):
 
 
 class KeyForm(ServicesForm):
-    name = forms.CharField(max_length=100, help_text=gettext_lazy("where it will be used, such as “web shop, staging”"))
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=100,
+        help_text=gettext_lazy("where it will be used, such as “web shop, staging”"),
+    )
     environment = forms.ChoiceField(
+        label=gettext_lazy("Environment"),
         required=False,
-        choices=[("", "any"), *((name, name) for name in ENVIRONMENTS)],
+        choices=[("", gettext_lazy("any")), *((name, name) for name in ENVIRONMENTS)],
         help_text=gettext_lazy("part of the key's text, to tell keys apart"),
     )
     expires = forms.ChoiceField(label=gettext_lazy("Expires"), required=False, choices=list(EXPIRIES.items()))
@@ -70,7 +80,10 @@ class PlanForm(forms.Form):
     """`plans` are those that are offered; without one, the text says what is needed."""
 
     plan = forms.ModelChoiceField(
-        Plan.objects.none(), required=False, empty_label=gettext_lazy("another one, as described")
+        Plan.objects.none(),
+        label=gettext_lazy("Plan"),
+        required=False,
+        empty_label=gettext_lazy("another one, as described"),
     )
     reason = forms.CharField(
         label=gettext_lazy("What you need it for"),
@@ -96,5 +109,9 @@ class PlanForm(forms.Form):
 class InvitationForm(forms.Form):
     email = forms.EmailField(label=gettext_lazy("Email address"), max_length=150)
     role = forms.ChoiceField(
-        choices=[(Member.Role.MEMBER, "member"), (Member.Role.MANAGER, "manager, who may invite others")]
+        label=gettext_lazy("Role"),
+        choices=[
+            (Member.Role.MEMBER, gettext_lazy("Member")),
+            (Member.Role.MANAGER, gettext_lazy("Manager, who may invite others")),
+        ],
     )

@@ -90,5 +90,5 @@ def _too_many(request: MemberRequest, form: InvitationForm) -> bool:
     consumer = str(request.member.consumer_id)
     if not exceeds(request, "portal.invitations", lambda *_: consumer, INVITATION_RATE, count=True):
         return False
-    form.errors.setdefault("__all__", form.error_class(["Too many invitations within an hour. Try again later."]))
+    form.errors.setdefault("__all__", form.error_class([_("Too many invitations within an hour. Try again later.")]))
     return True

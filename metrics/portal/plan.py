@@ -5,7 +5,10 @@ from typing import Any, Final
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.formats import number_format
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 
 from metrics.portal.access import MemberRequest, member_page
@@ -17,7 +20,25 @@ from routing.models import Consumer, Plan, PlanRequest
 
 REQUEST_RATE: Final = "10/d"
 """The limit of one consumer's requests for plans."""
-UNITS: Final = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
+EACH: Final[dict[str, Promise]] = {
+    "s": gettext_lazy("%(number)s requests per second"),
+    "m": gettext_lazy("%(number)s requests per minute"),
+    "h": gettext_lazy("%(number)s requests per hour"),
+    "d": gettext_lazy("%(number)s requests per day"),
+}
+WITHIN: Final[dict[str, Promise]] = {
+    "s": gettext_lazy("%(number)s requests in %(count)s seconds"),
+    "m": gettext_lazy("%(number)s requests in %(count)s minutes"),
+    "h": gettext_lazy("%(number)s requests in %(count)s hours"),
+    "d": gettext_lazy("%(number)s requests in %(count)s days"),
+}
+PER: Final[dict[str, Promise]] = {
+    "hour": EACH["h"],
+    "day": EACH["d"],
+    "week": gettext_lazy("%(number)s requests per week"),
+    "month": gettext_lazy("%(number)s requests per month"),
+    "year": gettext_lazy("%(number)s requests per year"),
+}
 MAX_REQUESTS: Final = 20
 """The most requests for plans that are listed."""
 
@@ -61,20 +82,28 @@ def plan_of(consumer: Consumer) -> Plan | None:
 def limits_of(plan: Plan) -> list[str]:
     """A plan's limits and services as a person reads them."""
     found = [_rate(plan)] if plan.rate else []
-    found += [f"{item['amount']:,} requests per {item['per']}" for item in _items(plan.quota) if "per" in item]
+    quotas = [item for item in _items(plan.quota) if item.get("per") in PER]
+    found += [str(PER[item["per"]]) % {"number": _number(item["amount"])} for item in quotas]
     if plan.concurrency:
-        found.append(f"{plan.concurrency} requests in flight")
+        found.append(_("%(number)s requests in flight") % {"number": _number(plan.concurrency)})
     if isinstance(plan.services, list):
-        names = [_service(each) for each in plan.services]
-        found.append(f"services: {', '.join(names)}" if names else "no services")
+        names = ", ".join(_service(each) for each in plan.services)
+        found.append(_("services: %(names)s") % {"names": names} if names else _("no services"))
     return found
 
 
 def _rate(plan: Plan) -> str:
-    limit, _, period = plan.rate.strip().partition("/")
-    count, unit = period[:-1], UNITS.get(period[-1:], period)
-    text = f"{limit} requests in {count} {unit}s" if count else f"{limit} requests per {unit}"
-    return f"{text}, at most {plan.burst} at once" if plan.burst else text
+    """A rate that was not checked, as one of a restored row, is shown as it is written."""
+    limit, _slash, period = plan.rate.strip().partition("/")
+    count, unit = period[:-1], period[-1:]
+    if not limit.isdigit() or unit not in EACH:
+        return plan.rate
+    text = str(WITHIN[unit] if count else EACH[unit]) % {"number": _number(int(limit)), "count": count}
+    return _("%(rate)s, at most %(number)s at once") % {"rate": text, "number": plan.burst} if plan.burst else text
+
+
+def _number(value: int) -> str:
+    return str(number_format(value, force_grouping=True))
 
 
 def _service(value: Any) -> str:

@@ -7,6 +7,8 @@ from typing import Any, Final, NamedTuple
 from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from metrics import quotas
@@ -15,11 +17,19 @@ from metrics.runtime_access import running
 from metrics.usage.days import local_date
 from metrics.usage.selectors import DayUsage, daily_usage
 from resilience.outage import StoreUnavailable
+from resilience.usage.policy import Per
 from routing.models import Consumer
 
 RANGES: Final = (7, 30, 90)
 """The ranges that can be chosen, in days."""
 DEFAULT_RANGE: Final = 30
+PERIODS: Final[dict[str, Promise]] = {
+    Per.HOUR: _("hour"),
+    Per.DAY: _("day"),
+    Per.WEEK: _("week"),
+    Per.MONTH: _("month"),
+    Per.YEAR: _("year"),
+}
 
 
 class UsageLine(NamedTuple):
@@ -47,7 +57,7 @@ def usage_page(request: MemberRequest) -> HttpResponse:
         "days": days,
         "is_metered": settings.CONFIG.metering.enabled,
         "total": _sum("", used),
-        "by_service": _lines(used, lambda row: row.service or "no service"),
+        "by_service": _lines(used, lambda row: row.service or str(_("no service"))),
         "by_day": sorted(_lines(used, lambda row: row.day.isoformat()), reverse=True),
     }
     return render(request, "portal/usage.html", context)
@@ -68,7 +78,7 @@ def quotas_of(consumer: Consumer) -> list[dict[str, Any]] | None:
     return [
         {
             "owner": each.name.partition("-")[0],
-            "per": each.per,
+            "per": PERIODS[each.per],
             "limit": each.limit,
             "used": each.used,
             "remaining": each.remaining,

@@ -55,7 +55,8 @@ def document_json(request: MemberRequest, name: str) -> HttpResponse:
     service, document = _service(request.member.consumer, name)
     if document is None:
         raise Http404
-    shown = published(document, service.methods, request.build_absolute_uri(f"/api/v1/{service.name}"))
+    server = request.build_absolute_uri(f"/api/v1/{service.name}")
+    shown = published(document, service.methods, server, own_security=service.forwards_authorization)
     response = HttpResponse(json.dumps(shown), content_type="application/json")
     response["Content-Disposition"] = f'attachment; filename="{service.name}.openapi.json"'
     return response

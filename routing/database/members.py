@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from routing.database.actor import current_actor
 from routing.models import Consumer, Member
@@ -26,7 +27,7 @@ def invite(consumer: Consumer, email: str, role: str) -> tuple[Member, str]:
     with transaction.atomic():
         Consumer.objects.select_for_update().get(pk=consumer.pk)
         if consumer.members.count() >= MAX_MEMBERS:
-            raise NotPossible(f"A consumer has at most {MAX_MEMBERS} members.")
+            raise NotPossible(_("A consumer has at most %(number)s members.") % {"number": MAX_MEMBERS})
         member = Member(consumer=consumer, email=email.strip().lower(), role=role, invited_by=current_actor().name)
         member.full_clean()
         return member, new_link(member)
@@ -57,7 +58,7 @@ def use_link(secret: str, *, password: str = "", user: Any = None) -> Any:
     with transaction.atomic():
         member = Member.objects.select_for_update().filter(link_digest=_digest(secret)).first()
         if member is None or member.link_ends is None or member.link_ends <= timezone.now():
-            raise NotPossible("This link has been used, was replaced, or has expired.")
+            raise NotPossible(_("This link has been used, was replaced, or has expired."))
         if member.user is not None:
             _set_password(member.user, password)
         elif user is not None:
@@ -82,22 +83,24 @@ def delete_account(user_id: int | None) -> None:
 def _create_user(email: str, password: str) -> Any:
     users = get_user_model()._default_manager
     if users.filter(username__iexact=email).exists():
-        raise NotPossible("There is an account with this address already. Sign in with it, then open the link again.")
+        raise NotPossible(
+            _("There is an account with this address already. Sign in with it, then open the link again.")
+        )
     return users.create_user(username=email, email=email, password=password)
 
 
 def _set_password(user: Any, password: str) -> None:
     if user.is_staff or not user.is_active:
-        raise NotPossible("The password of this account is not set here.")
+        raise NotPossible(_("The password of this account is not set here."))
     if not password:
-        raise NotPossible("This link sets a password.")
+        raise NotPossible(_("This link sets a password."))
     user.set_password(password)
     user.save(update_fields=["password"])
 
 
 def _check_is_free(user: Any) -> None:
     if Member.objects.filter(user=user).exists():
-        raise NotPossible("Your account is a member of a consumer already.")
+        raise NotPossible(_("Your account is a member of a consumer already."))
 
 
 def _digest(secret: str) -> str:

@@ -2,6 +2,7 @@
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from routing.database import touched
 from routing.models import Consumer, Plan, PlanRequest
@@ -18,11 +19,11 @@ def request_plan(consumer: Consumer, plan: Plan | None, reason: str, requested_b
     with transaction.atomic():
         Consumer.objects.select_for_update().get(pk=consumer.pk)
         if consumer.plan_requests.filter(state=State.PENDING).exists():
-            raise NotPossible("A request is waiting for a decision already.")
+            raise NotPossible(_("A request is waiting for a decision already."))
         if plan is not None and not plan.offered:
-            raise NotPossible("There is no such plan.")
+            raise NotPossible(_("There is no such plan."))
         if plan is not None and plan.pk == consumer.plan_id:
-            raise NotPossible("This is your plan already.")
+            raise NotPossible(_("This is your plan already."))
         return PlanRequest.objects.create(consumer=consumer, plan=plan, reason=reason, requested_by=requested_by)
 
 
@@ -60,6 +61,6 @@ def refuse(request: PlanRequest, note: str, actor: str) -> None:
 def _decide(request: PlanRequest, state: PlanRequest.State, note: str, actor: str) -> PlanRequest:
     row = PlanRequest.objects.select_for_update().get(pk=request.pk)
     if row.state != State.PENDING:
-        raise NotPossible(f"The request is {row.state} already.")
+        raise NotPossible(_("The request has been decided already: %(state)s.") % {"state": row.get_state_display()})
     row.state, row.note, row.decided_by, row.decided_at = state, note, actor, timezone.now()
     return row

@@ -207,6 +207,20 @@ def test_the_first_call_has_the_key_and_a_call_without_one_is_refused(visit: Ses
     assert "401" in send(page, "/contacts")
 
 
+def test_what_a_stopped_call_shows_is_not_of_the_one_before(visit: Session) -> None:
+    page = visit("services/crm/")
+    page.route("**/lines", lambda route: route.fulfill(body='{"a":1}\n{"b":2}\n', content_type="application/x-ndjson"))
+    assert "200" in send(page, "/lines")
+    assert page.locator("pre[data-body]").inner_text() == '{"a":1}\n{"b":2}\n'
+    page.route("**/silent", lambda _: None)
+    page.get_by_label("Path").fill("/silent")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("[data-answer]")).to_be_hidden()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".status-line")).to_have_text("Stopped.")
+    page.unroute_all(behavior="ignoreErrors")
+
+
 def test_markup_of_a_backend_is_text(visit: Session) -> None:
     page = visit("services/site/")
     title = page.title()

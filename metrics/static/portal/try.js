@@ -96,7 +96,7 @@ async function read(response, show) {
       return;
     }
   }
-  if (/json/i.test(type)) show(indented(text));
+  if (/json(;|$)/i.test(type) && !/ndjson/i.test(type)) show(indented(text));
 }
 
 function showHead(response, milliseconds) {
@@ -120,23 +120,34 @@ function showFault(text) {
   find("[data-headers]", answer).replaceChildren();
 }
 
+/** Shows why a call has no answer, or where a body ends that has begun to arrive. */
+function showEnd(error, isTimeout, hasHead, show) {
+  const stopped = isTimeout ? gettext("No answer within %s seconds.", TIMEOUT_MS / 1000) : gettext("Stopped.");
+  if (hasHead) show(running.signal.aborted ? stopped : gettext("The connection was cut."));
+  else if (running.signal.aborted) showFault(stopped);
+  else if (error instanceof TypeError) showFault(gettext("No answer: the connection failed, or the service redirects to another site."));
+  else showFault(error.message);
+}
+
 async function send() {
   const send = find('button[type="submit"]', form), stop = find("[data-stop]", form), body = find("[data-body]", answer);
+  let hasHead = false, isTimeout = false, shown = "";
   running = new AbortController();
-  const timer = setTimeout(() => running.abort(), TIMEOUT_MS);
+  const timer = setTimeout(() => { isTimeout = true; running.abort(); }, TIMEOUT_MS);
   send.disabled = true;
   stop.hidden = false;
+  // What is shown until there is an answer would be taken for it.
+  answer.hidden = true;
   setText(body, "");
   const began = performance.now();
   try {
     const response = await call(running.signal);
     showHead(response, performance.now() - began);
+    hasHead = true;
     answer.hidden = false;
-    await read(response, (text) => setText(body, text));
+    await read(response, (text) => setText(body, shown = text));
   } catch (error) {
-    const isNetwork = error instanceof TypeError;
-    if (running.signal.aborted) { if (answer.hidden) showFault(gettext("Stopped.")); }
-    else showFault(isNetwork ? gettext("No answer: the connection failed, or the service redirects to another site.") : error.message);
+    showEnd(error, isTimeout, hasHead, (text) => setText(body, shown ? `${shown}\n… ${text}` : `… ${text}`));
     answer.hidden = false;
   } finally {
     clearTimeout(timer);
@@ -160,7 +171,9 @@ for (const button of document.querySelectorAll("[data-fill]")) {
   button.addEventListener("click", () => {
     field("method").value = button.dataset.method;
     field("path").value = button.dataset.path;
+    field("headers").value = button.dataset.lines;
     field("body").value = button.dataset.body;
+    if (button.dataset.lines || button.dataset.body) find("[data-more]", form).open = true;
     field("path").focus();
     form.scrollIntoView({ block: "nearest" });
   });

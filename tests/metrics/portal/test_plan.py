@@ -1,5 +1,7 @@
 """Requests for another plan: made in the portal, decided in the admin."""
 
+import re
+
 import pytest
 from django.test import Client
 
@@ -79,7 +81,7 @@ def test_only_one_request_waits_and_it_can_be_withdrawn(acme: Team) -> None:
     acme.post("plan/withdraw/")
     request.refresh_from_db()
     assert request.state == "withdrawn"
-    with pytest.raises(plan_requests.NotPossible, match="withdrawn already"):
+    with pytest.raises(plan_requests.NotPossible, match="decided already: Withdrawn"):
         plan_requests.approve(request, request.plan, "", "staff:ada")  # type: ignore[arg-type]  # it names one
     ask(acme)
 
@@ -110,7 +112,7 @@ def test_operators_see_requests_and_do_not_decide(acme: Team, staff_client: Clie
 
 def test_the_present_plan_is_shown_as_a_person_reads_it(acme: Team) -> None:
     page = acme.text("plan/")
-    assert "1000 requests per minute" in page
+    assert "1,000 requests per minute" in page
     assert "100 requests per month" in page
 
 
@@ -120,3 +122,25 @@ def test_staff_are_told_where_a_file_would_set_the_plan_back(acme: Team, owner: 
     data = {"action": "approve_requests", "_selected_action": [ask(acme).pk]}
     response = owner.post("/admin/routing/planrequest/", data, follow=True)
     assert "comes from GATEWAY_CONFIG" in response.content.decode()
+
+
+def test_limits_periods_states_and_choices_are_in_the_language_of_the_page(acme: Team) -> None:
+    Plan.objects.filter(name="free").update(rate="10000/15m", burst=20, concurrency=3)
+    acme.create_key("crm")
+    german = {
+        path: acme.get(path, headers={"Accept-Language": "de"}).content.decode()
+        for path in ("plan/", "keys/", "members/", "usage/", "services/crm/")
+    }
+    for text in ("10.000 Anfragen in 15 Minuten, höchstens 20 auf einmal", "100 Anfragen je Monat", "Dienste: crm"):
+        assert text in german["plan/"]
+    for text in (">aktiv<", "in 30 Tagen", ">beliebig<", ">nie<"):
+        assert text in german["keys/"]
+    for text in (">Verwaltung<", ">beigetreten<", "die andere einladen darf"):
+        assert text in german["members/"]
+    assert "je Monat" in german["usage/"]
+    for page in german.values():
+        assert not re.search(
+            r"\b(per|requests|active|month|joined|never|services:)\b", re.sub(r"<[^>]*>|/portal/", " ", page)
+        )
+    Plan.objects.filter(name="free").update(rate="often")
+    assert "often" in acme.text("plan/")
