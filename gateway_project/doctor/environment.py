@@ -21,6 +21,9 @@ EXTRAS: Final = ("postgres", "firebase", "otel", "apprise", "geoip")
 MISSING: Final = "is missing"
 _HOST: Final = re.compile(r"\.?[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]")
 """What Django compares hosts with, which are without a port: a name, `.name` with those below it, or an address."""
+FEW_CHARACTERS: Final = 5
+"""A secret key has at least so many different ones, as Django's own check demands."""
+_LOCAL: Final = ("localhost", "127.0.0.1", "[::1]", ".localhost")
 _WIDEST: Final = {4: 8, 6: 16}
 """Shortest prefix of a network that may be one company's proxies, by the version of the protocol."""
 
@@ -73,7 +76,10 @@ def _differing(requirements: Path) -> list[str]:
 
 def _secret_key(config: Config) -> Iterator[Finding]:
     file = config.var / FILE
-    if config.environment.get("SECRET_KEY"):
+    if len(set(config.secret_key)) < FEW_CHARACTERS or config.secret_key.startswith("django-insecure-"):
+        advice = "make a random one: openssl rand -base64 48. Sessions end, and stored tokens are lost"
+        yield warning("secret key", "it can be guessed: sessions and tokens of backends can be forged and read", advice)
+    elif config.environment.get("SECRET_KEY"):
         yield ok("secret key", "set by SECRET_KEY")
     elif file.stat().st_mode & 0o077:
         yield warning("secret key", f"others can read {file}", f"chmod 600 {file}")
@@ -139,7 +145,11 @@ def check_proxies(config: Config) -> Iterator[Finding]:
 
 
 def _staff(config: Config) -> Iterator[Finding]:
-    if config.staff.host or config.staff.port:
+    names = {host for host in config.allowed_hosts if host not in _LOCAL}
+    if names == {config.staff.host} and not config.staff.port:
+        message = f"{config.staff.host} is the only host for services too: their pages are sandboxed there"
+        yield warning("staff origin", message, "list the name that clients use in ALLOWED_HOSTS, another one")
+    elif config.staff.host or config.staff.port:
         place = config.staff.host or f"port {config.staff.port}"
         yield ok("staff origin", f"the admin and the dashboard are at {place} alone")
     elif not _is_local(config):

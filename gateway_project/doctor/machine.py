@@ -1,7 +1,9 @@
 """This machine: open files, and directories that are written."""
 
+import errno
 import resource
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,8 @@ LITTLE_SPACE: Final = 200 * 1024 * 1024
 def check_machine(config: Config) -> Iterator[Finding]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield check_open_files(soft, hard)
+    for port in filter(None, (config.server.port, config.staff.port)):
+        yield check_listener(config.server.host, port)
     yield check_directory("data directory", config.var, "set DATA_DIR to a directory that this user can write")
     temporary = Path(config.environment.get("TMPDIR") or "/tmp")  # noqa: S108 - only tried; tempfile would fall back silently
     if temporary.is_dir():
@@ -38,6 +42,24 @@ def check_open_files(soft: int, hard: int) -> Finding:
     advice = "raise the hard limit: LimitNOFILE=65536 in systemd, --ulimit nofile=65536 in Docker, or limits.conf"
     message = f"{files} for each process: a worker has at most {files // 2} requests at a time"
     return (error if files < TOO_FEW_FILES else warning)("open files", message, advice)
+
+
+def check_listener(host: str, port: int) -> Finding:
+    """Whether the gateway could accept connections there, by listening for a moment."""
+    place = f"{host or '*'}:{port}"
+    try:
+        family, *_, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        with socket.socket(family) as listening:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+    except OSError as fault:
+        if fault.errno == errno.EADDRINUSE:
+            return ok("listening", f"{place} is in use, by this gateway if it runs")
+        advice = "set HOST to an address of this machine, or to 0.0.0.0 for all; ports below 1024 may need a right"
+        return error("listening", f"{place}: {fault.strerror or fault}", advice)
+    return ok("listening", place)
 
 
 def check_directory(check: str, directory: Path, advice: str) -> Finding:

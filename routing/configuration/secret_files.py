@@ -24,6 +24,7 @@ SYSTEM_DIRECTORIES: Final = frozenset({"proc", "sys", "dev"})
 """Their files are the kernel's: /proc has the environment of every process."""
 MAX_BYTES: Final = 512 * 1024
 """Enough for all public authorities, in PEM."""
+_WORD: Final = re.compile(r"/|[A-Za-z_][A-Za-z0-9_]*\Z")
 _ATTEMPTS: Final = 2
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
@@ -35,6 +36,11 @@ NO_SOURCES: Final[Sources] = ((), ())
 def parse_sources(text: str) -> Sources:
     """The variables and the directories that SECRETS_FROM lists. Raises ValueError."""
     words = re.split(r"[,\s]+", text.strip(", \t\n"))
+    wrong = next((word for word in words if word and not _WORD.match(word)), None)
+    if wrong is not None:
+        raise ValueError(
+            f"{wrong!r} is neither the name of a variable nor the path of a directory, which begins with /"
+        )
     directories = tuple(Path(word) for word in words if word.startswith("/"))
     for directory in directories:
         parts = _real(directory).parts

@@ -1,4 +1,4 @@
-"""KrakenD's configuration, version 3: https://www.krakend.io/docs/configuration/structure/."""
+"""KrakenD's configuration, versions 2 and 3: https://www.krakend.io/docs/configuration/structure/."""
 
 import re
 from typing import Any, Final
@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from routing.configuration.faults import Path
 from routing.imports.building import Services, compact, duration, methods, rate, route_pattern, seconds_of, target
 from routing.imports.cors import read_cors
+from routing.imports.krakend_components import component, has_component
 from routing.imports.report import Imported, Item, Report
 from routing.imports.route_order import Ranked, arranged, specificity
 
@@ -175,7 +176,7 @@ def _route(item: Item, method: str, common: _Common) -> tuple[str, dict[str, Any
 
 def _backend_settings(extra: Item, service: dict[str, Any]) -> None:
     """Those that KrakenD has for each backend of an endpoint, and this gateway for a service."""
-    limit = extra.item(_PROXY_RATE)
+    limit = component(extra, _PROXY_RATE)
     if "max_rate" in limit:
         window = seconds_of(limit.take("every", "1s")) or 1
         found = rate(limit.number("max_rate", 0), window, limit.path, extra.report)
@@ -183,7 +184,7 @@ def _backend_settings(extra: Item, service: dict[str, Any]) -> None:
             service.setdefault("outbound", {"rate": found})
         limit.without_effect("capacity")
     limit.finish()
-    breaker = extra.item("qos/circuit-breaker")
+    breaker = component(extra, "qos/circuit-breaker")
     if "max_errors" in breaker:
         settings = {
             "failure_threshold": max(breaker.whole("max_errors", 1), 1),
@@ -193,8 +194,8 @@ def _backend_settings(extra: Item, service: dict[str, Any]) -> None:
         service.setdefault("breaker", settings)
     breaker.without_effect("name", "log_status_change")
     breaker.finish()
-    if "qos/http-cache" in extra:
-        cache = extra.item("qos/http-cache")
+    if has_component(extra, "qos/http-cache"):
+        cache = component(extra, "qos/http-cache")
         service["cache"] = {"scope": "shared"} if cache.take("shared") is True else True
         cache.without_effect("max_items", "max_size")
         cache.finish()
@@ -203,7 +204,7 @@ def _backend_settings(extra: Item, service: dict[str, Any]) -> None:
 
 def _router_settings(extra: Item, common: _Common) -> dict[str, Any]:
     settings: dict[str, Any] = {}
-    limit = extra.item(_RATE)
+    limit = component(extra, _RATE)
     if "client_max_rate" in limit:
         window = seconds_of(limit.take("every", "1s")) or 1
         found = rate(limit.number("client_max_rate", 0), window, (*limit.path, "client_max_rate"), extra.report)
@@ -213,9 +214,9 @@ def _router_settings(extra: Item, common: _Common) -> dict[str, Any]:
     limit.default("strategy", "ip")
     limit.without_effect("client_capacity", "capacity", "cleanup_period", "cleanup_threads", "num_shards", "every")
     limit.finish()
-    if _AUTH in extra:
+    if has_component(extra, _AUTH):
         settings["auth"] = "required"
-        _validator(extra.item(_AUTH), common)
+        _validator(component(extra, _AUTH), common)
     for key in [key for key in extra.names if _protects(key)]:
         settings["auth"] = "required"
         extra.explain(key, "callers need a key or a token instead")
@@ -253,7 +254,7 @@ def _validator(item: Item, common: _Common) -> None:
 
 
 def _cors(extra: Item) -> dict[str, Any]:
-    item = extra.item("security/cors")
+    item = component(extra, "security/cors")
     if "allow_origins" not in item and "allow_methods" not in item:
         item.finish()
         return {}

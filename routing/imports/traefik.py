@@ -8,6 +8,7 @@ from routing.imports.report import Imported, Item, Report
 from routing.imports.route_order import Ranked, arranged
 from routing.imports.traefik_certificates import ClientCertificates
 from routing.imports.traefik_middlewares import Middlewares
+from routing.imports.traefik_names import spelled
 from routing.imports.traefik_rules import Rule, parse_rule
 
 PRODUCT: Final = "Traefik"
@@ -16,13 +17,13 @@ _OWN: Final = ("targets", "hosts", "health", "routes", "tls")
 
 
 def is_traefik(structure: dict[str, Any]) -> bool:
-    http = structure.get("http")
+    http = spelled(structure).get("http")
     return isinstance(http, dict) and not {"routers", "services", "middlewares"}.isdisjoint(http)
 
 
 def convert(structure: dict[str, Any]) -> Imported:
     report = Report()
-    top = Item(structure, (), report)
+    top = Item(spelled(structure), (), report)
     http = top.item("http")
     middlewares = Middlewares(http)
     certificates = ClientCertificates(top.item("tls"))
@@ -219,9 +220,7 @@ class _Conversion:
         found = self._backends.read(name)
         if found is None:
             return None
-        shared = {
-            key: value for key, value in service.items() if key not in ("targets", "hosts", "health", "routes", "tls")
-        }
+        shared = {key: value for key, value in service.items() if key not in _OWN}
         routes = [dict(each) for each in service.get("routes", ())]
         self._names[name] = self._services.add(name, ("http", "services", name), {**shared, **found, "routes": routes})
         return self._names[name]

@@ -59,7 +59,10 @@ def run(content: bytes, options: dict[str, Any], out: OutputWrapper, errors: Out
 
 def _import_openapi(content: bytes, options: dict[str, Any], out: OutputWrapper) -> int:
     if not options["service"]:
-        message = "--service names the service of an OpenAPI document; --from says what other file this is"
+        message = (
+            "this is no file of decK, KrakenD, LiteLLM or Traefik that is recognized: --from says which it is; "
+            "an OpenAPI document needs --service"
+        )
         raise CommandError(message, returncode=FAILED)
     if options["product"] not in (None, OPENAPI) or options["output"]:
         raise CommandError("--service is for OpenAPI documents, whose routes are stored", returncode=FAILED)

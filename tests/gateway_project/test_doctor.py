@@ -25,7 +25,7 @@ from gateway_project.doctor import backends, countries, environment, redis
 from gateway_project.doctor import certificates as revoked
 from gateway_project.doctor.backends import Origin, Probed, check_targets, probe
 from gateway_project.doctor.finding import Finding, Level, exit_status, to_json, to_text
-from gateway_project.doctor.machine import check_directory, check_open_files
+from gateway_project.doctor.machine import check_directory, check_listener, check_open_files
 from gateway_project.doctor.redis_commands import COMMANDS
 from gateway_project.doctor.sentinels import check_sentinels
 from gateway_project.doctor.startup_file import check_startup_file
@@ -43,7 +43,7 @@ from tests.processes import eventually
 from tests.redis_server import RedisServer, binary
 
 ROOT = Path(__file__).parents[2]
-NEEDED = {"SECRET_KEY": "x" * 40}
+NEEDED = {"SECRET_KEY": "of these tests alone" * 2}
 GROUPS = "-@all +@connection +@read +@write +@pubsub +@scripting +@transaction +info +time +cluster"
 """The rights that docs/redis.md gives the user of the gateway."""
 OPEN = {**NEEDED, "HOST": "0.0.0.0"}
@@ -91,7 +91,11 @@ def test_a_local_gateway_needs_nothing() -> None:
         ({}, "staff origin", "warning"),
         ({"STAFF_PORT": "9000"}, "staff origin", "ok"),
         ({"DEBUG": "on"}, "debug", "error"),
+        ({"STAFF_HOST": "gw.example", "ALLOWED_HOSTS": "gw.example, 127.0.0.1"}, "staff origin", "warning"),
+        ({"STAFF_HOST": "gw.example", "ALLOWED_HOSTS": "gw.example, api.example"}, "staff origin", "ok"),
         ({}, "secret key", "ok"),
+        ({"SECRET_KEY": "x" * 60}, "secret key", "warning"),
+        ({"SECRET_KEY": "django-insecure-" + "k3m5pq7a" * 5}, "secret key", "warning"),
     ],
 )
 def test_a_gateway_that_others_can_reach(variables: dict[str, str], check: str, level: str) -> None:
@@ -131,7 +135,7 @@ def test_the_database_of_countries(tmp_path: Path) -> None:
 
 def test_a_secret_key_that_others_can_read(tmp_path: Path) -> None:
     file = tmp_path / "secret_key"
-    file.write_text("y" * 40)
+    file.write_text("of these tests alone" * 2)
     file.chmod(0o644)
     found = read(SECRET_KEY="", DATA_DIR=str(tmp_path))
     assert levels(environment.check_environment(found))["secret key"] == "warning"
@@ -167,6 +171,15 @@ def test_a_low_limit_of_open_files_is_reported(soft: int, hard: int, level: str,
     """The gateway raises its own limit as far as it may."""
     found = check_open_files(soft, hard)
     assert (found.level, found.message.split(" for each")[0]) == (level, files)
+
+
+def test_the_address_to_listen_on() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        found = check_listener("127.0.0.1", taken.getsockname()[1])
+    assert (found.level, "is in use" in found.message) == (Level.OK, True)
+    assert check_listener("127.0.0.1", free_port()).level is Level.OK
+    for host in ("192.0.2.7", "999.1.1.1"):
+        assert check_listener(host, free_port()).level is Level.ERROR
 
 
 def test_a_directory_is_written_to(tmp_path: Path) -> None:

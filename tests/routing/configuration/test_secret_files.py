@@ -107,6 +107,9 @@ def test_sources_are_variables_and_directories(directory: Path) -> None:
     for path in ("/", "/proc/self", "/sys", "/dev/x", "/proc/../proc"):
         with pytest.raises(ValueError, match="is not a directory of secrets"):
             parse_sources(path)
+    for word in ("secrets/crm", "./secrets", "C:/secrets", "CRM-TOKEN", "*"):
+        with pytest.raises(ValueError, match="is neither the name of a variable nor the path"):
+            parse_sources(f"CRM_TOKEN {word}")
 
 
 class Files:

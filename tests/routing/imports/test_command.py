@@ -57,7 +57,7 @@ def test_the_report_as_json(tmp_path: Path) -> None:
 def test_what_cannot_be_imported_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text("a: b\n")
-    assert "--service names the service" in refusal(str(other))
+    assert "no file of decK, KrakenD, LiteLLM or Traefik that is recognized" in refusal(str(other))
     assert "nothing to import" in refusal(str(other), "--from", "deck")
     kong = str(FILES / "kong.yaml")
     assert "for OpenAPI documents only" in refusal(kong, "--dry-run")

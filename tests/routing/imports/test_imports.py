@@ -245,6 +245,46 @@ def test_values_of_other_types_are_no_crash(name: str) -> None:
                 assert error.faults  # noqa: PT017 - either outcome is right
 
 
+FORMER = """{"version": 2, "host": ["http://a.internal"], "endpoints": [{
+"endpoint": "/x", "extra_config": {
+  "github.com/devopsfaith/krakend-ratelimit/juju/router": {"maxRate": 50, "clientMaxRate": 5, "strategy": "ip"},
+  "github_com/devopsfaith/krakend-jose/validator": {
+    "alg": "RS256", "jwk-url": "https://id.example/keys", "issuer": "https://id.example", "audience": ["a"]}},
+"backend": [{"url_pattern": "/x", "extra_config": {
+  "github.com/devopsfaith/krakend-circuitbreaker/gobreaker": {"interval": 60, "timeout": 10, "maxErrors": 3},
+  "github.com/devopsfaith/krakend-ratelimit/juju/proxy": {"maxRate": 20, "capacity": 20}}}]}]}"""
+
+
+def test_components_of_krakend_under_their_former_names() -> None:
+    found = convert(read(FORMER.encode()), "krakend")
+    service = found.structure["services"]["a"]
+    assert service["outbound"] == {"rate": "20/s"}
+    assert service["breaker"]["failure_threshold"] == 3
+    (route,) = service["routes"]
+    assert (route["auth"], route["rate_limit"]) == ("required", "5/s")
+    assert found.structure["issuers"] == [
+        {"issuer": "https://id.example", "audience": ["a"], "jwks_uri": "https://id.example/keys"}
+    ]
+    router = "endpoints[0].extra_config.github.com/devopsfaith/krakend-ratelimit/juju/router"
+    assert list(notes(found, Kind.LEFT_OUT)) == [f"{router}.max_rate"]
+
+
+def test_names_that_a_file_of_traefik_chooses_are_kept() -> None:
+    servers = "{servers: [{url: 'http://a.internal'}]}"
+    found = convert(
+        read(
+            f"""http:
+  routers: {{URL: {{rule: "PathPrefix(`/`)", service: TCP, middlewares: [Rule]}}}}
+  services: {{TCP: {{loadbalancer: {servers}}}}}
+  middlewares: {{Rule: {{headers: {{customrequestheaders: {{Path: a}}}}}}}}""".encode()
+        ),
+        "traefik",
+    )
+    assert found.is_complete
+    (service,) = found.structure["services"].values()
+    assert service["headers"] == {"Path": "a"}
+
+
 def test_another_file_is_of_no_product() -> None:
     assert product_of(read(b"version: 1\nservices: {}\n")) is None
     with pytest.raises(ConfigurationError, match="not a mapping"):

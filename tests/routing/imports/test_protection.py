@@ -158,6 +158,20 @@ plugins: [{{name: key-auth, route: r}}]""",
 tls: {{options: {{mutual: {{clientAuth: {{clientAuthType: RequireAndVerifyClientCert}}}}}}}}""",
         {"/": "required"},
     ),
+    "traefik: settings in other letters": Case(
+        f"""http:
+  Routers: {{a: {{Rule: "Host(`a.example`)", Service: a, TLS: {{Options: mutual}}}}}}
+  services: {{a: {{{SERVERS.replace("loadBalancer", "loadbalancer")}}}}}
+tls: {{options: {{mutual: {{clientauth: {{clientauthtype: RequireAndVerifyClientCert}}}}}}}}""",
+        {"/": "required"},
+    ),
+    "traefik: middlewares in other letters": Case(
+        f"""http:
+  routers: {{a: {{rule: "PathPrefix(`/api`)", service: a, Middlewares: [auth, Name]}}}}
+  services: {{a: {{{SERVERS.replace("loadBalancer", "LoadBalancer")}}}}}
+  middlewares: {{auth: {{basicauth: {{users: ["a:b"]}}}}, Name: {{stripprefix: {{Prefixes: [/api]}}}}}}""",
+        {"/x": "required"},
+    ),
     "traefik: client certificates by default": Case(
         f"""http:
   routers: {{a: {{rule: "Host(`a.example`)", service: a, tls: {{certResolver: le}}}}}}

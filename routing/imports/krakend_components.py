@@ -1,0 +1,39 @@
+"""KrakenD's components in `extra_config`, also under the names that they had before version 2 of KrakenD."""
+
+import re
+from typing import Final
+
+from routing.imports.report import Item
+
+_FORMER: Final = {
+    "auth/validator": "krakend-jose/validator",
+    "qos/ratelimit/router": "krakend-ratelimit(?:/juju|/rate)?/router",
+    "qos/ratelimit/proxy": "krakend-ratelimit(?:/juju|/rate)?/proxy",
+    "qos/circuit-breaker": "krakend-circuitbreaker/gobreaker",
+    "qos/http-cache": "krakend-httpcache",
+    "security/cors": "krakend-cors",
+}
+_CAPITAL: Final = re.compile(r"(?<=[a-z])([A-Z])")
+
+
+def has_component(extra: Item, name: str) -> bool:
+    return _key(extra, name) in extra
+
+
+def component(extra: Item, name: str) -> Item:
+    """The settings of a component, read. Those of former versions, such as `maxRate`, have their present names."""
+    key = _key(extra, name)
+    if key == name:
+        return extra.item(key)
+    path, value = (*extra.path, key), extra.take(key)
+    if isinstance(value, dict):
+        value = {_CAPITAL.sub(r"_\1", str(each)).lower().replace("-", "_"): item for each, item in value.items()}
+    return Item(value, path, extra.report)
+
+
+def _key(extra: Item, name: str) -> str:
+    """The name that the file has for the component: `github.com/devopsfaith/…` and `github_com/…` are former ones."""
+    if name in extra:
+        return name
+    former = re.compile(rf"github[._]com/(?:devopsfaith|krakendio)/{_FORMER[name]}")
+    return next((key for key in extra.names if former.fullmatch(key)), name)
