@@ -68,6 +68,10 @@ class StoreTarget(NamedTuple):
     tags: Collection[str] = ()
 
 
+Judge = Callable[[CacheRequest, CacheResponse, CachePolicy, Scope], Storable | Skip]
+"""Whether a response may be stored, such as `storing.may_store`."""
+
+
 class UpdatedEntry(NamedTuple):
     """A stored response with updated header fields, and whether it is stored with them."""
 
@@ -153,17 +157,32 @@ class Cache:
         return await self._put(target, request, entry, result, release)
 
     async def update_from_304(
-        self, target: StoreTarget, request: CacheRequest, stored: Stale, response: CacheResponse
+        self,
+        target: StoreTarget,
+        request: CacheRequest,
+        stored: Stale,
+        response: CacheResponse,
+        judge: Judge = storing.may_store,
+        *,
+        may_supersede: bool = True,
     ) -> UpdatedEntry:
         """Update the stored response from a 304 or the response to a HEAD, and store it again if the rules allow it
         (RFC 9111 sections 4.3.4 and 4.3.5).
+
+        If it must not be stored any more, the stored one is superseded where that `may` be; not for a cookie alone,
+        which is for this client.
         """
         entry = stored.entry
         headers = validation.freshened_headers(entry, response)
         alone = msgspec.structs.replace(entry, headers=tuple(headers), others=())
         updated = CacheResponse(entry.status, headers, response.received_at, response.delay, response.ignore)
         get = CacheRequest("GET", request.headers, request.authenticated)
-        verdict = storing.may_store(get, updated, target.policy, target.scope)
+        verdict = judge(get, updated, target.policy, target.scope)
+        if may_supersede and isinstance(verdict, Skip):
+            kept = [field for field in headers if field[0] != b"set-cookie"]
+            uncookied = CacheResponse(entry.status, kept, response.received_at, response.delay, response.ignore)
+            if isinstance(judge(get, uncookied, target.policy, target.scope), Skip):
+                await self.supersede(target, request, stored)
         if target.policy.only_if and not target.policy.only_if.matches(entry.status, headers, entry.body):
             verdict = storing.UNWANTED
         if isinstance(verdict, Skip):

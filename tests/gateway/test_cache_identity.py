@@ -12,7 +12,7 @@ from routing.balancing.rules import canary_point
 from routing.gateway_rules import GatewayRules
 from routing.http import Request
 from routing.router.backend_identity import backend_identity
-from routing.router.policy import Auth, RoutePolicy, Target
+from routing.router.policy import Auth, Retries, RoutePolicy, Target
 from routing.router.table import RouteTable, Service
 from routing.tls.policy import TlsPolicy
 from tests.gateway.cache_steps import PATH, reply
@@ -275,6 +275,37 @@ class TestEventStreams:
             assert (await cache_world.request("GET", PATH)).body == b"second"
         last.set()
         assert (await first).body == b"data: 1\n\n"
+
+
+class TestConfirmations:
+    """A 304 may say that what was stored for all is not for all any more."""
+
+    STALE = RoutePolicy(timeout=QUICK, retries=Retries(attempts=1), cache=CachePolicy(scope=Scope.SHARED))
+
+    async def statuses(self, world: World, confirmation: bytes) -> list[int]:
+        """Of a request, one that gets this 304, and another caller's while the backend fails."""
+        first, down = reply(200, b"first", cache_control="max-age=0", etag='"1"'), reply(503)
+        await world.serve(first, b'HTTP/1.1 304 Same\r\nETag: "1"\r\n' + confirmation, down, policy=self.STALE)
+        keys = (world.key, world.key, world.other_key)
+        return [(await world.request("GET", PATH + "/a", key=key)).status for key in keys]
+
+    @pytest.mark.parametrize("field", ["Cache-Control: private", "Vary: X-Gateway-Caller", "Vary: *"])
+    async def test_one_that_forbids_to_store_ends_what_is_stored(self, cache_world: World, field: str) -> None:
+        confirmation = field.encode() + b"\r\nSet-Cookie: a=b\r\n\r\n"
+        assert await self.statuses(cache_world, confirmation) == [200, 200, 503]
+
+    @pytest.mark.parametrize("field", ["Set-Cookie: a=b", "Cache-Control: max-age=0"])
+    async def test_any_other_does_not(self, cache_world: World, field: str) -> None:
+        assert await self.statuses(cache_world, field.encode() + b"\r\n\r\n") == [200, 200, 200]
+
+    async def test_one_that_varies_by_the_caller_is_for_that_caller(self, cache_world: World) -> None:
+        confirmation = b'HTTP/1.1 304 Same\r\nETag: "1"\r\nCache-Control: max-age=60\r\nVary: X-Gateway-Caller\r\n\r\n'
+        second = reply(200, b"second", cache_control=FRESH, vary="X-Gateway-Caller")
+        first = reply(200, b"first", cache_control="max-age=0", etag='"1"')
+        await cache_world.serve(first, confirmation, second, policy=self.STALE)
+        keys = (cache_world.key, cache_world.key, cache_world.other_key)
+        bodies = [(await cache_world.request("GET", PATH + "/a", key=key)).body for key in keys]
+        assert bodies == [b"first", b"first", b"second"]
 
 
 class TestConfiguration:

@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Iterable
+from functools import partial
 
 from resilience.cache import validation
-from resilience.cache.driver import Cache
+from resilience.cache.driver import Cache, UpdatedEntry
 from resilience.cache.messages import CACHE_CONDITIONS, CacheResponse, Fresh, Miss, Stale
+from resilience.cache.policy import Scope
 from resilience.outage import StoreUnavailable
 from routing.exchange import CacheSlot, Exchange
 from routing.steps.cache import cache_status
+from routing.steps.cache.storable import may_store, passes_unverified
 
 log = logging.getLogger(__name__)
 
@@ -36,22 +39,36 @@ class Revalidation:
             slot.conditional_headers = [pair for pair in exchange.request.headers if pair[0] not in CACHE_CONDITIONS]
             exchange.rewind()
             return None
-        entry, kept = await self._cache.update_from_304(slot.target, slot.request, stored, response)
+        entry, kept = await self._update(exchange, slot, stored, response)
         exchange.cache = cache_status.revalidated(stored.reason)
         if kept:
             ttl = entry.fresh_until - response.received_at if entry.fresh_until else 0
             exchange.cache = cache_status.stored(exchange.cache, ttl, entry.ignored)
         return Fresh(entry, max(0, int(response.received_at - entry.generated_at)))
 
-    async def compare_head(self, slot: CacheSlot, response: CacheResponse) -> None:
+    async def compare_head(self, exchange: Exchange, slot: CacheSlot, response: CacheResponse) -> None:
         """Freshen the stored response to a GET by the response to a HEAD, or invalidate it (section 4.3.5)."""
         stored = slot.result
         if slot.request.method != "HEAD" or response.status != 200 or not isinstance(stored, Stale):
             return
         if validation.matches_head(stored.entry, response):
-            await self._cache.update_from_304(slot.target, slot.request, stored, response)
+            await self._update(exchange, slot, stored, response)
         else:
             await self.invalidate(slot.target.service, [tag for tag in slot.target.tags if tag.startswith("uri:")])
+
+    async def _update(
+        self, exchange: Exchange, slot: CacheSlot, stored: Stale, response: CacheResponse
+    ) -> UpdatedEntry:
+        """One caller's credential, which only the backend has checked, says nothing about what others may get."""
+        unverified = passes_unverified(exchange)
+        return await self._cache.update_from_304(
+            slot.target,
+            slot.request,
+            stored,
+            response,
+            partial(may_store, unverified=unverified),
+            may_supersede=slot.target.scope is Scope.USER or not unverified,
+        )
 
     async def invalidate(self, service: str, tags: Iterable[str]) -> None:
         """Invalidate the entries with any of these tags. Logged where the store is unavailable."""

@@ -4,8 +4,8 @@ from typing import Final
 
 from resilience.cache import parts, storing
 from resilience.cache.driver import BODY_BYTES
-from resilience.cache.messages import CacheResponse, Skip, Storable
-from resilience.cache.policy import Scope
+from resilience.cache.messages import CacheRequest, CacheResponse, Skip, Storable
+from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.storing import UNWANTED
 from routing.exchange import CacheSlot, Exchange
 from routing.http import first
@@ -33,18 +33,28 @@ def storable(
     if outcome is not None:
         return Skip(f"the outcome is {outcome}")
     target = slot.target
-    verdict = storing.may_store(slot.request, response, target.policy, target.scope)
+    verdict = may_store(slot.request, response, target.policy, target.scope, unverified=unverified)
     if isinstance(verdict, Skip):
         return verdict
-    known = {CALLER} if target.scope is Scope.USER else set()
-    if any(forwarding.is_set_by_gateway(name) and name not in known for name in verdict.vary):
-        return Skip("the response varies by a field that the gateway sets", "RFC 9111 section 4.1")
-    if target.scope is Scope.SHARED and unverified and not storing.is_shareable(response):
-        return Skip("the response is for one credential only", "RFC 9111 section 3.5")
     if length > BODY_BYTES:
         return Skip("the body is too large")
     only_if = target.policy.only_if
     return verdict if only_if is None or only_if.matches(response.status, list(response.headers), body) else UNWANTED
+
+
+def may_store(
+    request: CacheRequest, response: CacheResponse, policy: CachePolicy, scope: Scope, *, unverified: bool
+) -> Storable | Skip:
+    """What does not depend on the body: of a new response, or of a stored one that a 304 has updated."""
+    verdict = storing.may_store(request, response, policy, scope)
+    if isinstance(verdict, Skip):
+        return verdict
+    known = {CALLER} if scope is Scope.USER else set()
+    if any(forwarding.is_set_by_gateway(name) and name not in known for name in verdict.vary):
+        return Skip("the response varies by a field that the gateway sets", "RFC 9111 section 4.1")
+    if scope is Scope.SHARED and unverified and not storing.is_shareable(response):
+        return Skip("the response is for one credential only", "RFC 9111 section 3.5")
+    return verdict
 
 
 def supersedes(

@@ -150,7 +150,7 @@ class CacheStore:
                 if self._changes and isinstance(slot.result, Stale):
                     self._changes.confirmed(exchange, slot, slot.result.entry, confirmed.entry)
                 return with_cookies(render(slot.request, confirmed), response)
-            await self._revalidation.compare_head(slot, response)
+            await self._revalidation.compare_head(exchange, slot, response)
         except BaseException:
             self.release(exchange)
             raise
