@@ -29,7 +29,8 @@ x-meili-api-key x-algolia-api-key dd-api-key dd-application-key x-honeycomb-team
 x-postmark-server-token x-subject-token x-storage-token x-auth-sudo sudo x-grafana-org-id x-webauth-user x-dss-token
 x-ovh-consumer x-ovh-signature x-bz-auth-token x-mbx-apikey x-kong-token x-consumer-id x-consumer-username
 x-credential-identifier x-authenticated-userid x-authenticated-user x-authenticated-scope
-x-jfrog-art-api openai-project x-rh-identity x-registry-auth jenkins-crumb
+x-jfrog-art-api openai-project x-rh-identity x-registry-auth jenkins-crumb remote-name stripe-context
+dropbox-api-select-admin dropbox-api-path-root x-shopify-shop-domain x-telegram-init-data x-ssl-client-dn x-client-dn
 """
 _NAMED: Final = frozenset(name.encode() for name in _CREDENTIALS.split())
 CREDENTIALS: Final = _NAMED | {name.replace(b"-", b"_") for name in _NAMED}
@@ -41,16 +42,19 @@ _TELLING: Final = re.compile(
     rb"(?:^|-)(?:"
     rb"[a-z0-9]*(?:token|secret|passw(?:or)?d|passphrase|credential|jwt|apikey|accesskey|authkey|session|sessionid)s?|"
     rb"auth|authn|authz|authori[sz]ation|authentication|authenticated|assertion|ticket|csrf|xsrf|oidc|saml|sso|"
-    rb"impersonated?|impersonation|sudo|runas|tenant|tenantid|organi[sz]ation|organi[sz]ationid"
+    rb"impersonated?|impersonation|sudo|runas|run-as|on-behalf-of|tenant|tenantid|organi[sz]ation|organi[sz]ationid|"
+    rb"bearer|hmac|passcode|otp|totp|mfa|uid|eppn|msisdn|userinfo|usercontext"
     rb")(?:-|$)|"
-    rb"(?:^|-)(?:user|account|org|workspace|company|customer|login|principal|identity|subject)"
-    rb"(?:-?(?:id|name|email|uuid|key|slug))?$|"
+    rb"(?:^|-)(?:user|account|org|workspace|company|customer|login|principal|identity|subject|member|employee|person|"
+    rb"actor|owner|merchant|seller|vendor|partner|project|team)s?"
+    rb"(?:-?(?:id|name|e?mail|uuid|key|slug|info|context|groups?|roles?|permissions?|claims?))?$|"
+    rb"(?:^|-)(?:email|sid|pin|roles?|groups|permissions)$|"
     rb"-key$"
 )
 """What the names of such fields usually contain: these words between hyphens, or at the end."""
 _HARMLESS: Final = re.compile(
     rb"authorization|proxy-authorization|x-api-key|sec-.*|access-control-.*|x-forwarded-.*|x-gateway-.*|"
-    rb"(?:x-)?(?:idempotency|cache|surrogate)-key"
+    rb"(?:x-)?(?:idempotency|cache|surrogate)-key|x-goog-user-project"
 )
 """Names that look like these, and are part of the key, end at the gateway, or identify nobody."""
 LONGEST_NAME: Final = 64

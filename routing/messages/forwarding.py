@@ -33,7 +33,18 @@ _OVERRIDE_FIELDS: Final = frozenset(
         b"x-method-override",
         b"x-override-url",
         b"x-original-uri",
+        b"x-original-method",
+        b"x-original-path",
         b"x-original-host",
+        b"x-rewrite-uri",
+        b"x-http-path-override",
+        b"x-envoy-original-path",
+        b"x-envoy-original-method",
+        b"x-invoke-path",
+        b"x-invoke-query",
+        b"x-matched-path",
+        b"x-middleware-rewrite",
+        b"x-middleware-subrequest",
         b"x-host",
         b"x-host-override",
         b"x-http-host-override",
@@ -42,7 +53,9 @@ _OVERRIDE_FIELDS: Final = frozenset(
         b"front-end-https",
     }
 )
-"""Fields that make some backends use another path, method, host or scheme than was routed, authorized and cached."""
+"""Fields that make some backends use another path, method, host or scheme than was routed, authorized and cached, or
+take the request for one of their own: Next.js skipped its middleware, and the authorization there (CVE-2025-29927).
+"""
 _CERTIFICATE_FIELDS: Final = frozenset({b"client-cert", b"client-cert-chain"})
 """Fields that a backend may take for the certificate of a client whose TLS connection ended here (RFC 9440)."""
 _PROXY: Final = frozenset({b"proxy"})

@@ -148,6 +148,14 @@ class TestCredentialsByTheirNames:
             "__tenant",
             "Authorization-Token",
             "X-Userid",
+            "X-Uid",
+            "X_Project_Id",
+            "X-User-Roles",
+            "X-Member-Id",
+            "X-Apigateway-Api-Userinfo",
+            "Remote-Groups",
+            "X-Email",
+            "X-On-Behalf-Of",
         ],
     )
     async def test_any_that_looks_like_one_bypasses_the_cache(self, cache_world: World, name: str) -> None:
@@ -167,11 +175,17 @@ class TestCredentialsByTheirNames:
             "Sec-WebSocket-Key",
             "X-User-Timezone",
             "X-Goog-Api-Client",
+            "X-Goog-User-Project",
             "X-Author",
             "X-Authority",
             "X-Api-Key",
             "X-Forwarded-User",
             "X-Keyboard",
+            "X-Device-Id",
+            "X-Wap-Profile",
+            "X-Group-By",
+            "X-Request-Uuid",
+            "X-Spinner",
         ],
     )
     async def test_other_fields_are_not_part_of_the_key(self, cache_world: World, name: str) -> None:

@@ -35,6 +35,9 @@ def test_a_client_cannot_set_the_gateways_fields(name: bytes) -> None:
     [
         b"x-original-url",
         b"x-rewrite-url",
+        b"x-rewrite-uri",
+        b"x-middleware-subrequest",
+        b"x_matched_path",
         b"x-http-method-override",
         b"x_method_override",
         b"x-host",
