@@ -43,7 +43,9 @@ def _waits(fields: Fields, now: float) -> Iterator[float | None]:
             yield milliseconds / 1000
     for name, value in fields.items():
         limit = name.removesuffix(b"-ms")
-        if (limit in _RESETS or _RESET.fullmatch(limit)) and not _remains(fields, limit.replace(b"reset", b"remaining")):
+        if (limit in _RESETS or _RESET.fullmatch(limit)) and not _remains(
+            fields, limit.replace(b"reset", b"remaining")
+        ):
             yield _until(value, now, 1.0 if limit == name else 0.001)
     yield from _hubspot(fields)
 

@@ -352,8 +352,6 @@ GOOGLES = {"gmail": GMAIL, "google-calendar": CALENDAR}
         ("slack", "POST /conversations.invite", ["POST /conversations.members", "POST /conversations.info"]),
         ("slack", "POST /users.profile.set", ["POST /users.info", "GET /users.list"]),
         ("slack", "POST /conversations.mark", ["POST /conversations.info"]),
-        ("slack", "GET /chat.postMessage?channel=C1&text=x", ["POST /conversations.history"]),
-        ("slack", "GET /conversations.archive?channel=C1", ["GET /conversations.list"]),
         ("gmail", "POST /gmail/v1/users/Ann%40Acme.example/labels", ["GET /gmail/v1/users/ann@acme.example/labels"]),
         ("gmail", "PUT /resumable/upload/gmail/v1/users/me/messages/send", ["GET /gmail/v1/users/me/messages"]),
         ("salesforce", "POST /services/data/v60.0/actions/custom/flow/A", ["GET /services/data/v60.0/query?q=SELECT"]),
