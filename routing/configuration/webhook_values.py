@@ -7,6 +7,7 @@ from resilience.cache.policy import LOWER
 from routing.configuration.faults import Faults
 from routing.configuration.headers import MASK, reference, resolve
 from routing.configuration.values import SecretLookup, ValueParser, list_of, mapping, mapping_of, string
+from routing.router.credential_policy import LOOPBACK
 from routing.router.policy import NAME
 from routing.webhooks.content import placeholders
 from routing.webhooks.delivery import CREDENTIALS, EVERYTHING, MAX_TAG_LENGTH, MAX_TOPIC_LENGTH
@@ -58,6 +59,14 @@ def template(value: object) -> str:
         head, _, name = path.partition(".")
         if head == "header" and name.lower().encode() in CREDENTIALS:
             raise ValueError(f"the field {name} is a credential")
+    return text
+
+
+def identifier(value: object) -> str:
+    """A template that differs between deliveries: all that have one id are one."""
+    text = template(value)
+    if not placeholders(text):
+        raise ValueError("must have a field, such as {header.x-delivery}: deliveries with one id are taken for one")
     return text
 
 
@@ -150,8 +159,11 @@ def plain_text(value: object) -> str:
     return text
 
 
-def url(value: object) -> str:
+def keys_url(value: object) -> str:
+    """Where keys are published that prove who has sent a delivery: whoever could replace them could send any."""
     parts = urlsplit(string(value))
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http or https URL")
+        raise ValueError("must be an https URL")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError("must be https, unless it is on loopback")
     return str(value)
