@@ -16,8 +16,8 @@ _PARAMETER: Final = re.compile(r"\{([^{}]*?)(\|lower)?\}")
 
 
 def fill_tags(tags: Iterable[str], params: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Tags with each `{name}` replaced by its parameter, and `{name|lower}` by it in lower case. Parameters that contain
-    braces are not expanded again.
+    """Tags with each `{name}` replaced by its parameter, and `{name|lower}` by it in lower case. Parameters that
+    contain braces are not expanded again.
     """
     values = dict(params)
 

@@ -63,7 +63,9 @@ def _retry_after(value: bytes, fields: Fields, now: float) -> float | None:
 
 
 def _until(value: bytes, now: float, scale: float = 1.0) -> float | None:
-    """Seconds until a reset given as a number, of seconds times `scale`, a Unix time, a duration such as 6m0s, or a date."""
+    """Seconds until a reset given as a number (of seconds, times `scale`), a Unix time, a duration such as 6m0s, or a
+    date.
+    """
     number = _number(value)
     if number is not None:
         if number >= EPOCH_MILLISECONDS:

@@ -70,8 +70,9 @@ def _message_values(pattern: str, query: bytes, content: Mapping[str, str]) -> I
 def parameter_values(pattern: str, tag: str) -> list[tuple[str, str]] | None:
     """The names and values of the parameters with which `pattern` becomes `tag`; None if it cannot.
 
-    A parameter is at least one character, and in lower case where the pattern says so. Where several assignments are possible, a parameter is listed with its value
-    in the first and in the last of them. Takes linear time for each literal part of the pattern.
+    A parameter is at least one character, and in lower case where the pattern says so. Where several assignments are
+    possible, a parameter is listed with its value in the first and in the last of them. Takes linear time for each
+    literal part of the pattern.
     """
     names, literals = _split(pattern)
     if len(names) > len(tag) or not (tag.startswith(literals[0]) and tag.endswith(literals[-1])):
