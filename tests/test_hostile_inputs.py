@@ -9,17 +9,24 @@ from typing import Any, Final
 import pytest
 
 from metrics import prometheus
+from metrics.request_log.record import mask_query
 from resilience.cache import directives, fields, invalidation, ranges
 from resilience.cache.policy import CachePolicy, Scope
+from resilience.holdoff.waits import announced_wait
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication import authenticator, id_token
+from routing.authentication.certificates import pem, xfcc
+from routing.authentication.signatures.components import SignedRequest, signature_base
+from routing.authentication.signatures.content_digest import ContentDigest
+from routing.authentication.signatures.policy import SignaturePolicy
+from routing.authentication.signatures.signature_fields import read_signatures
 from routing.caller import Caller
 from routing.configuration import values
 from routing.errors import GatewayError
 from routing.http import Request, connection_options
 from routing.http1.request_line import parse_target
 from routing.idempotency import record
-from routing.messages import forwarding, identifiers, origins, proxies, references, validation
+from routing.messages import forwarding, identifiers, origins, proxies, references, validation, via
 from routing.messages.own_cookies import OwnCookies
 from routing.messages.references import PublicAddress
 from routing.realtime import event_id, messages, topics
@@ -27,6 +34,10 @@ from routing.realtime.limits import MAX_TOPIC_LENGTH
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Route, RouteTable, Service
 from routing.router.tags import parameter_values
+from routing.structured_fields import InnerList, Item
+from routing.webhooks import verification
+from routing.webhooks.content import Content
+from routing.webhooks.policy import Verify, Webhook
 from tests.processor_time import milliseconds
 
 SIZE: Final = 32_768
@@ -49,6 +60,16 @@ TAGS: Final = (PATTERN, "{a}{b}{c}", "a{a}a{b}a{c}a")
 ROUTES: Final = (Route("/*", (), RoutePolicy(cache=CachePolicy(scope=Scope.USER, tags=TAGS))),)
 TABLE: Final = RouteTable([Service("crm", (Target("http://127.0.0.1:1"),), routes=ROUTES)])
 ANYBODY: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+WEBHOOKS: Final = tuple(
+    Webhook(name="a", verify=verify, secrets=(b"k",))
+    for verify in (Verify.SLACK, Verify.GITHUB, Verify.STRIPE, Verify.HUBSPOT_V3, Verify.STANDARD)
+)
+SIGNED: Final = (
+    *(b"x-slack-signature", b"x-slack-request-timestamp", b"x-hub-signature-256", b"stripe-signature"),
+    *(b"x-hubspot-signature-v3", b"x-hubspot-request-timestamp", b"webhook-id", b"webhook-signature"),
+    b"webhook-timestamp",
+)
+WAITS: Final = (b"retry-after", b"retry-after-ms", b"ratelimit", b"x-ratelimit-reset", b"x-ratelimit-reset-requests")
 CALLER: Final = Caller("key:a", scopes=frozenset({"*"}))
 
 
@@ -94,6 +115,24 @@ PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "rewritten location": lambda data: references.rewrite_absolute(
         data, "http://b/base", PublicAddress(b"/api/v1/crm", b"gateway.example")
     ),
+    "via": lambda data: via.via([(b"via", data)]),
+    "signature": lambda data: read_signatures(
+        [(b"signature-input", data), (b"signature", data)], SignaturePolicy(), lambda _: True
+    ),
+    "content-digest": lambda data: ContentDigest.of([(b"content-digest", data)]),
+    "structured field": lambda data: signature_base(
+        SignedRequest("GET", "http", "h", b"/", data, [(b"x-a", data)]),
+        InnerList((Item("x-a", {"sf": True}), Item("@query-param", {"name": "a"})), {}),
+    ),
+    "x-forwarded-client-cert": xfcc.parse_xfcc,
+    "certificate in PEM": pem.parse_pem,
+    "announced wait": lambda data: announced_wait([(name, data) for name in WAITS], 0.0),
+    "masked query": mask_query,
+    "webhook": lambda data: [
+        verification.prepare(hook, verification.SignedRequest("POST", data, [(name, data) for name in SIGNED]), 0.0)
+        for hook in WEBHOOKS
+    ],
+    "form": lambda data: Content.read(WEBHOOKS[0], [(b"content-type", b"application/x-www-form-urlencoded")], data),
     "cookie": lambda data: OwnCookies(frozenset({b"sessionid"})).strip(data),
     "set-cookie": lambda data: forwarding.to_client(
         [(b"set-cookie", data)], "http://b", PublicAddress(b"/p"), OwnCookies(frozenset({b"s"})), 200
@@ -131,7 +170,7 @@ PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
 
 
 def parse_any(parse: Callable[[bytes], Any], data: bytes) -> None:
-    with suppress(ValueError, GatewayError, RecursionError):
+    with suppress(ValueError, GatewayError, RecursionError, verification.Refused):
         parse(data)
 
 

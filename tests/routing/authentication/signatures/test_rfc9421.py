@@ -12,6 +12,7 @@ from routing.authentication.signatures.keys import SigningKey, SigningKeys
 from routing.authentication.signatures.policy import NonceRule, SignaturePolicy
 from routing.authentication.signatures.verification import verify
 from routing.structured_fields import InnerList, parse_list
+from tests.processor_time import ratio
 from tests.routing.authentication.signatures.rfc9421 import (
     BODY,
     CLIENT_CERT,
@@ -43,6 +44,7 @@ REQUEST = SignedRequest(
 PROXIED = REQUEST._replace(
     authority="service.internal.example", headers=[*REQUEST.headers, (b"client-cert", f":{CLIENT_CERT}:".encode())]
 )
+MANY_MEMBERS = b", ".join(b"k%d=%d" % (number, number) for number in range(500))
 LENIENT = SignaturePolicy(components=(), nonce=NonceRule.OPTIONAL)
 
 
@@ -269,3 +271,28 @@ def test_keys_do_not_show_their_material() -> None:
     (key,) = key_of(VECTORS[3]).keys
     assert "uzvJ" not in repr(key)
     assert msgspec.structs.replace(key) == key
+
+
+def test_a_field_of_which_many_members_are_covered_is_parsed_once() -> None:
+    request = REQUEST._replace(headers=[(b"x-many", MANY_MEMBERS)])
+    one = covered('("x-many";key="k0")')
+    many = covered("({})".format(" ".join(f'"x-many";key="k{number}"' for number in range(64))))
+    assert signature_base(request, many).count(b"\n") == 64
+    assert ratio(lambda: signature_base(request, many), lambda: signature_base(request, one), 3) < 3
+
+
+def test_a_query_of_which_many_parameters_are_covered_is_parsed_once() -> None:
+    request = REQUEST._replace(query=b"&".join(b"q%d=%%41" % number for number in range(900)))
+    one = covered('("@query-param";name="q0")')
+    many = covered("({})".format(" ".join(f'"@query-param";name="q{number}"' for number in range(64))))
+    assert signature_base(request, many).count(b": A\n") == 64
+    assert ratio(lambda: signature_base(request, many), lambda: signature_base(request, one), 3) < 3
+
+
+@pytest.mark.parametrize("parameter", ["sf", 'key="k0"'])
+def test_what_is_parsed_for_a_signature_is_bounded(parameter: str) -> None:
+    fields = [(b"x-%d" % number, MANY_MEMBERS) for number in range(3)]
+    request, names = REQUEST._replace(headers=fields), ('"x-0"', '"x-1"', '"x-2"')
+    assert signature_base(request, covered(f'("x-0";{parameter} "x-1" "x-2")'))
+    with pytest.raises(ComponentError, match="too long to be read as a structured field"):
+        signature_base(request, covered("({})".format(" ".join(f"{name};{parameter}" for name in names))))
