@@ -1,7 +1,7 @@
 """Converts between Django's requests and responses and the gateway's, across event loops and threads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from math import inf
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from routing import runtime
+from routing.errors import Unimplemented
 from routing.http import ClientGone, Headers, Request, Response, Stream, client_timeout, may_have_content
 from routing.messages.proxies import Origin, hosts_of, with_host
 
@@ -23,7 +24,10 @@ _BLANK_IF_ABSENT: Final = frozenset({b"content-length", b"content-type"})
 
 
 def to_gateway_request(request: HttpRequest) -> Request:
-    """The same request for the gateway. Django may have read the body already; it is passed on in chunks."""
+    """The same request for the gateway. Django may have read the body already; it is passed on in chunks.
+
+    Raises Unimplemented for a body with a transfer coding that the server has left in it.
+    """
     # WSGI does not say reliably. With 1.0 a missing Host is accepted: checking it is the server's task.
     version = request.scope.get("http_version", "1.1") if isinstance(request, ASGIRequest) else "1.0"
     length, coding = request.headers.get("Content-Length"), request.headers.get("Transfer-Encoding")
@@ -37,7 +41,7 @@ def to_gateway_request(request: HttpRequest) -> Request:
         client=request.META.get("REMOTE_ADDR", ""),
         scheme=request.scheme or "http",
         version=version,
-        body=_chunks(request) if has_body else None,
+        body=_chunks(_reader(request)) if has_body else None,
     )
     converted.via_proxy = VIA_PROXY in request.META
     return converted
@@ -90,8 +94,20 @@ def set_origin(request: HttpRequest, origin: Origin) -> None:
         request.META["wsgi.url_scheme"] = origin.scheme
 
 
-async def _chunks(request: HttpRequest) -> AsyncIterator[bytes]:
-    while chunk := await asyncio.to_thread(request.read, CHUNK_BYTES):
+def _reader(request: HttpRequest) -> Callable[[int], bytes]:
+    """Reads the body. Under WSGI, Django's own reader reads nothing without a Content-Length, while servers that decode
+    transfer codings say so by `wsgi.input_terminated`.
+    """
+    if isinstance(request, ASGIRequest) or request.headers.get("Content-Length"):
+        return request.read
+    if not request.META.get("wsgi.input_terminated"):
+        raise Unimplemented("this server does not decode transfer codings: send a Content-Length")
+    read: Callable[[int], bytes] = request.META["wsgi.input"].read
+    return read
+
+
+async def _chunks(read: Callable[[int], bytes]) -> AsyncIterator[bytes]:
+    while chunk := await asyncio.to_thread(read, CHUNK_BYTES):
         yield chunk
 
 

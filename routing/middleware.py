@@ -16,9 +16,11 @@ from routing.errors import BadRequest, BodyTooLarge, GatewayError
 from routing.messages.identifiers import request_id
 from routing.messages.proxies import TrustedProxies, normal_address
 from routing.problems import identified_problem
-from routing.views import ServiceProxyView, WebhookView, may_want_page
+from routing.realtime.http import PATH as EVENTS
+from routing.views import EventsView, HealthView, ServiceProxyView, WebhookView, may_want_page
 
 _HOOKS: Final = HOOKS.decode()
+HEALTH: Final = tuple(f"/health{page}{end}" for page in ("", "/ready", "/deep") for end in ("", "/"))
 
 
 class TrustedProxyMiddleware:
@@ -46,13 +48,15 @@ class ServiceHostMiddleware:
         self._get_response = get_response
         self._proxy = ServiceProxyView.as_view()
         self._webhooks = WebhookView.as_view()
+        self._own = {EVENTS: EventsView.as_view(), **dict.fromkeys(HEALTH, HealthView.as_view())}
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if runtime.current().started and self._is_for_gateway(request):
             return self._proxy(request)
         if request.path.startswith(_HOOKS):  # before Django's own check of the host
             return self._webhooks(request)
-        return self._get_response(request)
+        own = self._own.get(request.path)
+        return self._get_response(request) if own is None else own(request)
 
     def _is_for_gateway(self, request: HttpRequest) -> bool:
         """Requests that may want an HTML page go to the view, which has the session. A service's host has no pages."""

@@ -1,6 +1,7 @@
 """The gateway as a Django REST framework view: for other servers, Django's test client, and browsable pages."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -21,8 +22,11 @@ from rest_framework.views import APIView
 from routing import runtime
 from routing.caller import DEBUG, EVERY_SERVICE, GATEWAY_SCOPES, Caller
 from routing.django_http import to_django_response, to_gateway_request
+from routing.errors import GatewayError, MethodNotAllowed, UnknownService
 from routing.http import Headers, Request, Response
 from routing.messages.bodies import read_up_to
+from routing.messages.identifiers import request_id
+from routing.problems import identified_problem
 from routing.rights import Names, Right, may, services, within
 from routing.router.hosts import domain_of
 from routing.router.paths import PREFIX as PREFIX_BYTES
@@ -50,6 +54,7 @@ _SHOWN: Final = frozenset(
     }
 )
 """Fields of the response on the page that shows it. They are the page's own too, so that a backend must not choose."""
+READ_METHODS: Final = ("GET", "HEAD")
 PREFIX: Final = PREFIX_BYTES.decode().rstrip("/")
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED)
 
@@ -101,7 +106,7 @@ class ServiceProxyView(APIView):
         """Return the gateway's response unchanged. Only browsable pages go through REST framework."""
         if wants_page(request):
             return super().dispatch(request, *args, **kwargs)
-        return to_django_response(request, runtime.current().wait_for(_handle(to_gateway_request(request))))
+        return _answer(request, _handle)
 
     def get(self, request: RestRequest) -> RestResponse:
         """The page with the service's response to this member of staff."""
@@ -162,11 +167,54 @@ class WebhookView(View):
     """`POST /hooks/<name>` under Django. The provider proves by its signature that the delivery is its own."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # noqa: ARG002 - Django's
-        return to_django_response(request, runtime.current().wait_for(_receive(to_gateway_request(request))))
+        return _answer(request, _receive)
+
+
+@method_decorator(csrf_exempt, name="dispatch")
+class EventsView(View):
+    """`/events` under Django. The caller proves itself by its credential: cookies are not read."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # noqa: ARG002 - Django's
+        return _answer(request, _handle_events)
+
+
+@method_decorator(csrf_exempt, name="dispatch")
+class HealthView(View):
+    """`/health`, `/health/ready` and `/health/deep` under Django."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # noqa: ARG002 - Django's
+        return _answer(request, _read_health)
+
+
+def _answer(request: HttpRequest, work: Callable[[Request], Coroutine[Any, Any, Response]]) -> HttpResponseBase:
+    """The response of `work`, which is done on the gateway's loop."""
+    try:
+        converted = to_gateway_request(request)
+    except GatewayError as error:
+        sent = request.headers.get("X-Request-ID", "").encode("latin-1", "replace")
+        return to_django_response(request, identified_problem(error, request_id(sent, time.time())))
+    return to_django_response(request, runtime.current().wait_for(work(converted)))
 
 
 async def _receive(request: Request) -> Response:
     return await runtime.current().webhooks.answer(request)
+
+
+async def _handle_events(request: Request) -> Response:
+    return await runtime.current().events.answer(request)
+
+
+async def _read_health(request: Request) -> Response:
+    identifier = request_id(request.fields.get(b"x-request-id"), time.time())
+    found = await runtime.current().health.response(request.path.decode("latin-1"))
+    if found is None:
+        return identified_problem(UnknownService("there is nothing at this path"), identifier)
+    if request.method not in READ_METHODS:
+        return identified_problem(MethodNotAllowed("this page is read only", allow=READ_METHODS), identifier)
+    found.headers.append((b"x-request-id", identifier.encode()))
+    if request.method == "HEAD":
+        found.body = b""
+    return found
 
 
 async def _handle(request: Request) -> Response:

@@ -130,4 +130,5 @@ def worst(statuses: Iterable[Health]) -> Health:
 
 def _page(status: Health, document: object) -> Response:
     code = 503 if status is Health.DOWN else 200
-    return Response(code, list(_HEADERS), msgspec.json.encode(document))
+    body = msgspec.json.encode(document)
+    return Response(code, [*_HEADERS, (b"content-length", b"%d" % len(body))], body)
