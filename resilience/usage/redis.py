@@ -105,7 +105,9 @@ return ARGV[1]
 _SETTLE: Final = Script(
     """
 local found = redis.call('HMGET', KEYS[1], 'generation', 'since')
-if found[1] == ARGV[1] and found[2] == ARGV[2] then redis.call('HINCRBY', KEYS[1], 'used', ARGV[3]) end
+if found[1] == ARGV[1] and found[2] == ARGV[2] and redis.call('HINCRBY', KEYS[1], 'used', ARGV[3]) < 0 then
+  redis.call('HSET', KEYS[1], 'used', '0')
+end
 return found[1] and 1 or 0
 """,
     "hash",

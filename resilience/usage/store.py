@@ -27,6 +27,8 @@ class Store(Protocol):
     async def settle(self, key: str, generation: str, since: int, count: int) -> bool:
         """Count what was counted elsewhere, if the counter is of this generation and has not begun again. False if
         there is no counter.
+
+        Not below zero: tokens that are given back after a reset were uncounted by it.
         """
 
 
@@ -81,7 +83,7 @@ class MemoryStore:
     async def settle(self, key: str, generation: str, since: int, count: int) -> bool:
         counter = self._counters.get(key)
         if counter is not None and (counter.generation, counter.since) == (generation, since):
-            counter.used += count
+            counter.used = max(0, counter.used + count)
         return counter is not None
 
     def _counter(self, key: str) -> Counter:

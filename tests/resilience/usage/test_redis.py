@@ -114,6 +114,20 @@ async def test_refunds_and_raises_reach_other_workers(links: list[RedisLink]) ->
     assert (ledger.rows["k"].used, ledger.rows["k"].extra) == (0, 1)
 
 
+async def test_tokens_that_are_given_back_after_a_reset_allow_no_further_requests(links: list[RedisLink]) -> None:
+    ledger = FakeLedger()
+    first, second = (Quotas(RedisStore(link), ledger) for link in links[:2])
+    taken = 0
+    while taken >= (await second.read(METER)).used:  # until the worker has tokens in advance
+        await first.take(METER)
+        taken += 1
+    await second.adjust(METER, used=None)
+    await first.close()
+    (key,) = await links[0].client.keys("*usage:*")
+    assert await links[0].client.hget(key, "used") == b"0"
+    await second.close()
+
+
 async def test_slots_are_counted_over_workers_and_freed(links: list[RedisLink]) -> None:
     first, second = Slots(links[0]), Slots(links[1])
     held = [slots.hold() for slots in (first, second, first)]
