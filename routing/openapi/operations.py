@@ -11,6 +11,10 @@ from routing.configuration.values import SUPPORTED_METHODS, pattern
 from routing.openapi.document import path_items
 
 _TEMPLATE: Final = re.compile(r"\{([^{}]*)\}")
+_SPREADS: Final = re.compile(r"\{(?:[^{}]*/|[+*]{1,2}[^{}:]*\}|[^{}:]*[+*]\}|[^{}:]*:\s*(?:\.[+*]|path)\})")
+"""A parameter with slashes: `{name=projects/*}`, `{+path}` and `{path*}` of RFC 6570, `{proxy+}` of Amazon's gateway,
+`{*path}` of Spring and ASP.NET, `{path:.*}` of JAX-RS, `{name:path}` of Starlette.
+"""
 _LONGEST: Final = 500
 """The longest path of a route, in characters."""
 
@@ -67,7 +71,7 @@ def _pattern(path: str, warnings: list[str]) -> str:
         if mark in plain:
             plain = plain.partition(mark)[0]
             warnings.append(f"{path}: what follows '{mark}' is not part of a route's path")
-    spread = re.search(r"\{[^{}/]*/", plain)
+    spread = _SPREADS.search(plain)
     if spread:
         plain = f"{plain[: spread.start()].rpartition('/')[0]}/*"
         warnings.append(f"{path}: a parameter with slashes; the route is {plain}")
