@@ -29,6 +29,9 @@ NOT_STORED: Final = frozenset(
 )
 """Fields that are specific to a connection or a moment, and are not stored (RFC 9111 section 3.1)."""
 
+CONTENT_DIGESTS: Final = frozenset({b"content-digest", b"content-md5"})
+"""Digests of one message's content (RFC 9530 section 2): a part has another one than the whole, and a 304 has none."""
+
 MAX_PREFERENCE_BYTES: Final = 1_024
 """Longer preferences, which no browser sends, are compared as they are: this bounds the time to normalise them."""
 _CASE_INSENSITIVE: Final = frozenset({b"accept-charset", b"accept-encoding", b"accept-language"})

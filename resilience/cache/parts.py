@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from resilience.cache import ranges
+from resilience.cache import fields, ranges
 from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
 from resilience.cache.messages import RANGE_FIELDS, CacheRequest, CacheResponse
@@ -17,7 +17,7 @@ from resilience.cache.ranges import Part
 
 PARTIAL: Final = 206
 _CONTENT_RANGE: Final = re.compile(rb"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})")
-_OF_THE_PART: Final = frozenset({b"content-range", b"content-length"})
+_OF_THE_PART: Final = fields.CONTENT_DIGESTS | {b"content-range", b"content-length"}
 
 
 class ByteRange(msgspec.Struct, frozen=True):

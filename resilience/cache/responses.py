@@ -1,6 +1,7 @@
 """Responses constructed from stored ones (RFC 9111 section 4): in full, in part, or a 304."""
 
 from secrets import token_hex
+from typing import Final
 
 import msgspec
 
@@ -9,6 +10,8 @@ from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
 from resilience.cache.messages import CacheRequest
 from resilience.cache.ranges import Part
+
+_OF_THE_WHOLE: Final = fields.CONTENT_DIGESTS | {b"content-length", b"content-range"}
 
 
 class CachedResponse(msgspec.Struct):
@@ -41,7 +44,7 @@ def _partial_response(entry: Entry, selected: tuple[Part, ...] | ranges.Unsatisf
     if isinstance(selected, ranges.Unsatisfiable):
         unsatisfied = (b"content-range", b"bytes */%d" % len(entry.body))
         return CachedResponse(416, [unsatisfied, (b"content-length", b"0"), _age(age)], b"")
-    headers = [pair for pair in entry.headers if pair[0] not in (b"content-length", b"content-range")]
+    headers = [pair for pair in entry.headers if pair[0] not in _OF_THE_WHOLE]
     if len(selected) == 1:
         body = entry.body[selected[0].start : selected[0].end]
         headers.append(_content_range(selected[0], entry))

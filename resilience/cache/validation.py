@@ -8,11 +8,14 @@ from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
 from resilience.cache.messages import CACHE_CONDITIONS, CacheRequest, CacheResponse
 
-_NOT_UPDATED: Final = frozenset({b"content-encoding", b"content-length", b"content-range", b"content-type"})
+_NOT_UPDATED: Final = fields.CONTENT_DIGESTS | {
+    b"content-encoding",
+    b"content-length",
+    b"content-range",
+    b"content-type",
+}
 """Fields that describe a body, which a 304 does not have: the stored body's stay (RFC 9111 section 3.2)."""
-_REPRESENTATION_FIELDS: Final = frozenset(
-    {b"content-encoding", b"content-language", b"content-length", b"content-range", b"content-type"}
-)
+_REPRESENTATION_FIELDS: Final = _NOT_UPDATED | {b"content-language"}
 """Fields that the gateway's own 304 leaves out: the client has them (RFC 9110 section 15.4.5)."""
 
 

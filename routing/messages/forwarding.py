@@ -83,16 +83,7 @@ _STRIPPED_FROM_RESPONSE: Final = HOP_BY_HOP | {
     b"idempotency-replayed",
 }
 """Fields of a response that clients would take for the gateway's own."""
-_STRIPPED_FROM_INTERIM: Final = frozenset(
-    {
-        b"content-length",
-        b"set-cookie",
-        b"clear-site-data",
-        b"service-worker-allowed",
-        b"strict-transport-security",
-        b"public-key-pins",
-    }
-)
+_STRIPPED_FROM_INTERIM: Final = frozenset({b"content-length", b"set-cookie"})
 """An interim response has no content, and does not change the client's state."""
 _NOT_IN_HANDSHAKE: Final = frozenset({b"content-length", b"date"})
 _FOR_ALL_RECIPIENTS: Final = frozenset(
@@ -250,7 +241,7 @@ def to_client(headers: Headers, target: str, public: PublicAddress, own_cookies:
 def interim_to_client(headers: Headers, target: str, public: PublicAddress, own_cookies: OwnCookies) -> Headers:
     """The same for an interim response, without the fields that only a final one should have."""
     forwarded = to_client(headers, target, public, own_cookies, 103)
-    return [pair for pair in forwarded if pair[0] not in _STRIPPED_FROM_INTERIM]
+    return [pair for pair in confine(forwarded) if pair[0] not in _STRIPPED_FROM_INTERIM]
 
 
 def handshake_to_client(headers: Headers, target: str, public: PublicAddress, own_cookies: OwnCookies) -> Headers:

@@ -137,7 +137,7 @@ async def test_they_are_not_stored_and_not_sent_to_those_who_wait_for_the_same_f
 async def test_fields_that_belong_to_the_final_response_or_the_connection_are_dropped(http1: World) -> None:
     fields = (
         b"Connection: x-hop\r\nX-Hop: 1\r\nContent-Length: 5\r\nSet-Cookie: a=b\r\nX-Cache: HIT\r\n"
-        b"Clear-Site-Data: *\r\nAccess-Control-Allow-Origin: *\r\nLink: </a>\r\n"
+        b"Clear-Site-Data: *\r\nAlt-Svc: clear\r\nNEL: {}\r\nAccess-Control-Allow-Origin: *\r\nLink: </a>\r\n"
     )
     await http1.serve(b"HTTP/1.1 103 Early Hints\r\n" + fields + b"\r\n" + FINAL, policy=OPEN)
     data = await received(http1)

@@ -1,5 +1,7 @@
 """Parts of a response are stored, combined and reused (RFC 9111 sections 3.3 and 3.4)."""
 
+from base64 import b64encode
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -11,6 +13,10 @@ from tests.gateway.conftest import QUICK, World
 from tests.origin import Peer
 
 WHOLE = b"0123456789"
+
+
+def digest(content: bytes) -> str:
+    return f"sha-256=:{b64encode(sha256(content).digest()).decode()}:"
 
 
 class Ranges:
@@ -37,6 +43,7 @@ class Ranges:
             start, end = int(first), int(last) + 1 if last else len(body)
             head = f"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {start}-{end - 1}/{len(body)}\r\n"
             body = body[start:end]
+        head += f"Content-Digest: {digest(body)}\r\nContent-MD5: of {len(body)} bytes\r\n"
         head += f"ETag: {self.etag}\r\nCache-Control: max-age=60\r\nContent-Length: {len(body)}\r\n\r\n"
         await peer.send(head.encode() + body)
 
@@ -83,6 +90,25 @@ async def test_a_range_beyond_the_end_is_refused_for_its_request_alone(cache_wor
     assert await get(cache_world, "2-6") == ("MISS", 206, b"23456", "bytes 2-6/10")
     assert await get(cache_world) == ("MISS", 200, WHOLE, None)
     assert await get(cache_world) == ("HIT", 200, WHOLE, None)
+
+
+async def test_a_digest_of_the_content_is_never_that_of_another_part(cache_world: World, ranges: Ranges) -> None:
+    for wanted in ("0-5", "2-3", "6-9", "", "1-8", "0-1,8-9"):
+        headers = [("Range", f"bytes={wanted}")] if wanted else []
+        response = await cache_world.request("GET", PATH + "/file", headers)
+        assert response.get("content-digest") in (None, digest(response.body)), wanted
+        assert response.get("content-md5") in (None, f"of {len(response.body)} bytes"), wanted
+    assert ranges.requested == ["bytes=0-5", "bytes=6-9"]
+
+
+async def test_the_digest_of_a_whole_response_is_not_sent_with_its_parts(cache_world: World, ranges: Ranges) -> None:
+    await get(cache_world)
+    for wanted in ("2-3", "0-1,8-9", "0-"):
+        response = await cache_world.request("GET", PATH + "/file", [("Range", f"bytes={wanted}")])
+        assert (response.status, response.get("content-digest"), response.get("content-md5")) == (206, None, None)
+    unchanged = await cache_world.request("GET", PATH + "/file", [("If-None-Match", ranges.etag)])
+    assert (unchanged.status, unchanged.get("content-digest")) == (304, None)
+    assert (await cache_world.request("GET", PATH + "/file")).get("content-digest") is not None
 
 
 async def test_parts_of_two_versions_are_not_combined(cache_world: World, ranges: Ranges) -> None:
