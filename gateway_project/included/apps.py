@@ -37,6 +37,7 @@ class IncludedConfig(AppConfig):
         runtime.install(runtime.Runtime(_open))
         announce_changes()
         checks.register(check_urls, "urls")
+        checks.register(check_prefix, "urls")
 
 
 async def _open() -> runtime.Components:
@@ -56,3 +57,11 @@ def check_urls(**_: object) -> list[checks.CheckMessage]:
         return []
     hint = "give the project's own another namespace"
     return [checks.Error("the URL namespace 'dashboard' is not the gateway's", hint=hint, id="gateway.E001")]
+
+
+def check_prefix(**_: object) -> list[checks.CheckMessage]:
+    """The gateway's requests are told apart before Django removes a prefix."""
+    if not settings.FORCE_SCRIPT_NAME:
+        return []
+    hint = "let the proxy ahead pass /api/v1/, /events, /hooks/ and /ws/ on too"
+    return [checks.Warning("services are at /api/v1/, not below FORCE_SCRIPT_NAME", hint=hint, id="gateway.W002")]

@@ -64,6 +64,15 @@ class _Worker:
     def exit_code(self) -> int | None:
         return self._process.exitcode
 
+    @property
+    def ending(self) -> str:
+        """How it has ended: a signal or an exit code."""
+        code = self.exit_code or 0
+        if code >= 0:
+            return f"exit code {code}"
+        name = signal.Signals(-code).name
+        return f"{name}, as the kernel sends when memory runs out" if -code == signal.SIGKILL else name
+
     def is_ready(self) -> bool:
         """Whether it accepts connections. Once only: it reads what the worker has reported."""
         try:
@@ -173,7 +182,7 @@ class Supervisor:
         return number == signal.SIGHUP and not os.isatty(STDIN)
 
     def _replace(self, worker: _Worker) -> None:
-        log.error("worker %s died (exit code %s) and is replaced", worker.pid, worker.exit_code)
+        log.error("worker %s died (%s) and is replaced", worker.pid, worker.ending)
         time.sleep(max(0.0, worker.started_at + RESPAWN_SECONDS - time.monotonic()))
         self._workers[worker.slot] = self._start(worker.slot)
 
@@ -189,7 +198,7 @@ class Supervisor:
             self._retired.append(old)
             self._advance_renewal()
         elif successor.exit_code is not None:
-            log.error("the new worker does not start (exit code %s): the old ones stay", successor.exit_code)
+            log.error("the new worker does not start (%s): the old ones stay", successor.ending)
             self._successor = None
             self._to_renew.clear()
 

@@ -36,10 +36,12 @@ from routing.models import (
     RetiredSecret,
     Revocation,
 )
+from routing.pages.site import is_included
 
 Rows = QuerySet[Any]
 BATCH_KEPT: Final = timedelta(days=1)
 """How long the ids of applied batches are kept: longer than any store may offer one again."""
+OWN_APPS: Final = ("metrics", "routing")
 QUOTA_KEPT: Final = timedelta(days=31)
 """How long a quota's row is kept after the end of its period. A missing row means a new period."""
 
@@ -66,11 +68,13 @@ class GrowingTable(NamedTuple):
 
 
 def growing_tables(retention: Retention, usage: UsageRetention) -> Iterator[GrowingTable]:
-    """Those of RETENTION, and those whose rows end by themselves."""
+    """Those of RETENTION, and those whose rows end by themselves. Rows of another team's project are kept."""
     yield from _counted(retention)
     yield from _recorded(retention)
     yield _usage(usage)
     yield from _ending()
+    if not is_included():
+        yield from _signed_in()
 
 
 def _counted(retention: Retention) -> Iterator[GrowingTable]:
@@ -90,7 +94,7 @@ def _recorded(retention: Retention) -> Iterator[GrowingTable]:
     sent: Rows = AlertMessage.objects.exclude(state=AlertMessage.State.WAITING)
     yield _aged("alerts", sent, "created_at", retention, lambda moment: moment.timestamp())
     yield _aged("audit_log", Operation.objects.all(), "at", retention)
-    yield _aged("admin_log", LogEntry.objects.all(), "action_time", retention)
+    yield _aged("admin_log", _admin_log(), "action_time", retention)
     yield _aged("history", ConfigurationRevision.objects.exclude(pk=_latest_revision()), "created_at", retention)
     decided: Rows = PlanRequest.objects.exclude(state=PlanRequest.State.PENDING)
     yield _aged("plan_requests", decided, "decided_at", retention)
@@ -98,6 +102,12 @@ def _recorded(retention: Retention) -> Iterator[GrowingTable]:
         ended_at=Least(Coalesce("revoked_at", "expires_at"), Coalesce("expires_at", "revoked_at"))
     )
     yield _aged("keys", ended, "ended_at", retention)._replace(is_observed=True)
+
+
+def _admin_log() -> Rows:
+    """In another team's project, only the entries about the gateway's own rows."""
+    entries: Rows = LogEntry.objects.all()
+    return entries.filter(content_type__app_label__in=OWN_APPS) if is_included() else entries
 
 
 def _latest_revision() -> Any:
@@ -123,7 +133,6 @@ def _ending() -> Iterator[GrowingTable]:
     )
     yield _ended("failed_deliveries", FailedDelivery, "failed_at", FAILED_KEPT, "7d")
     yield _ended("batches", Batch, "at", BATCH_KEPT, "1d")
-    yield _ended("sessions", Session, "expire_date", timedelta(0), "until they end")
     yield _ended("connections", PendingConnection, "expires_at", timedelta(0), "until they end")
     yield _ended("revocations", Revocation, "until", timedelta(0), "until they end")
     yield _ended("retired_secrets", RetiredSecret, "valid_until", RETIRED_KEPT, "30d after their end")
@@ -133,6 +142,10 @@ def _ending() -> Iterator[GrowingTable]:
         lambda now: QuotaUsage.objects.filter(ends__gt=0, ends__lt=int((now - QUOTA_KEPT).timestamp())),
         "31d after the period",
     )
+
+
+def _signed_in() -> Iterator[GrowingTable]:
+    yield _ended("sessions", Session, "expire_date", timedelta(0), "until they end")
     if apps.is_installed("allauth.usersessions"):
         from allauth.usersessions.models import UserSession  # noqa: PLC0415 - installed only if staff sign in with it
 

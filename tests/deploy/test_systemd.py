@@ -80,6 +80,10 @@ def test_the_unit_waits_as_long_as_the_gateway_takes_to_stop(settings: dict[str,
     assert settings["KillMode"] == ["mixed"]
 
 
+def test_a_worker_that_is_killed_for_want_of_memory_does_not_end_the_others(settings: dict[str, list[str]]) -> None:
+    assert settings["OOMPolicy"] == ["continue"]
+
+
 def test_the_example_environment_is_a_valid_one() -> None:
     lines = [line for line in EXAMPLE.read_text().splitlines() if line and not line.startswith("#")]
     given = dict(line.split("=", 1) for line in lines)

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from django.urls import clear_script_prefix, set_script_prefix
 
-from gateway_project.included.apps import NEEDED, check_urls
+from gateway_project.included.apps import NEEDED, check_prefix, check_urls
 from gateway_project.included.settings import configure
 from gateway_project.included.urls import urlpatterns
 from gateway_project.included.variables import read_project
@@ -88,6 +89,18 @@ def test_the_urls_are_found_under_any_script_name(prefix: str) -> None:
 def views(patterns: list[Any]) -> Iterator[Any]:
     for each in patterns:
         yield from views(each.url_patterns) if hasattr(each, "url_patterns") else [each]
+
+
+@pytest.mark.parametrize(("prefix", "found"), [(None, []), ("/shop", ["gateway.W002"])])
+def test_a_prefix_of_the_whole_project_is_reported(prefix: str | None, found: list[str]) -> None:
+    with override_settings(FORCE_SCRIPT_NAME=prefix):
+        assert [each.id for each in check_prefix()] == found
+
+
+@pytest.mark.parametrize("name", ["alerts", "quota", "replay", "retention", "usage"])
+def test_a_project_has_the_commands_that_need_no_server_of_the_gateway(name: str) -> None:
+    command = import_module(f"gateway_project.included.management.commands.{name}").Command
+    assert command is import_module(f"gateway_project.management.commands.{name}").Command
 
 
 def test_no_page_needs_the_projects_login_but_those_that_ask_for_it_themselves() -> None:

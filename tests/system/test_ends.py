@@ -275,6 +275,7 @@ def test_a_killed_worker_is_replaced_while_the_other_serves(pair: Gateway) -> No
     assert eventually(lambda: _serves(pair))
     assert eventually(lambda: len(pair.workers) == 2 and before[0] not in pair.workers)
     assert len(pair.connections()) == 2
+    assert f"worker {before[0]} died (SIGKILL, as the kernel sends when memory runs out)" in pair.log
 
 
 @pytest.mark.parametrize(

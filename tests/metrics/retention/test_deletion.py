@@ -7,6 +7,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import connection
@@ -14,6 +18,7 @@ from django.test.utils import CaptureQueriesContext
 
 from metrics.models import Aggregate, Batch, CircuitChange, DailyUsage, Operation
 from metrics.retention import deletion
+from metrics.retention import tables as retention_tables
 from metrics.retention.deletion import claim
 from metrics.retention.policy import DEFAULTS, Limit, Retention
 from metrics.retention.tables import UsageRetention, growing_tables
@@ -145,6 +150,21 @@ def test_rows_are_deleted_in_batches_and_a_stop_is_heeded(monkeypatch: pytest.Mo
 
 def test_one_process_deletes_in_each_interval() -> None:
     assert [claim(1_200.0), claim(1_799.0), claim(1_800.0)] == [True, False, True]
+
+
+def test_rows_of_another_teams_project_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway is included in it: its admin's log and its sessions are as old as the project wants them."""
+    long_ago, user = NOW - timedelta(days=9_999), get_user_model()._default_manager.create(username="ada")
+    for model in (Group, Consumer):
+        entry = LogEntry(user=user, content_type=ContentType.objects.get_for_model(model), action_flag=1)
+        entry.action_time = long_ago
+        entry.save()
+    Session.objects.create(session_key="a", session_data="", expire_date=long_ago)
+    monkeypatch.setattr(retention_tables, "is_included", lambda: True)
+    assert delete() == {"admin_log": 1}
+    assert LogEntry.objects.get().content_type == ContentType.objects.get_for_model(Group)
+    monkeypatch.undo()
+    assert delete() == {"admin_log": 1, "sessions": 1}
 
 
 def test_the_command_shows_and_deletes() -> None:
