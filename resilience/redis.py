@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
+from redis.exceptions import ClusterError, NoScriptError, ReadOnlyError, ResponseError
 
 from resilience.outage import StoreUnavailable
 from resilience.redis_address import parse
@@ -155,6 +155,9 @@ class RedisLink:
         except ResponseError as refusal:  # out of memory or loading, but reachable
             self.warn("Redis refused a command", str(refusal))
             raise StoreUnavailable(str(refusal)) from refusal
+        except ClusterError as error:  # all attempts met redirections; the other slots can be reached
+            self.warn("Redis refused a command", "the slot of its keys is being moved to another node")
+            raise StoreUnavailable("the keys are being moved") from error
         except FAILURES as error:
             self._begin_outage(error)
             raise StoreUnavailable(type(error).__name__) from error

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from resilience.cache.tiers import TieredStore
 from resilience.outage import StoreUnavailable
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.redis import RedisStore as RateStore
-from resilience.redis import RedisLink
+from resilience.redis import RedisLink, Script
 from routing.credentials.redis import RedisStore as CredentialStore
 from routing.realtime.redis import RedisLog
 from routing.webhooks.content import Identity
@@ -152,3 +153,34 @@ async def test_deliveries_of_webhooks(cluster: RedisClusterServers) -> None:
 async def test_an_event_that_is_sent_once(link: RedisLink) -> None:
     log = RedisLog(link)
     assert [bool(await log.append(b"record", "d1:0")) for _ in range(2)] == [True, False]
+
+
+async def test_a_slot_that_is_moved_is_no_outage(link: RedisLink, cluster: RedisClusterServers) -> None:
+    """Half of its keys are on each node, which neither node serves together. Others are served as before."""
+    store, service, other = TieredStore(link), SERVICES[0], SERVICES[1]
+    assert await store.put(service, "k", make(b"", "a"), (await store.get(service, "k")).seq)
+    await link.call(lambda client: client.set(f"{{{service}}}", "stays"))
+    client: Any = link.client
+    slot = client.keyslot(f"{{{service}}}")
+    owner, target = _owner_first(client, cluster, slot)
+    identities = [node.execute_command("CLUSTER", "MYID") for node in (owner, target)]
+    target.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", identities[0])
+    owner.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", identities[1])
+    with pytest.raises(StoreUnavailable, match="being moved"):
+        await link.run(Script("return redis.call('MGET', unpack(KEYS))"), [f"{{{service}}}{end}" for end in ("", "x")])
+    assert not link.unavailable
+    await store.get(other, "k")
+    for key in owner.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+        owner.migrate("127.0.0.1", target.connection_pool.connection_kwargs["port"], key, 0, 5_000)
+    for node in (target, owner):
+        node.execute_command("CLUSTER", "SETSLOT", slot, "NODE", identities[1])
+    assert (await store.get(service, "k")).entry is None  # the new node cannot know what was invalidated meanwhile
+    assert await store.put(service, "k", make(b"", "a"), (await store.get(service, "k")).seq)
+    assert (await store.invalidate(service, "a")).entries == 1
+
+
+def _owner_first(client: Any, cluster: RedisClusterServers, slot: int) -> tuple[Any, Any]:
+    """Clients of the node that has the slot, and of another one."""
+    owner = client.nodes_manager.get_node_from_slot(slot).port
+    other = next(port for port in cluster.ports if port != owner)
+    return cluster.client(owner), cluster.client(other)
