@@ -89,7 +89,11 @@ class Command(BaseCommand):
         if not sys.stdin.isatty():
             raise CommandError(f"nobody can be asked for {question.key}: use --set {question.key}=... or --no-input")
         hint = f" [{question.default}]" if question.default else ""
-        return input(f"{question.text}{hint}: ").strip() or question.default
+        try:
+            return input(f"{question.text}{hint}: ").strip() or question.default
+        except (EOFError, KeyboardInterrupt):
+            self.stdout.write("")
+            raise CommandError("nothing was written") from None
 
     def _write(
         self, name: str, service: dict[str, Any], secret: SecretLookup, *, replace: bool, emergency: str | None

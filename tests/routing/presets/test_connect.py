@@ -72,6 +72,18 @@ def test_nobody_is_asked_without_a_terminal() -> None:
         call_command("connect", "slack", stdout=StringIO())
 
 
+@pytest.mark.parametrize("ending", [EOFError, KeyboardInterrupt])
+def test_a_person_may_leave_the_questions(monkeypatch: pytest.MonkeyPatch, ending: type[BaseException]) -> None:
+    def leave(_prompt: str) -> str:
+        raise ending
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", leave)
+    with pytest.raises(CommandError, match="nothing was written"):
+        call_command("connect", "slack", stdout=StringIO())
+    assert not Service.objects.exists()
+
+
 ANSWERS = {
     "gmail": ["user=ann@example.com"],
     "google-calendar": ["user=ann@example.com"],
