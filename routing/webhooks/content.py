@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64decode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice, product
 from typing import Any, Final
@@ -27,6 +27,8 @@ REMEMBERED_BODY_SECONDS: Final = 600.0
 """The same for a digest of the body, where a later delivery may have the same content and be another one."""
 _FORM: Final = b"application/x-www-form-urlencoded"
 _MAX_FORM_FIELDS: Final = 1_000
+_MAX_ITEMS: Final = 1_000
+"""Values of a placeholder that are looked at, and items of each list on the way to them."""
 _STANDARD_ALPHABET: Final = str.maketrans("-_", "+/")
 _ID_PATHS: Final[dict[Verify, tuple[str, ...]]] = {
     Verify.SLACK: ("event_id",),
@@ -75,21 +77,29 @@ class Content(msgspec.Struct, frozen=True):
     def values(self, path: str) -> list[str]:
         """The values at a dotted path: those of all items where the path leads through lists.
 
-        `header.NAME` is a header field. Only texts, numbers and booleans are values.
+        `header.NAME` is a header field. Only texts, numbers and booleans are values, at most MAX_TAGS.
         """
-        head, _, rest = path.partition(".")
-        if head == "header" and rest:
-            found = first(self.headers, rest.lower().encode())
-            return [] if not found else _texts([found.decode("utf-8", "replace")])
-        return _texts(_walk(self.body, path.split(".")))
+        return self._values(path)[0]
 
     def fill(self, template: str) -> list[str]:
         """The template with each combination of its placeholders' values, at most MAX_TAGS; none if one is missing."""
+        return self.fill_all(template)[0]
+
+    def fill_all(self, template: str) -> tuple[list[str], bool]:
+        """The same, and whether these are all."""
         names = list(dict.fromkeys(placeholders(template)))
-        choices = [self.values(name) for name in names]
-        combinations = islice(product(*choices), MAX_TAGS)
-        filled = [_substitute(template, dict(zip(names, values, strict=True))) for values in combinations]
-        return list(dict.fromkeys(filled))
+        found = [self._values(name) for name in names]
+        combinations = list(islice(product(*(values for values, _ in found)), MAX_TAGS + 1))
+        filled = [_substitute(template, dict(zip(names, values, strict=True))) for values in combinations[:MAX_TAGS]]
+        is_whole = len(combinations) <= MAX_TAGS and all(is_whole for _, is_whole in found)
+        return list(dict.fromkeys(filled)), is_whole
+
+    def _values(self, path: str) -> tuple[list[str], bool]:
+        head, _, rest = path.partition(".")
+        if head == "header" and rest:
+            field = first(self.headers, rest.lower().encode())
+            return _texts([field.decode("utf-8", "replace")] if field else [])
+        return _texts(list(islice(_walk(self.body, path.split(".")), _MAX_ITEMS + 1)))
 
 
 def identity(webhook: Webhook, content: Content, raw: bytes) -> Identity:
@@ -198,23 +208,22 @@ def _walk(value: Any, steps: list[str]) -> Iterator[Any]:
     """The values at the end of a path. A number may select an item of a list."""
     for index, step in enumerate(steps):
         if isinstance(value, list) and not (step.isascii() and step.isdigit()):
-            for item in value[:MAX_TAGS]:
+            for item in value[: _MAX_ITEMS + 1]:
                 yield from _walk(item, steps[index:])
             return
         if isinstance(value, list):
             value = value[int(step)] if len(step) < 6 and int(step) < len(value) else None
         else:
             value = value.get(step) if isinstance(value, dict) else None
-    yield from value[:MAX_TAGS] if isinstance(value, list) else (value,)
+    yield from value[: _MAX_ITEMS + 1] if isinstance(value, list) else (value,)
 
 
-def _texts(values: Iterable[Any]) -> list[str]:
-    texts = list[str]()
+def _texts(values: Sequence[Any]) -> tuple[list[str], bool]:
+    """The different texts of values, at most MAX_TAGS, and whether these are all."""
+    texts = dict[str, None]()
     for value in values:
         if isinstance(value, bool):
-            texts.append("true" if value else "false")
+            texts["true" if value else "false"] = None
         elif isinstance(value, str | int) and str(value) and len(str(value)) <= MAX_VALUE_LENGTH:
-            texts.append(str(value))
-        if len(texts) == MAX_TAGS:
-            break
-    return list(dict.fromkeys(texts))
+            texts[str(value)] = None
+    return list(texts)[:MAX_TAGS], len(values) <= _MAX_ITEMS and len(texts) <= MAX_TAGS

@@ -93,13 +93,16 @@ def _tags(webhook: Webhook, content: Content) -> tuple[tuple[str, ...], int]:
     whole = (EVERYTHING, webhook.service)
     if any(tag in whole for tag in webhook.invalidates):
         return (EVERYTHING,), 0
-    tags, unfilled = dict[str, None](), 0
+    tags, unfilled, is_whole = dict[str, None](), 0, True
     for template in webhook.invalidates:
+        found, is_all = content.fill_all(template)
         # A value never makes a tag that stands for the whole service: only its operator says that.
-        filled = [tag for tag in content.fill(template) if tag not in whole and len(tag) <= MAX_TAG_LENGTH]
+        filled = [tag for tag in found if tag not in whole and len(tag) <= MAX_TAG_LENGTH]
         unfilled += not filled
+        is_whole &= is_all
         tags.update(dict.fromkeys(filled))
-    return tuple(tags)[:MAX_TAGS], unfilled
+    # None of those that are too many may be left out, or what they name stays stored.
+    return (tuple(tags) if is_whole and len(tags) <= MAX_TAGS else (EVERYTHING,)), unfilled
 
 
 def _events(

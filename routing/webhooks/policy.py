@@ -9,8 +9,10 @@ MAX_BODY_BYTES: Final = 1_000_000
 """Largest body of a delivery, unless the webhook sets another limit."""
 LARGEST_BODY_BYTES: Final = 25 * 1_024 * 1_024
 """The highest limit that a webhook may set: GitHub's own, the largest of the providers that are known."""
-MAX_TAGS: Final = 100
-"""Tags that one delivery may invalidate, and topics on which it may publish."""
+MAX_TAGS: Final = 250
+"""Tags that one delivery may invalidate, more than which are all of a service's; and topics on which it may publish.
+HubSpot sends up to 100 events at once, each of which may name two objects.
+"""
 
 
 class Verify(StrEnum):

@@ -70,9 +70,24 @@ def test_a_template_without_a_value_is_left_out_and_counted() -> None:
     assert planned({"a": 1}, "a:{a}", "b:{b}", "c:{a}:{b}") == Plan(("a:1",), (), 2)
 
 
-def test_many_values_are_bounded() -> None:
-    many = list(range(1_000))
-    assert len(planned({"a": many, "b": many}, "{a}-{b}", "{a}", "{b}").tags) == MAX_TAGS
+def test_too_many_tags_end_everything() -> None:
+    """So that none is left out."""
+    some, many = list(range(MAX_TAGS)), list(range(MAX_TAGS + 1))
+    assert planned({"a": [*some, *some]}, "a:{a}").tags == tuple(f"a:{number}" for number in some)
+    for body, templates in (
+        ({"a": many}, ["a:{a}"]),
+        ({"a": some}, ["a:{a}", "b"]),
+        ({"a": [1, 2], "b": some}, ["{a}-{b}"]),
+        ({"a": [1] * 2_000}, ["a:{a}"]),
+        ([{"a": 1}] * 2_000, ["a:{a}"]),
+    ):
+        assert planned(body, *templates).tags == ("*",)
+
+
+def test_what_is_published_of_many_values_is_bounded() -> None:
+    publish = Publish(topic="a:{a}", data={"a": "{a}"})
+    events = planned({"a": list(range(5_000))}, publish=publish).events
+    assert len(events) == len(events[0][1]["a"]) == MAX_TAGS
 
 
 def test_header_fields_and_the_data_of_a_push() -> None:
