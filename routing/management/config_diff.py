@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import requests
 from django.core.management.base import CommandError, OutputWrapper
@@ -23,6 +25,8 @@ KEY_VARIABLE: Final = "GATEWAY_KEY"
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 60.0
 _PATH: Final = "/api/config"
+_USER: Final = re.compile(r"(?<=:)//.*@")
+_KEY_FORM: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -70,12 +74,29 @@ def _unified(stored: dict[str, Any], wanted: dict[str, Any], file: str) -> Itera
 
 
 def _key(options: dict[str, Any]) -> str:
+    """Without the line break that secrets of pipelines often end with."""
     if options["key_file"]:
-        return Path(options["key_file"]).read_text(encoding="utf-8").strip()
-    key: str = options["key"] or os.environ.get(KEY_VARIABLE, "")
+        key = Path(options["key_file"]).read_text(encoding="utf-8").strip()
+    else:
+        key = (options["key"] or os.environ.get(KEY_VARIABLE, "")).strip()
     if not key:
         raise CommandError(f"--url needs an API key, in {KEY_VARIABLE}, --key-file or --key", returncode=FAILED)
+    if not _KEY_FORM.fullmatch(key):  # the client's own error would show it
+        raise CommandError("the API key has a character that no key has", returncode=FAILED)
     return key
+
+
+def _address(url: str) -> str:
+    """Raises CommandError, which does not show the address: a mistaken one may contain a password."""
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query + parts.fragment
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        form = "http://HOST or https://HOST, without a query or a fragment"
+        raise CommandError(f"--url must be the gateway's address, {form}", returncode=FAILED)
+    return f"{url.rstrip('/').removesuffix(_PATH)}{_PATH}"
 
 
 def _remote(document: Document, url: str, key: str) -> dict[str, Any]:
@@ -83,7 +104,8 @@ def _remote(document: Document, url: str, key: str) -> dict[str, Any]:
     query = {"dry_run": "1", "prune": "1", "allow_missing_secrets": "1"}
     if literal_secrets(document.structure):
         query["allow_literal_secrets"] = "1"
-    address = f"{url.rstrip('/').removesuffix(_PATH)}{_PATH}"
+    address = _address(url)
+    shown = _USER.sub("//", address)
     try:
         response = requests.put(
             address,
@@ -94,14 +116,14 @@ def _remote(document: Document, url: str, key: str) -> dict[str, Any]:
             allow_redirects=False,  # the key is for this address
         )
     except (requests.RequestException, ValueError) as error:
-        raise CommandError(f"{address}: {_reason(error)}", returncode=FAILED) from None
+        raise CommandError(f"{shown}: {_reason(error)}", returncode=FAILED) from None
     if response.status_code != requests.codes.ok:
-        raise CommandError(f"{address}: {_problem(response)}", returncode=FAILED)
+        raise CommandError(f"{shown}: {_problem(response)}", returncode=FAILED)
     try:
         found: dict[str, Any] = response.json()
         return {verb: found[verb] for verb in ("created", "changed", "deleted")}
     except (ValueError, KeyError, TypeError):
-        raise CommandError(f"{address}: the response is not that of a gateway", returncode=FAILED) from None
+        raise CommandError(f"{shown}: the response is not that of a gateway", returncode=FAILED) from None
 
 
 def _reason(error: Exception) -> str:

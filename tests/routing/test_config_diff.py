@@ -177,6 +177,29 @@ def test_what_a_gateway_refuses_is_an_error(
 
 
 def test_no_gateway_is_an_error_that_does_not_show_the_key(file: Path) -> None:
-    for address in ("http://127.0.0.1:1", "ftp://a", "nonsense", "http://"):
+    for address in (
+        "http://127.0.0.1:1",
+        "ftp://a",
+        "nonsense",
+        "http://",
+        "http://ops:hunter2@127.0.0.1:1",
+        "http://[a",
+    ):
         message = failure(file, FILE, "--url", address, "--key", "gw_secret")
         assert "gw_secret" not in message
+        assert "hunter2" not in message
+    assert failure(file, FILE, "--url", "127.0.0.1:8000", "--key", "gw_secret").startswith("--url must be")
+
+
+@pytest.mark.parametrize("key", ["gw_secret\nmore", "gw_secret more", "gw_s€cret", "gw_secret\x00"])
+def test_a_key_that_is_none_is_not_shown(file: Path, remote: FakeGateway, key: str) -> None:
+    """A client's error of a header field shows the field, and a pipeline's log keeps it."""
+    message = failure(file, FILE, "--url", url(remote), "--key", key)
+    assert message == "the API key has a character that no key has"
+
+
+def test_a_key_may_end_with_a_line_break(file: Path, remote: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote.answer = 200, {}, json.dumps({"created": {}, "changed": {}, "deleted": {}}).encode()
+    monkeypatch.setenv("GATEWAY_KEY", "gw_secret\r\n")
+    assert diff(file, FILE, "--url", url(remote), status=0) == "no differences\n"
+    assert remote.fields["X-API-Key"] == "gw_secret"
