@@ -1,8 +1,10 @@
 """Header fields forwarded to the backend and back to the client."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from resilience.cache.parameter_names import loose_name
 from routing.http import HOP_BY_HOP, Header, Headers, Request, connection_options, first, joined
 from routing.messages import references
 from routing.messages.cors import EXPOSE_HEADERS
@@ -85,6 +87,7 @@ _STRIPPED_FROM_RESPONSE: Final = HOP_BY_HOP | {
 """Fields of a response that clients would take for the gateway's own."""
 _STRIPPED_FROM_INTERIM: Final = frozenset({b"content-length", b"set-cookie"})
 """An interim response has no content, and does not change the client's state."""
+_COOKIE_SEPARATORS: Final = re.compile(rb'[;,"\s]+')
 _NOT_IN_HANDSHAKE: Final = frozenset({b"content-length", b"date"})
 _FOR_ALL_RECIPIENTS: Final = frozenset(
     {
@@ -204,9 +207,24 @@ def is_set_by_gateway(name: bytes) -> bool:
 
 
 def selected_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
-    """Those cookies of a Cookie field that have these names."""
+    """Those cookies of a Cookie field that have these names; all of it if a backend could find others of them there."""
+    if not names:
+        return b""
     pairs = [pair.strip() for pair in value.split(b";")]
-    return b"; ".join([pair for pair in pairs if pair.partition(b"=")[0].strip() in names])
+    selected = [pair for pair in pairs if pair.partition(b"=")[0].strip() in names]
+    has_open_quote = b'"' in value and any(pair.count(b'"') % 2 for pair in pairs)
+    if has_open_quote or _count_loosely(value, names) != len(selected):
+        return value
+    return b"; ".join(selected)
+
+
+def _count_loosely(value: bytes, names: frozenset[bytes]) -> int:
+    """How many cookies with these names a lenient backend may find: some end a cookie at commas and white space too
+    (RFC 2965, Python's SimpleCookie), and some take similar names for one (PHP).
+    """
+    loose = {loose_name(name.decode("latin-1")) for name in names}
+    found = [piece.decode("latin-1").partition("=") for piece in _COOKIE_SEPARATORS.split(value)]
+    return sum(equals == "=" and loose_name(name) in loose for name, equals, _ in found)
 
 
 def depends_on_address(headers: Headers) -> bool:

@@ -1,7 +1,7 @@
 import pytest
 
 from routing.http import Headers
-from routing.messages.forwarding import to_backend, to_client
+from routing.messages.forwarding import selected_cookies, to_backend, to_client
 from routing.messages.own_cookies import OwnCookies
 from routing.messages.references import PublicAddress
 
@@ -130,3 +130,24 @@ def test_connection_does_not_end_what_is_for_all_recipients() -> None:
     ]
     kept = to_client(headers, "http://127.0.0.1", PublicAddress(b""), OWN, 200)
     assert [name for name, _ in kept] == [b"cache-control", b"vary", b"set-cookie"]  # RFC 9110 section 7.6.1
+
+
+@pytest.mark.parametrize(
+    ("value", "selected"),
+    [
+        (b"lang=de; x=1", b"lang=de"),
+        (b'x="a, b"; lang=de;y=c=d', b"lang=de"),
+        (b"lang=de; x=lang=fr; lang=en", b"lang=de; lang=en"),
+        (b'x={"lang":1}; lang="de"', b'lang="de"'),
+        (b"x=1", b""),
+        (b"x=1, lang=de", None),  # Python's SimpleCookie, RFC 2965
+        (b"x=1 lang=de", None),
+        (b'x="; lang=de; y="', None),
+        (b"lang", None),
+        (b"Lang=de", None),
+        (b"lang[]=de", None),  # PHP
+    ],
+)
+def test_cookies_are_selected_unless_a_backend_could_read_others(value: bytes, selected: bytes | None) -> None:
+    assert selected_cookies(value, frozenset({b"lang"})) == (value if selected is None else selected)
+    assert selected_cookies(value, frozenset()) == b""
