@@ -236,6 +236,18 @@ async def test_a_limit_of_one_model_holds_no_other_off(
             ["GET /crm/v3/objects/contacts/1"],
         ),
         ("hubspot", "GET /crm/v3/objects/contacts/1", ["POST /crm/v3/objects/contacts/search"], []),
+        (
+            "gmail",
+            "POST /gmail/v1/users/me/messages/send",
+            ["POST /gmail/v1/users/me/messages/send"],
+            ["GET /gmail/v1/users/me/messages", "POST /gmail/v1/users/me/settings/filters"],
+        ),
+        (
+            "gmail",
+            "GET /gmail/v1/users/me/messages",
+            ["POST /gmail/v1/users/me/messages/send", "GET /gmail/v1/users/me/labels"],
+            [],
+        ),
     ],
 )
 async def test_a_limit_holds_off_what_it_is_for(
