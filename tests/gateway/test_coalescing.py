@@ -373,3 +373,25 @@ async def test_an_invalidation_on_one_worker_applies_to_the_other(workers: Calla
         return (await two.request("GET", PATH + "/x", [("Cache-Control", "only-if-cached")])).status == 504
 
     await until(is_gone)
+
+
+async def test_what_one_worker_has_refreshed_is_not_served_stale_by_the_other(
+    workers: Callable[[], Awaitable[World]],
+) -> None:
+    """The other has the older response in its memory. It asks Redis before it serves that stale."""
+    one = await workers()
+    renewed = reply(etag='"b"', body=b"new", cache_control="max-age=10")
+    origin = await one.serve(WITH_ETAG, renewed, policy=policy(scope=Scope.SHARED, stale_while_revalidate=30))
+    two = await workers()
+    for world in (one, two, two):
+        await world.request("GET", PATH + "/x")
+    one.clock.advance(15)
+
+    async def is_renewed() -> bool:
+        return (await one.request("GET", PATH + "/x")).get("x-cache") == "HIT"
+
+    assert not await is_renewed()
+    await until(is_renewed)
+    response = await two.request("GET", PATH + "/x")
+    assert (response.get("x-cache"), response.body) == ("HIT", b"new")
+    assert len(origin.requests) == 2

@@ -85,12 +85,19 @@ class Coalescing:
             slot.result = result
         return None
 
+    def is_refreshing(self, service: str, key: str, stored: Fresh) -> bool:
+        """Whether this worker already fetches what replaces the stored response, or has found that nothing can."""
+        return self._is_fetching(service, _variant_name(key, stored.entry.variant))
+
+    def _is_fetching(self, service: str, name: str) -> bool:
+        return self._flights.get(service, name) is not None or self._flights.is_uncacheable(service, name)
+
     def refresh(self, exchange: Exchange, slot: CacheSlot) -> None:
         """Revalidate in the background a response that was served stale (RFC 5861 section 3), unless a fetch for it is
         in flight already.
         """
         service, name = slot.target.service, _fetch_name(slot)
-        if self._flights.get(service, name) or self._flights.is_uncacheable(service, name):
+        if self._is_fetching(service, name):
             return
         flight = self._flights.begin(service, name)
         copy = CacheSlot(slot.target, slot.request.unconditional_get(), slot.result, flight)
@@ -171,4 +178,8 @@ def _fetch_name(slot: CacheSlot) -> str:
     """The name of a fetch: each variant has its own, once it is known that there are variants."""
     result = slot.result
     variant = result.variant if isinstance(result, Miss) else result.entry.variant
-    return f"{slot.target.key}:{variant.hex()}" if variant else slot.target.key
+    return _variant_name(slot.target.key, variant)
+
+
+def _variant_name(key: str, variant: bytes) -> str:
+    return f"{key}:{variant.hex()}" if variant else key

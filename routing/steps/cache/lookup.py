@@ -123,6 +123,9 @@ class CacheLookup:
         result: LookupResult | None = self._cache.try_lookup(service, key, request, exchange.received_at)
         if result is None:
             result = await self._coalescing.look_up(service, key, request, exchange.received_at)
+        elif isinstance(result, Fresh) and result.refresh and not self._coalescing.is_refreshing(service, key, result):
+            # Another worker may have refreshed it since it was copied to this one's memory.
+            result = await self._cache.lookup(service, key, request, exchange.received_at)
         if exchange.step_log is not None:
             self._mark(exchange, result, key, request)
         if isinstance(result, Fresh):
