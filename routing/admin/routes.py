@@ -79,6 +79,11 @@ class RouteAdmin(ServiceSettingsAdmin, HelpTextsMixin, ModelAdmin):
     class Media:
         js = (*ServiceSettingsAdmin.Media.js, Script("forms/route_order.js", type="module"))
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Routes of several services are named with them."""
+        shown = super().get_list_display(request)
+        return shown if request.GET.get(SERVICE) else ("service_name", *shown)
+
     def get_urls(self) -> list[Any]:
         move = path("<int:pk>/move/", self.admin_site.admin_view(self.move_one), name="routing_route_move")
         return [move, *super().get_urls()]
@@ -135,6 +140,10 @@ class RouteAdmin(ServiceSettingsAdmin, HelpTextsMixin, ModelAdmin):
             route.position + 1,
             gettext("move %(route)s") % {"route": route},
         )
+
+    @admin.display(description=_("service"))
+    def service_name(self, route: Route) -> str:
+        return route.service.name
 
     @admin.display(description=_("methods"))
     def method_names(self, route: Route) -> str:

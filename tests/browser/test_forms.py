@@ -88,6 +88,31 @@ def test_a_changed_field_is_shown_before_it_is_saved(visit: Open, screenshot: Sc
     expect(page.get_by_role("button", name="Remove new.example.com")).to_have_count(0)
 
 
+def test_the_faults_of_a_form_are_listed_with_links_to_their_fields(visit: Open, screenshot: Screenshot) -> None:
+    page = service_form(visit("/admin/routing/service/", width=PHONE))
+    page.locator("form details").evaluate_all("all => all.forEach((each) => { each.open = true; })")
+    page.locator("[name=health__path]").fill("no slash")
+    page.locator("[name=labels]").fill("no colon")
+    page.get_by_role("button", name="Save and continue editing").dblclick()
+    expect(page.locator(".error-summary a")).to_have_text(
+        ["Labels: Line 1: write a name, a colon and a value.", re.compile("^Health checks: Path: must be a path")]
+    )
+    expect(page.locator(".errornote")).to_be_focused()
+    assert list(faults(page, "admin-faults", screenshot)) == []
+    page.locator(".error-summary a").last.click()
+    expect(page.locator("[name=health__path]")).to_be_focused()
+
+
+def test_a_second_click_on_save_asks_nothing_anew(visit: Open) -> None:
+    page = service_form(visit("/admin/routing/service/"))
+    page.locator("[name=cost_per_call]").fill("0.5")
+    page.get_by_role("button", name="Save and continue editing").dblclick()
+    expect(page.get_by_role("dialog", name="What this will change")).to_have_count(1)
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_role("dialog")).to_have_count(1)
+    page.get_by_role("dialog").get_by_role("button", name="Back to the form").click()
+
+
 def test_keys_history_and_the_question_before_a_flush_are_accessible(visit: Open, screenshot: Screenshot) -> None:
     for name, path in (("key", "/admin/routing/apikey/add/"), ("proposals", "/admin/routing/configurationproposal/")):
         assert list(faults(visit(path), f"admin-{name}", screenshot)) == []

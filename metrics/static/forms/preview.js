@@ -88,11 +88,15 @@ const isLogin = ({ redirected, url }) => redirected && new URL(url).pathname.end
 
 export function startPreview(form) {
   let isConfirmed = false;
+  let isAsking = false; // a second click on the button asks nothing anew
   form.addEventListener("submit", async (event) => {
     const { submitter } = event;
     if (isConfirmed || !submitter?.name) return;
     event.preventDefault();
+    if (isAsking) return;
+    isAsking = true;
     const response = await ask(form, submitter);
+    isAsking = false;
     if (!response) {
       tell(gettext("The gateway cannot be reached. Save again in a moment."));
       return;

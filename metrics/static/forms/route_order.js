@@ -1,9 +1,11 @@
 // The order of a service's routes: rows of the list are dragged by their handle, or moved with the arrow keys.
+import { setText } from "../dashboard/dom.js";
 import { gettext } from "../dashboard/i18n.js";
 
 const PAUSE = 500; // milliseconds after the last key until the new place is saved
 const EDGE = 64; // pixels from the window's upper and lower edge within which dragging scrolls
 const STEP = 12;
+const LONG = 150; // rows from which those out of sight are not laid out
 
 const rows = () => [...document.querySelectorAll("#result_list > tbody")].filter((row) => handleOf(row));
 const handleOf = (row) => row?.querySelector("[data-move]");
@@ -18,9 +20,7 @@ function announce(text, isError = false) {
 }
 
 function renumber(first) {
-  rows().forEach((row, index) => {
-    row.querySelector("[data-position]").textContent = first + index;
-  });
+  rows().forEach((row, index) => setText(row.querySelector("[data-position]"), String(first + index)));
 }
 
 const firstNumber = () => Math.min(...rows().map((row) => Number(row.querySelector("[data-position]").textContent)));
@@ -47,7 +47,7 @@ async function save(handle, origin) {
   body.set("csrfmiddlewaretoken", document.querySelector("#changelist-form [name=csrfmiddlewaretoken]").value);
   const [side, neighbour] = index ? ["after", all[index - 1]] : ["before", all[1]];
   body.set(side, handleOf(neighbour).dataset.route);
-  const response = await fetch(handle.dataset.move, { method: "POST", body }).catch(() => null);
+  const response = await fetch(handle.dataset.move, { method: "POST", body, keepalive: true }).catch(() => null);
   const answer = response ? await response.json().catch(() => ({})) : {};
   if (response?.ok && answer.position) {
     renumber(answer.position - index);
@@ -117,8 +117,20 @@ function onPointerDown(event) {
   handle.addEventListener("lostpointercapture", onEnd, { once: true });
 }
 
+/** Each move takes the layout of a whole table, which takes seconds for 1,000 rows. The styles of a long list make a
+    grid of each row: the roles are those of the table. */
+function lightenLongList() {
+  const table = document.getElementById("result_list");
+  if (rows().length < LONG) return;
+  const roles = { thead: "rowgroup", tbody: "rowgroup", tr: "row", "thead th": "columnheader", "tbody th": "rowheader", "tbody td": "cell", "thead td": "cell" };
+  for (const [selector, role] of Object.entries(roles)) table.querySelectorAll(selector).forEach((each) => each.setAttribute("role", role));
+  table.setAttribute("role", "table");
+  table.classList.add("is-long");
+}
+
 announcer = document.getElementById("route-order-status");
 if (announcer) {
+  lightenLongList();
   for (const row of rows()) {
     handleOf(row).addEventListener("keydown", onKeydown);
     handleOf(row).addEventListener("pointerdown", onPointerDown);

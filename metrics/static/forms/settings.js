@@ -1,4 +1,5 @@
-// A form of settings: pickers, rows, the YAML tab, and what saving would change.
+// A form of settings: pickers, rows, the YAML tab, what saving would change, and why it was not saved.
+import { startErrors } from "./errors.js";
 import { startPickers } from "./picker.js";
 import { startPreview } from "./preview.js";
 import { startRows } from "./rows.js";
@@ -12,4 +13,5 @@ const form = document.querySelector("form:has(textarea[data-yaml])");
 if (form) {
   startYaml(form);
   startPreview(form);
+  startErrors(form);
 }
