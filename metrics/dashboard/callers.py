@@ -10,8 +10,8 @@ from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.formats import date_format
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from metrics import selectors as services
 from metrics.callers import detail, ranking
@@ -26,6 +26,7 @@ from metrics.quotas import QuotaStatus
 from metrics.runtime_access import running
 from metrics.usage import selectors
 from metrics.usage.selectors import EMPTY, UsageRow
+from routing.pages.names import with_name
 from routing.pages.rendering import render
 from routing.pages.site import admin_url
 from routing.rights import Names
@@ -111,7 +112,7 @@ def callers_page(request: HttpRequest) -> HttpResponse:
         "rows": [_row(each, found.total) for each in found.callers],
         "more": found.more,
         "columns": _columns(query),
-        "sort_title": dict(SORTS)[query.sort].lower(),
+        "sort_title": _within_a_sentence(dict(SORTS)[query.sort]),
         "currency": found.currency if query.sort is Sort.MONEY else "",
         "has_money": bool(found.currency),
         "download": _download(query),
@@ -142,6 +143,7 @@ def caller_page(request: HttpRequest, kind: str) -> HttpResponse:
         "title": caller_text(caller, known.key.name if known and known.key else ""),
         "found": found,
         "profile": known,
+        "key_state": with_name(known.key.state)[1] if known and known.key else "",
         "total": figures(found.total),
         "last": last_text(found),
         "services": [_service_row(caller, each, found.total) for each in found.services],
@@ -155,6 +157,11 @@ def caller_page(request: HttpRequest, kind: str) -> HttpResponse:
         "configured": set(services.service_names(names)),
     }
     return render(request, "dashboard/caller.html", context)
+
+
+def _within_a_sentence(title: object) -> str:
+    """German nouns keep their capital."""
+    return str(title).lower() if get_language() == "en" else str(title)
 
 
 def caller_url(caller: CallerName) -> str:

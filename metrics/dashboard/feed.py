@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from django.contrib.staticfiles.storage import staticfiles_storage
 
 from metrics.incidents.incident import Incident, Phase
 from metrics.read_models import ServiceStatus, Summary, TrafficStats
@@ -146,10 +147,16 @@ def _message(
         "services": [msgspec.Raw(row) for row in rows],
         "is_complete": is_complete,
         "version": version,
+        "build": build(),
         "incidents": [brief(incident) for incident in incidents[:MAX_INCIDENTS]],
         "more_incidents": max(0, len(incidents) - MAX_INCIDENTS),
     }
     return msgspec.json.encode(message)
+
+
+def build() -> str:
+    """A hash of the names of all static files, which have one of their content; empty if they are not collected."""
+    return str(getattr(staticfiles_storage, "manifest_hash", ""))
 
 
 def _short(summary: Summary) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from django import forms
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy
 
+from metrics.dashboard.range_forms import RangeForm
 from metrics.dashboard.request_rows import WHY
 from metrics.request_log.identifiers import id_in, key_prefix
 from metrics.request_log.record import Kind
@@ -16,7 +17,7 @@ TEXTS: Final = ("id", "caller", "key", "consumer", "team", "service", "route", "
 STATUS: Final = r"[1-5]xx|[1-5][0-9]{2}"
 
 
-class RequestsForm(forms.Form):
+class RequestsForm(RangeForm):
     """An invalid value is shown with its error, and left out of the search."""
 
     id = forms.CharField(required=False, max_length=128)
@@ -36,6 +37,7 @@ class RequestsForm(forms.Form):
     kind = forms.ChoiceField(choices=[(kind.value, WHY[kind]) for kind in Kind], required=False)
     start = forms.DateTimeField(required=False)
     end = forms.DateTimeField(required=False)
+    out_of_order = gettext_lazy("The start must not be after the end.")
 
     def clean_id(self) -> str:
         text: str = self.cleaned_data["id"]

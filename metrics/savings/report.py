@@ -80,17 +80,16 @@ class Savings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """`rows` and `months` have the latest month first. Months without requests are left out."""
+    """`rows` and `months` have the latest month first. Months without requests are left out. `has_costs`: a service of
+    `rows` has a `cost_per_call`.
+    """
 
     first: Month
     last: Month
     rows: list[Savings]
     months: list[Savings]
     total: Savings
-
-    @property
-    def has_costs(self) -> bool:
-        return self.total.usd > 0
+    has_costs: bool
 
 
 class _Sums:
@@ -168,6 +167,7 @@ def summarise(
         rows=rows,
         months=[total(several, month=month) for month, several in by_month.items()],
         total=total(rows),
+        has_costs=any(costs.get(row.service) for row in rows),
     )
 
 

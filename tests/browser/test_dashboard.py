@@ -171,6 +171,29 @@ def test_a_disconnection_is_shown_and_the_page_reconnects(
     expect(page.locator("body")).not_to_have_attribute("data-stale", "")
 
 
+def test_an_update_of_the_gateway_is_said_once(visit: Open, screenshot: Screenshot, gateway: Gateway) -> None:
+    page = visit("/admin/explain/", width=PHONE)
+    builds = ["", "", "new", "new", ""]  # of two workers, for a while
+
+    def relay(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(message: str | bytes) -> None:
+            build = builds.pop(0) if builds else "new"
+            socket.send(str(message).replace('"build":""', f'"build":"{build}"'))
+
+        server.on_message(pass_on)
+
+    page.route_web_socket("**/ws/dashboard/", relay)
+    page.goto(f"{gateway.url}/dashboard/")
+    expect(page.locator("#updated")).to_contain_text("has been updated", timeout=15_000)
+    expect(page.locator("#since")).to_contain_text("All workers")
+    expect(page.locator("#updated")).to_have_count(1)
+    assert list(faults(page, "updated", screenshot)) == []
+    page.get_by_role("button", name="Reload").click()
+    expect(page.locator("#updated")).to_have_count(0)
+
+
 def test_the_page_polls_while_the_socket_is_silent(visit: Open, screenshot: Screenshot, gateway: Gateway) -> None:
     page = visit("/admin/explain/")
     muted = {"now": False}
@@ -253,6 +276,7 @@ def test_a_range_is_zoomed_compared_and_chosen(visit: Open, screenshot: Screensh
     page.get_by_role("button", name="24 h").click()
     page.get_by_label("Compare with the week before").check()
     expect(page.locator("figure.chart").first).to_contain_text("week before")
+    expect(page.locator("figure.chart").last).not_to_contain_text("No data in this period")  # but a rate of 0 %
     page.reload()
     expect(page.get_by_role("button", name="24 h")).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_label("Compare with the week before")).to_be_checked()

@@ -139,3 +139,21 @@ def test_a_services_page_has_the_figures_of_1000_routes(
     assert not overflows(page)
     assert violations(page) == []
     screenshot(page, f"routes-1000-{width}")
+
+
+def test_1000_routes_in_one_list_are_moved_and_say_what_they_are(visit: Open, screenshot: Screenshot) -> None:
+    page = visit(f"/admin/routing/route/?service__name={FAILING}&all=")
+    expect(page.get_by_role("row")).to_have_count(ROUTES + 1)
+    page.locator("[data-move]").nth(ROUTES - 2).focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#route-order-status")).to_have_text(f"Moved to position {ROUTES}.")
+    row = page.get_by_role("row").nth(ROUTES)
+    expect(row.get_by_role("rowheader")).to_have_text(f"/items/{ROUTES - 2}/{{id}}")
+    screenshot(page, "admin-routes-1000")
+
+
+def test_paper_has_all_services(visit: Open) -> None:
+    page = visit()
+    expect_live(page)
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert len(names(page)) == SERVICES

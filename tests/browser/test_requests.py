@@ -57,6 +57,14 @@ def test_requests_are_followed_live_and_explained(visit: Open, gateway: Gateway)
     expect(page.locator("[name=path]")).to_have_value("/api/v1/crm/status/404?seen=***")
 
 
+def test_live_on_a_page_of_earlier_requests_begins_with_the_latest(visit: Open) -> None:
+    page = visit("/dashboard/requests/?status=404&before=1-0")
+    page.get_by_role("button", name="Live").click()
+    expect(page.locator("#feed")).to_have_text("Live")
+    expect(page.get_by_role("button", name="Live")).to_have_attribute("aria-pressed", "true")
+    assert page.url.endswith("/dashboard/requests/?status=404")
+
+
 def test_a_wrong_search_is_explained(visit: Open) -> None:
     page = visit("/dashboard/requests/?status=abc")
     expect(page.get_by_role("alert")).to_have_text("A status is 404, or a class such as 5xx.")

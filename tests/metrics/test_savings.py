@@ -64,6 +64,13 @@ def test_sums_are_by_month_and_service_at_the_present_cost(monkeypatch: pytest.M
     assert (found.total.calls, found.total.seconds, found.total.usd) == (39, 6.9, 18.5)
 
 
+def test_a_cost_that_has_saved_nothing_yet_is_set() -> None:
+    counts = [(day("2026-01-01"), "crm", fields(0, 5)), (day("2026-01-01"), "mail", fields(2, 5))]
+    for costs, expected in (({"crm": 0.5}, True), ({"crm": 0.0, "gone": 1.0}, False)):
+        found = summarise(counts, costs, Month(2026, 1), Month(2026, 1))
+        assert (found.total.usd, found.has_costs) == (0.0, expected)
+
+
 def test_months_are_counted_back_and_parsed() -> None:
     assert str(Month(2026, 1).earlier(1)) == "2025-12"
     assert str(Month(2025, 12).earlier(-1)) == "2026-01"

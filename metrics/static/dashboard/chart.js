@@ -12,7 +12,7 @@ const SHAPES = { configuration: "M0-5L5 0 0 5-5 0Z", deployment: "M0-5L5 4H-5Z",
 
 /** `format(value)`: a value with its unit. `draw(view)`: what is within the axes. `ticks(data)`: values of the axis, the
     lowest first, with `labelOf` their texts. `series(data)`: [{name, kind, values}] for the legend, the readout and the
-    table. `onZoom(from, to)` is called with Unix seconds. */
+    table. `isCount`: no value but zero is no data. `onZoom(from, to)` is called with Unix seconds. */
 export class Chart {
   constructor(options) {
     Object.assign(this, { labelOf: options.format, read: null, ...options });
@@ -84,7 +84,7 @@ export class Chart {
 
   draws() {
     const drawn = this.layers(this.view);
-    const hasValues = this.series(this.data).some(({ values }) => values.some((value) => value !== null && value !== 0));
+    const hasValues = this.series(this.data).some(({ values }) => values.some((value) => value !== null && !(this.isCount && value === 0)));
     if (hasValues) return drawn;
     return [...drawn, svg("text", { x: (LEFT + this.view.right) / 2, y: HEIGHT / 2, "text-anchor": "middle" }, gettext("No data in this period"))];
   }

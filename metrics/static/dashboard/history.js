@@ -53,7 +53,7 @@ const lines = (series) => (view) => series(view.data).flatMap((each) => line(vie
 
 function requestsChart(shared) {
   return new Chart({
-    ...shared, name: "requests", title: gettext("Requests"), unit: gettext("per minute"), format: perMinute, labelOf: tickValue, series: requestSeries,
+    ...shared, name: "requests", title: gettext("Requests"), isCount: true, unit: gettext("per minute"), format: perMinute, labelOf: tickValue, series: requestSeries,
     ticks: (data) => valueTicks(Math.max(highest([{ values: rates(data, data.requests) }]), highest(requestSeries(data)))),
     layers: (view) => [...columns(view, classSeries(view.data)), ...requestSeries(view.data).filter(({ kind }) => kind === "before").flatMap((each) => line(view, each))],
   });
@@ -85,7 +85,7 @@ function mostFrequent(data, index) {
 
 function distributionChart(shared) {
   return new Chart({
-    ...shared, name: "distribution", title: gettext("Distribution of latency"), unit: gettext("requests by time to the last byte"), format: count,
+    ...shared, name: "distribution", title: gettext("Distribution of latency"), isCount: true, unit: gettext("requests by time to the last byte"), format: count,
     labelOf: (value) => latency(bound(value - 1)), ticks: distributionTicks, read: mostFrequent,
     series: (data) => [{ name: gettext("requests"), kind: "a", mark: "column", values: data.requests }],
     layers: (view) => heat(view, view.data.heat),

@@ -1,6 +1,6 @@
 // Shared by the overview and the service page: the live feed, the key figures and the history charts.
 import { Feed } from "./feed.js";
-import { find, setText, setTone } from "./dom.js";
+import { el, find, setText, setTone } from "./dom.js";
 import { Rows } from "./rows.js";
 import { count, latency, money, percent, plural, rate, span } from "./format.js";
 import { sentence } from "./sentences.js";
@@ -78,12 +78,24 @@ async function getSnapshot(signal) {
   }
 }
 
+let build = null;
+
+/** The page stays as it is while the gateway is updated. Say so once, since what it shows and sends may have changed. */
+function showUpdate(current) {
+  build ??= current;
+  if (current === build || find("#updated")) return;
+  find("#content").prepend(el("div", { class: "notice", id: "updated", role: "status", "data-tone": "warn" },
+    el("p", {}, gettext("The gateway has been updated since this page was opened.")),
+    el("button", { type: "button", class: "small", onclick: () => location.reload() }, gettext("Reload"))));
+}
+
 /** Pass every snapshot of the live feed to `onSnapshot`, and show the feed's state. */
 export function subscribe(onSnapshot) {
   const poll = getSnapshot;
   const rows = new Rows(() => poll(AbortSignal.timeout(10000)).then(show, () => {}));
   const show = (message) => {
     ahead = message.summary.at - Date.now() / 1000;
+    showUpdate(message.build);
     onSnapshot(rows.merge(message));
   };
   const pill = find("#feed");

@@ -8,6 +8,7 @@ import { gettext, LANGUAGE } from "./i18n.js";
 const MAX_ROWS = 200;
 const TIMEOUT = 6000; // milliseconds
 const SESSION_ENDED = 4401;
+const LIVE = "#live";
 
 const page = find("#requests-page");
 const rows = find("#rows");
@@ -70,7 +71,7 @@ function disconnected(code) {
 
 function start() {
   if (!("latest" in find("#list-title").dataset)) {
-    location.search = page.dataset.query;
+    location.assign(`?${page.dataset.query}${LIVE}`); // new requests follow the latest ones
     return;
   }
   socket = new ReconnectingSocket(address(), { timeout: TIMEOUT, onMessage: show, onDisconnect: disconnected });
@@ -88,9 +89,15 @@ function stop() {
   announce(gettext("Stopped."));
 }
 
-button.hidden = false;
-button.addEventListener("click", () => {
+function toggle() {
   if (socket) stop();
   else start();
   button.setAttribute("aria-pressed", String(Boolean(socket)));
-});
+}
+
+button.hidden = false;
+button.addEventListener("click", toggle);
+if (location.hash === LIVE) {
+  history.replaceState(null, "", `${location.pathname}${location.search}`);
+  toggle();
+}

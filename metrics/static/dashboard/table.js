@@ -44,6 +44,7 @@ export class Table {
       el("table", { class: `services ${this.kind ?? ""}`, role: "table", "aria-label": this.label }, el("thead", { role: "rowgroup" }, this.head), this.body), this.more);
     this.box.replaceChildren(el("div", { class: "table-tools" }, this.search, this.filter, this.sorting, this.group, this.choice.node, this.note), this.scroller);
     new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.extend(), { root: this.scroller, rootMargin: "600px" }).observe(this.more);
+    window.addEventListener("beforeprint", () => this.showAll());
     this.filter.value = this.state.state;
   }
 
@@ -227,6 +228,12 @@ export class Table {
     }));
     this.nodes.set(this.keyOf(row), node);
     return node;
+  }
+
+  /** Paper cannot be scrolled. */
+  showAll() {
+    this.limit = Infinity;
+    this.arrange(false);
   }
 
   /** Make more rows, as the end of those that were made is in sight. */

@@ -108,6 +108,16 @@ def test_the_page_of_a_key_says_when_and_where_it_was_used(harness: Harness, sta
     assert "never" in text(staff_client, "key/?name=bbbbbbbb")
 
 
+def test_words_of_german_pages_are_german_and_nouns_keep_their_capital(harness: Harness, staff_client: Client) -> None:
+    store_usage()
+    configure().keys.filter(prefix="aaaaaaaa").update(revoked_at="2023-11-14T21:00:00Z")
+    german = {"Accept-Language": "de"}
+    assert "nach Anfragen, absteigend" in staff_client.get(PAGE, headers=german).content.decode()
+    page = staff_client.get(f"{PAGE}key/?name=aaaaaaaa", headers=german).content.decode()
+    assert "Widerrufen" in page
+    assert "evoked" not in page
+
+
 def test_what_is_no_longer_configured_is_still_shown(harness: Harness, staff_client: Client) -> None:
     store_usage()
     assert "The configuration has nothing of this name, or no longer." in text(staff_client, "consumer/?name=acme")

@@ -57,6 +57,7 @@ def test_few_services_are_sent_each_time() -> None:
     message = feed.update(SUMMARY, listed([service(1), service(2)]), [], 7, "a-service-001")
     document = json.loads(message.text)
     assert (document["is_complete"], document["version"], message.last) == (True, 7, "")
+    assert document["build"] == ""  # as static files are not collected
     assert {row["name"] for row in document["services"]} == {"a-service-001", "a-service-002"}
     row = document["services"][0]
     assert (row["labels"], row["unwell"], len(row["sparkline"])) == ({"team": "team-1"}, {"1": ["ejected", ""]}, 30)

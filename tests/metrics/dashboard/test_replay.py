@@ -30,7 +30,7 @@ def test_a_draft_is_replayed_and_its_result_links_requests(recorded: RecordedGat
     assert "<script>alert" not in raw
     assert "/dashboard/requests/" in raw
     page = unescape(raw)
-    assert "routed to a backend" in page
+    assert "Routed to a backend" in page
     assert "off → 9 s, per user" in page
     assert "/services/crm/rate_limit" in page
     assert "Header fields, bodies and values of queries are not recorded." in page

@@ -64,6 +64,8 @@ def test_wrong_parameters_are_left_out(served: Harness, staff_client: Client) ->
     page = text(staff_client, "/dashboard/requests/?status=abc&start=yesterday&kind=x&before=1&service=broken")
     assert "A status is 404, or a class such as 5xx." in page
     assert "500 Failed" in page
+    page = text(staff_client, "/dashboard/requests/?start=2026-12-01T00:00&end=2026-11-30T00:00")
+    assert "The start must not be after the end." in page
 
 
 def test_a_command_is_safe_to_paste() -> None:

@@ -170,6 +170,7 @@ def test_an_expired_key_is_shown_as_such_and_not_renewed(acme: Team) -> None:
     page = acme.text("keys/")
     assert "expired" in page
     assert 'data-tone="good">active' not in page
+    assert 'data-tone="bad">abgelaufen' in acme.get("keys/", HTTP_ACCEPT_LANGUAGE="de").content.decode()
     acme.post(f"keys/{row.prefix}/rotate/", grace="0")
     assert ApiKey.objects.get().rotated_at is None
     assert "Make your first call" in acme.text()
