@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from routing.backend.names import Address, NameTable
-from routing.backend.reasons import CONNECT_TIMEOUT, OWN_LIMITS, TOTAL_TIMEOUT, failure_reason
+from routing.backend.reasons import CONNECT_TIMEOUT, LOOKUP_TIMEOUT, OWN_LIMITS, TOTAL_TIMEOUT, failure_reason
 from routing.errors import BadGateway, Overloaded, UpstreamTimeout
 
 STAGGER_SECONDS: Final = 0.25
@@ -28,7 +28,7 @@ class Dialer:
 
         If no known address accepts a connection, the name is looked up again, and new addresses are attempted.
         """
-        addresses = await self._names.addresses(host, port)
+        addresses = await self._look_up(host, port)
         try:
             return await first_connected(addresses)
         except OSError:
@@ -38,6 +38,14 @@ class Dialer:
             self._names.expedite(host, port)  # for the next: most often, it took too long
             raise
         return await first_connected(await self._names.addresses(host, port))
+
+    async def _look_up(self, host: str, port: int) -> list[Address]:
+        """The addresses to attempt. A cancellation meanwhile says so to `connecting`, whose time limit it may be."""
+        try:
+            return await self._names.addresses(host, port)
+        except asyncio.CancelledError as error:
+            error.args = (LOOKUP_TIMEOUT,)
+            raise
 
     async def close(self) -> None:
         """Stop looking up names in the background."""
@@ -56,12 +64,18 @@ async def connecting(seconds: float, deadline: float) -> AsyncIterator[None]:
         async with asyncio.timeout_at(min(loop.time() + seconds, deadline)):
             yield
     except TimeoutError as error:
-        raise UpstreamTimeout(CONNECT_TIMEOUT if loop.time() < deadline else TOTAL_TIMEOUT, unsent=True) from error
+        reached = LOOKUP_TIMEOUT if _was_looking_up(error) else CONNECT_TIMEOUT
+        raise UpstreamTimeout(reached if loop.time() < deadline else TOTAL_TIMEOUT, unsent=True) from error
     except (OSError, UnicodeError) as error:
         if isinstance(error, OSError) and error.errno in OWN_LIMITS:
             detail = "the gateway cannot open a connection to the service at the moment"
             raise Overloaded(detail, retry_after=1.0, reason=failure_reason(error)) from error
         raise BadGateway(failure_reason(error), unsent=True) from error
+
+
+def _was_looking_up(error: TimeoutError) -> bool:
+    """Whether the time limit ended a lookup. Its cause is the cancellation."""
+    return error.__cause__ is not None and error.__cause__.args == (LOOKUP_TIMEOUT,)
 
 
 async def open_socket(address: Address) -> socket.socket:

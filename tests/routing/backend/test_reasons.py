@@ -15,11 +15,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from routing.backend.client import Backend
+from routing.backend.dialer import Dialer
+from routing.backend.names import NameTable
 from routing.backend.reasons import failure_reason
 from routing.errors import BadGateway, CallFailed, UpstreamTimeout
 from routing.router.policy import Target, Timeout
 from tests.origin import Peer, ScriptedOrigin
 from tests.routing.backend.calls import GENEROUS, OK, call, chunks, read
+from tests.routing.backend.names import FakeResolver
 
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -58,6 +61,18 @@ async def test_a_name_that_does_not_exist(backend: Backend, name: str) -> None:
 async def test_a_name_server_without_an_answer_is_another_reason_than_a_missing_name() -> None:
     assert failure_reason(socket.gaierror(socket.EAI_NONAME, "x")) == "no such name"
     assert failure_reason(socket.gaierror(socket.EAI_AGAIN, "temporary")) == "name resolution failed: temporary"
+
+
+async def test_a_lookup_that_takes_too_long_is_told_from_a_connection() -> None:
+    resolver = FakeResolver("127.0.0.1")
+    resolver.answered.clear()
+    backend = Backend(dialer=Dialer(NameTable(lookup=resolver)))
+    error = await failure(backend, "http://crm.example:1", Timeout(connect=0.05))
+    assert (error.reason, error.unsent) == ("name resolution timeout", True)
+    resolver.answered.set()
+    error = await failure(backend, "http://crm.example:1", Timeout(connect=5))
+    assert error.reason == "connection refused"
+    await backend.close()
 
 
 async def test_each_timeout_is_named(backend: Backend) -> None:
