@@ -9,6 +9,8 @@ import msgspec
 
 HOUR: Final = 3_600.0
 DAY: Final = 86_400.0
+LONGEST: Final = 1_000 * 365 * DAY
+"""An age is subtracted from dates, which begin with the year 1."""
 FOREVER: Final = "off"
 _UNITS: Final = {"h": HOUR, "d": DAY, "y": 365 * DAY}
 _AGE: Final = re.compile(r"([1-9][0-9]{0,4})([hdy])")
@@ -55,11 +57,14 @@ class Retention(msgspec.Struct, frozen=True):
 
 def parse(text: str) -> Retention:
     """Parse a text such as `audit_log=2y/500000, history=100, days=off`. Raises ValueError."""
-    limits = dict(DEFAULTS)
+    limits, named = dict(DEFAULTS), set[str]()
     for item in re.split(r"[,\s]+", text.strip(", \t\n")):
         name, _, value = item.partition("=")
         if name not in DEFAULTS:
             raise ValueError(f"{name!r} is not one of {', '.join(DEFAULTS)}")
+        if name in named:
+            raise ValueError(f"{name}: is set twice")
+        named.add(name)
         limits[name] = _limit(name, value)
     return Retention(limits)
 
@@ -78,4 +83,6 @@ def _limit(name: str, text: str) -> Limit:
     if rows and name in BY_AGE_ALONE:
         raise ValueError(f"{name}: is kept by age alone, such as 90d")
     seconds = int(found[1]) * _UNITS[found[2]] if found else math.inf
+    if found and seconds > LONGEST:
+        raise ValueError(f"{name}: {age} is more than 1000 years: write {FOREVER}")
     return Limit(seconds, int(rows) if rows else None)

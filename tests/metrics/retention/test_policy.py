@@ -32,6 +32,8 @@ def test_a_limit_is_shown_as_it_is_written(name: str) -> None:
         ("audit_log=1w", "'1w' is not an age"),
         ("audit_log=-1", "'-1' is not an age"),
         ("minutes=500", "minutes: is kept by age alone"),
+        ("history=100, history=10", "history: is set twice"),
+        ("audit_log=9999y", "9999y is more than 1000 years: write off"),
     ],
 )
 def test_what_is_no_limit_is_refused(text: str, reason: str) -> None:
