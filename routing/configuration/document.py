@@ -14,8 +14,9 @@ from routing.configuration.faults import ConfigurationError, Fault, Path
 from routing.configuration.issuers import issuer_parsers
 from routing.configuration.section_parsers import SECTIONS
 from routing.configuration.targets import target_parsers
+from routing.configuration.url_secrets import url_secrets
 from routing.configuration.values import SecretLookup
-from routing.configuration.warnings import warnings, webhook_warnings
+from routing.configuration.warnings import scope_warnings, warnings, webhook_warnings
 from routing.configuration.webhooks import webhook_parsers
 from routing.configuration.yaml_events import Built, build
 from routing.configuration.yaml_writing import Dumper, write_block
@@ -40,7 +41,12 @@ class Document(msgspec.Struct, frozen=True):
 
     def warnings(self, services: Iterable[Service], others: Iterable[Fault] = ()) -> list[Fault]:
         """What in its services and webhooks may not be what the author meant, and `others`, each with its line."""
-        found = [*warnings(services), *webhook_warnings(self.structure.get("webhooks") or {})]
+        found = [
+            *warnings(services),
+            *webhook_warnings(self.structure.get("webhooks") or {}),
+            *scope_warnings(services, self.structure.get("consumers") or {}),
+            *url_secrets(self.structure),
+        ]
         return self.located([*found, *others])
 
     def located(self, faults: Iterable[Fault]) -> list[Fault]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from resilience.cache.policy import Scope
+from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES
 from routing.configuration.faults import Fault, Path
 from routing.configuration.webhook_values import OWN_TOPICS
 from routing.configuration.webhooks import decode_each_webhook
@@ -30,6 +31,9 @@ OPEN_TOPIC = (
 )
 
 
+UNKNOWN_SCOPE = "no service is called {}, and none requires such a scope: it permits nothing"
+
+
 NO_CONTENT = "a response with the status {} has no body: 'body' is not sent"
 
 
@@ -46,6 +50,19 @@ def webhook_warnings(items: Mapping[str, Any]) -> Iterator[Fault]:
         is_free = publish is not None and publish.prefix.partition(":")[0] not in OWN_TOPICS
         if publish is not None and is_free and not webhook.service and publish.data != "none":
             yield Fault(("webhooks", webhook.name, "publish"), OPEN_TOPIC)
+
+
+def scope_warnings(services: Iterable[Service], consumers: Mapping[str, Any]) -> Iterator[Fault]:
+    """One for each identity of a consumer with a scope that permits nothing."""
+    found = {EVERY_SERVICE, *GATEWAY_SCOPES}
+    for service in services:
+        found |= {service.name, *(scope for _, policy in _policies(service) for scope in policy.scopes)}
+    for name, item in consumers.items():
+        for index, identity in enumerate(item.get("identities") or ()):
+            unknown = [scope for scope in identity.get("scopes") or () if scope not in found]
+            if unknown:
+                path: Path = ("consumers", name, "identities", index, "scopes")
+                yield Fault(path, UNKNOWN_SCOPE.format(", ".join(map(repr, unknown))))
 
 
 def warnings(services: Iterable[Service]) -> Iterator[Fault]:

@@ -159,7 +159,7 @@ GUARDED: dict[str, Any] = {
     "/admin/auth/user/": (_person, {"is_superuser": "on"}, {"first_name": "Grace"}),
     "/admin/auth/group/": (lambda: Group.objects.create(name="night shift"), {"name": "day shift"}, {"name": "shift"}),
     "/admin/routing/member/": (_member, {"role": "manager"}, {"role": "member"}),
-    "/admin/routing/signingkey/": (_key_of_signatures, {"scopes_0": "metrics:read"}, {"scopes_0": "mail"}),
+    "/admin/routing/signingkey/": (_key_of_signatures, {"scopes_0": "metrics:read"}, {"scopes_0": "debug"}),
     "/admin/routing/servicerole/": (
         lambda: ServiceRole.objects.create(user=_person(), role="Owner", services=["crm"]),
         {"role": "Viewer"},

@@ -25,6 +25,7 @@ from routing.database.apply import apply_document
 from routing.database.loader import current_version, load, whole_document
 from routing.management.commands import signingkey
 from routing.models import Consumer, ConsumerIdentity, Service, SigningKey
+from tests.routing.pages import browser_form
 from tests.signing import SECRET, Signer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -185,6 +186,18 @@ def test_the_admin_issues_rotates_and_revokes(root: Client, acme: Consumer) -> N
     assert "the key is replaced" in root.post(KEYS, action, follow=True).content.decode()
     root.post(KEYS, {**action, "action": "revoke_keys"})
     assert loaded() == {}
+
+
+def test_the_admin_accepts_no_new_unknown_scope(root: Client, acme: Consumer) -> None:
+    """As the command; a key that has one already keeps it."""
+    assert "unknown scope &#x27;nope&#x27;" in add(root, acme, scopes_0="debug\nnope", scopes_1="")
+    assert SigningKey.objects.count() == 0
+    add(root, acme)
+    SigningKey.objects.update(scopes=["gone"])
+    url = f"{KEYS}{SigningKey.objects.get().pk}/change/"
+    form = browser_form(root.get(url))
+    root.post(url, {**form, "scopes_0": "gone\ndebug"})
+    assert SigningKey.objects.get().scopes == ["gone", "debug"]
 
 
 def test_the_admin_accepts_no_literal_secret(root: Client, acme: Consumer) -> None:
