@@ -114,10 +114,14 @@ def _public_path(path: bytes, base: bytes, public: PublicAddress) -> bytes:
 
 
 def _cookie_path(path: bytes, base: bytes, public: PublicAddress) -> bytes:
-    """Where a cookie's path covers all of the target's, all of the service's paths are meant."""
+    """Where a cookie's path covers all of the target's, all of the service's paths are meant.
+
+    A path beside the target's stays below the service's too: it may be that of another service, or of staff's pages.
+    """
     if _is_within(base.rstrip(b"/") or b"/", path.rstrip(b"/")):
         return public.prefix or b"/"
-    return _public_path(path, base, public)
+    found = _public_path(path, base, public)
+    return found if _is_within(found, public.prefix) else public.prefix + path
 
 
 def _is_within(path: bytes, root: bytes) -> bool:

@@ -25,8 +25,13 @@ _ORIGIN_WIDE: Final = frozenset(
         b"public-key-pins-report-only",
         b"report-to",
         b"reporting-endpoints",
+        b"sec-session-registration",
+        b"secure-session-registration",
         b"service-worker-allowed",
+        b"set-login",
+        b"shared-storage-write",
         b"strict-transport-security",
+        b"use-as-dictionary",
         b"x-content-type-options",
     }
 )

@@ -24,6 +24,9 @@ DANGEROUS = {
     "alt-svc": 'h3="evil.test:443"',
     "nel": "{}",
     "report-to": "{}",
+    "secure-session-registration": '(ES256);path="/api/v1/crm/x"',
+    "shared-storage-write": "clear",
+    "use-as-dictionary": 'match="/*"',
 }
 FIELDS = [f"{name}: {value}".encode() for name, value in DANGEROUS.items()]
 PAGE = ok(b"<script>", *FIELDS, b"Content-Security-Policy: sandbox allow-scripts allow-same-origin")
