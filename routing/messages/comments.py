@@ -7,6 +7,7 @@ import asyncio
 from math import inf
 from typing import Final
 
+from resilience.cache.fields import CONTENT_DIGESTS
 from routing.http import Headers, Stream, client_timeout, joined
 
 COMMENT: Final = b": keep-alive\n"
@@ -16,7 +17,7 @@ _BETWEEN_EVENTS: Final = (b"\n\n", b"\r\r", b"\n\r\n", b"\r\r\n")
 """How a stream ends whose last event is complete (HTML standard, section 9.2.5)."""
 _LONGEST_END: Final = 3
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_CHANGED_BY_MORE: Final = frozenset({b"content-length", b"content-encoding", b"content-digest", b"repr-digest"})
+_CHANGED_BY_MORE: Final = CONTENT_DIGESTS | {b"content-length", b"content-encoding", b"repr-digest", b"digest"}
 """Fields that would not be true of a body with comments, or of whose body the text is not known."""
 
 

@@ -124,6 +124,8 @@ async def test_closing_ends_the_wait_for_the_next_piece() -> None:
         (200, [(b"content-encoding", b"gzip")], False),
         (200, [(b"content-length", b"20")], False),
         (200, [(b"content-digest", b"sha-256=:x:")], False),
+        (200, [(b"content-md5", b"x")], False),
+        (200, [(b"digest", b"sha-256=x")], False),
         (200, [(b"cache-control", b"no-cache"), (b"cache-control", b"No-Transform")], False),
     ],
 )
