@@ -70,11 +70,12 @@ class Connections:
         holder = self._credentials.of_subject(service.name, policy, subject)
         async with self._credentials.lock(holder):
             grant = await self._refresher.load(holder.grant)
+            is_unreadable = grant is None and await self._refresher.is_stored(holder.grant)
             await self._refresher.remove(holder.grant)
             await self._forget(service, subject)
         token = (grant.refresh_token or grant.access_token) if grant else ""
         if not policy.revoke_url or not token:
-            return True
+            return not (policy.revoke_url and is_unreadable)
         try:
             return await self._endpoint.revoke(revocation_request(policy, token)) in REVOKED
         except TokenRequestFailed:

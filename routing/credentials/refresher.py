@@ -65,6 +65,10 @@ class Refresher:
         except msgspec.DecodeError:
             return None
 
+    async def is_stored(self, name: GrantName) -> bool:
+        """Whether there is a refresh token, which may be one that cannot be decrypted. Raises VaultUnavailable."""
+        return await self._vault.load(name) is not None
+
     async def connect(self, name: GrantName, tokens: Tokens, tenant: str) -> None:
         """Store the grant of an account that has been connected, for one of this tenant. Raises VaultUnavailable."""
         now = self._clock()

@@ -498,16 +498,34 @@ async def test_routes_with_one_refresh_token_do_not_use_it_at_once(memory: World
     assert most == 1
 
 
+def connected_accounts(world: World, server: TokenServer) -> tuple[Connections, CredentialPolicy, Service]:
+    """The accounts of a service `mail`, whose tokens are revoked where they come from."""
+    urls = {"authorize_url": "https://login.example.com/authorize", "revoke_url": server.url}
+    used = credential(server, grant=GrantType.REFRESH_TOKEN, **urls)
+    refresher, cipher = world.credentials._refresher, world.credentials._shared._cipher
+    connections = Connections(
+        world.credentials, refresher, refresher._endpoint, cipher, invalidate=world.cache.invalidate
+    )
+    return connections, used, Service("mail", (Target("http://127.0.0.1:1"),), policy=RoutePolicy(credential=used))
+
+
+async def test_a_token_that_cannot_be_decrypted_is_not_told_to_be_revoked(memory: World, tokens: TokenServer) -> None:
+    connections, used, service = connected_accounts(memory, tokens)
+    name = memory.credentials.of("mail", used, None).grant
+    assert await connections.disconnect(service, Subject("service"))  # there is none
+    await memory.vault.save(name, b"encrypted with a key that is gone")
+    assert not await connections.disconnect(service, Subject("service"))
+    assert not tokens.grants
+    await memory.credentials._refresher.save(name, StoredGrant("refresh"))
+    assert await connections.disconnect(service, Subject("service"))
+    assert [form["token"] for form in tokens.grants] == ["refresh"]
+
+
 async def test_a_refresh_that_runs_while_an_account_is_connected_does_not_replace_it(
     memory: World, tokens: TokenServer
 ) -> None:
-    connected = {"grant": GrantType.REFRESH_TOKEN, "authorize_url": "https://login.example.com/authorize"}
-    used = credential(tokens, **connected)
-    service = Service("mail", (Target("http://127.0.0.1:1"),), policy=RoutePolicy(credential=used))
-    refresher, cipher = memory.credentials._refresher, memory.credentials._shared._cipher
-    connections = Connections(
-        memory.credentials, refresher, refresher._endpoint, cipher, invalidate=memory.cache.invalidate
-    )
+    connections, used, service = connected_accounts(memory, tokens)
+    refresher = memory.credentials._refresher
     tokens.rotates = True
     holder = memory.credentials.of("mail", used, None)
     await refresher.save(holder.grant, StoredGrant("of-the-first-account"))
