@@ -36,6 +36,8 @@ MAX_HOLDERS: Final = 20_000
 """Credentials that a worker keeps in memory, one for each caller of a service whose callers have their own."""
 NOT_CONNECTED_SECONDS: Final = 2.0
 """How long it is remembered that no account is connected, in case the message of a connection is lost."""
+REFUSED: Final = "refused_by_service"
+"""The code of a token that the backend does not accept, though the token endpoint has just returned it."""
 TICK_SECONDS: Final = 1.0
 """How often credentials in use are checked for one that is due."""
 
@@ -119,8 +121,9 @@ class Credentials:
         now = self._clock()
         if holder.field[1] == refused and not holder.record.was_refused(now):
             holder.record = msgspec.structs.replace(holder.record, refused_at=now)
-            self._event(holder, BackendEventKind.CREDENTIAL_FAILED, "refused_by_service")
+            self._event(holder, BackendEventKind.CREDENTIAL_FAILED, REFUSED)
             await self._shared.write(holder)
+            self._tasks.create(self._refresher.report(holder, now, REFUSED))  # nobody waits for the database
 
     async def forget(self, service: str, policy: CredentialPolicy, subject: Subject) -> None:
         """Drop the token and what failed, in all workers. Raises StoreUnavailable."""

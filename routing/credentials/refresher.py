@@ -84,10 +84,10 @@ class Refresher:
         self._unsaved.pop(name, None)
         await self._vault.remove(name)
 
-    async def report(self, holder: Holder, now: float) -> None:
-        """Record the credential's state for staff, as far as the database is there."""
+    async def report(self, holder: Holder, now: float, failure: str = "") -> None:
+        """Record the credential's state for staff, as far as the database is there. `failure` is what its token met."""
         record = holder.record
-        status = GrantStatus(record.expires_at, record.failure, now, tenant=holder.subject.tenant)
+        status = GrantStatus(record.expires_at, failure or record.failure, now, tenant=holder.subject.tenant)
         try:
             await self._vault.report(holder.grant, status)
         except VaultUnavailable:

@@ -307,6 +307,8 @@ async def test_an_endpoint_that_returns_the_refused_token_again_is_not_asked_for
         assert (await memory.request("GET", PATH)).status == 401
     assert Counter([(await memory.request("GET", PATH)).status for _ in range(5)]) == {401: 5}
     assert (len(tokens.grants), len(backend.received)) == (2, 15)
+    (status,) = memory.vault.statuses.values()
+    assert status.failure == "refused_by_service"
     memory.clock.advance(61)
     await memory.request("GET", PATH)
     assert len(tokens.grants) == 3
