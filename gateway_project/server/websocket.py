@@ -1,8 +1,8 @@
 """uvicorn's WebSocket protocol with early UTF-8 checks and a cheaper path for sending text."""
 
-import asyncio
 import codecs
 import time
+from asyncio import Transport
 from collections.abc import Awaitable, Callable, Generator
 from http import HTTPStatus
 from typing import Any, Final
@@ -17,6 +17,7 @@ from routing.asgi import EMPTY_QUERY
 from routing.messages.identifiers import new_id, request_id
 from routing.messages.validation import MAX_HEADER_BYTES
 from routing.realtime.handshake import PINGS_EXTENSION
+from routing.realtime.piecewise import PiecewiseParser
 
 http11.MAX_LINE_LENGTH = MAX_HEADER_BYTES
 """The limits of handshakes are those of other requests."""
@@ -25,8 +26,6 @@ _decoder: Final = codecs.getincrementaldecoder("utf-8")
 _VERSION: Final = "13"
 PIECE_BYTES: Final = 2_048
 """Parsed at once of what was read: at most 341 frames."""
-TURN_SECONDS: Final = 0.002
-"""How long frames are parsed before other connections have a turn."""
 MAX_PINGS: Final = 100
 """From a client in a second."""
 MAX_FRAGMENTS: Final = 10_000
@@ -40,9 +39,8 @@ _TEXT: Final = 0x81
 class WebSocket(WebSocketsSansIOProtocol):
     """Invalid UTF-8 closes the connection as it arrives, not when the message is complete (RFC 6455 section 8.1).
 
-    What was read is parsed in pieces, the next one when the application has received the messages so far, and for
-    TURN_SECONDS at most: one read can have 40,000 frames, and parsing them takes half a second. Reading is paused until
-    the rest is parsed. While the client does not read, only its latest ping is answered (section 5.5.3).
+    What was read is parsed in pieces, the next one when the application has received the messages so far. While the
+    client does not read, only its latest ping is answered (section 5.5.3).
 
     `send` writes a text message before it returns, whether it is awaited or not: the hub does not await it.
     """
@@ -52,8 +50,6 @@ class WebSocket(WebSocketsSansIOProtocol):
     pings = 0
     """Pings received, which are answered here. The application gets their number by an extension of the scope."""
     _text: codecs.IncrementalDecoder | None = None
-    _unparsed = b""
-    _turn: asyncio.Handle | None = None
     _pong = b""
     """The answer to the latest ping, until the client reads."""
     _recent_pings = 0
@@ -67,8 +63,20 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._send_response = self.conn.send_response
         self.conn.send_response = self._send_identified  # type: ignore[method-assign]  # it sends every response
 
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # of a TCP connection
+        super().connection_made(transport)
+        self._parser = PiecewiseParser(
+            self.loop,
+            self._parse,
+            piece=PIECE_BYTES,
+            is_held=lambda: not self.queue.empty() and not self.close_sent,  # after a close, nothing is received
+            is_closing=transport.is_closing,
+            pause=self._pause_reading,
+            resume=self._resume_reading,
+        )
+
     def connection_lost(self, exc: Exception | None) -> None:
-        self._unparsed = b""
+        self._parser.clear()
         super().connection_lost(exc)
         if self.on_lost is not None:
             self.on_lost()
@@ -89,39 +97,17 @@ class WebSocket(WebSocketsSansIOProtocol):
     # Parsing what the client sends.
 
     def data_received(self, data: bytes) -> None:
-        self._unparsed += data
-        if self._turn is None:
-            self._parse()
+        self._parser.add(data)
 
-    def _parse(self) -> None:
-        self._turn = None
-        data, position, until = self._unparsed, 0, time.monotonic() + TURN_SECONDS
-        while position < len(data) and not self.transport.is_closing() and not self._has_messages:
-            if position and time.monotonic() > until:
-                self._turn = self.loop.call_soon(self._parse)
-                break
-            super().data_received(data[position : position + PIECE_BYTES])
-            position += PIECE_BYTES
-            if self.conn.handshake_exc is not None and not self.handshake_initiated:
-                self._refuse_handshake()
-        self._unparsed = b"" if self.transport.is_closing() else data[position:]
-        if self._unparsed:
-            self._pause_reading()
-        elif not self._has_messages:
-            self._resume_reading()
-
-    @property
-    def _has_messages(self) -> bool:
-        """Whether the application has messages to receive. After a close, it receives none."""
-        return not self.queue.empty() and not self.close_sent
+    def _parse(self, piece: bytes) -> None:
+        super().data_received(piece)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self._refuse_handshake()
 
     async def receive(self) -> Any:
         message = await self.queue.get()
-        if self.queue.empty() and self._turn is None:
-            if self._unparsed:
-                self._turn = self.loop.call_soon(self._parse)
-            else:
-                self._resume_reading()
+        if self.queue.empty():
+            self._parser.release()
         return message
 
     def _pause_reading(self) -> None:

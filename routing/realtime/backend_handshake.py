@@ -1,6 +1,6 @@
 """The handshake with the backend of a WebSocket: sent to a target as a call is, and answered with a status.
 
-This module and tunnel.py alone import websockets, as the client of the backend.
+This module, backend_socket.py and tunnel.py alone import websockets, as the client of the backend.
 """
 
 import asyncio
@@ -11,9 +11,7 @@ from typing import Any, Final, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
-from websockets.protocol import Event
 from websockets.typing import Subprotocol
 
 from routing.backend.client import BackendResponse, Call
@@ -22,6 +20,7 @@ from routing.backend.encoding import Origin, parse_origin
 from routing.backend.reasons import failure_reason, innermost, refuses_client
 from routing.errors import BadGateway, BadRequest, UpstreamTimeout
 from routing.http import HOP_BY_HOP, Headers
+from routing.realtime.backend_socket import BackendSocket
 from routing.realtime.tunnel import MAX_TUNNEL_MESSAGE_BYTES
 from routing.router.policy import Target, Timeout
 from routing.steps.calls import SWITCHING_PROTOCOLS
@@ -29,24 +28,6 @@ from routing.tls.context import TlsContexts
 
 MAX_QUEUED_MESSAGES: Final = 4
 """Messages of the backend that may wait for the client."""
-
-
-class BackendSocket(ClientConnection):
-    """A WebSocket to a target. `pings` is the number of pings received, which are answered here. `error` is what the
-    connection was lost by.
-    """
-
-    pings = 0
-    error: Exception | None = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.error = exc
-        super().connection_lost(exc)
-
-    def process_event(self, event: Event) -> None:
-        if isinstance(event, Frame) and event.opcode is Opcode.PING:
-            self.pings += 1
-        super().process_event(event)
 
 
 class BackendHandshake:

@@ -9,7 +9,8 @@ from routing.exchange import Exchange
 from routing.http import Headers
 from routing.pipeline import Gateway
 from routing.realtime import handshake
-from routing.realtime.backend_handshake import BackendHandshake, BackendSocket
+from routing.realtime.backend_handshake import BackendHandshake
+from routing.realtime.backend_socket import BackendSocket
 from routing.realtime.handshake import Handshake
 from routing.router.policy import RoutePolicy
 from routing.steps.cache.store import SHARED_FAILURES

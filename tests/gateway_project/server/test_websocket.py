@@ -8,8 +8,8 @@ import uvicorn
 from uvicorn.server import ServerState
 from websockets.protocol import State
 
-from gateway_project.server import websocket as module
 from gateway_project.server.websocket import MAX_FRAGMENTS, MAX_PINGS, PIECE_BYTES, WebSocket
+from routing.realtime import piecewise
 from routing.realtime.handshake import PINGS_EXTENSION
 from tests.http1_client import MemoryTransport
 from tests.resilience.cache.entries import until
@@ -167,7 +167,7 @@ async def test_messages_that_were_not_received_are_not_parsed() -> None:
 
 
 async def test_frames_without_a_message_let_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(piecewise, "TURN_SECONDS", 0.0)
     peer = Peer()
     peer.may_receive.set()
     await peer.open()
