@@ -63,7 +63,7 @@ class RouteTree:
         """A segment of a pattern as the readings of a path have it: every path is also read with composed characters,
         however they are written.
         """
-        return unicodedata.normalize("NFKC", segment) if self._case_sensitive else folded([segment])[0]
+        return unicodedata.normalize("NFC", segment) if self._case_sensitive else folded([segment])[0]
 
     def find(self, segments: Segments) -> list[list[Route]]:
         """The routes whose pattern matches, in their order.

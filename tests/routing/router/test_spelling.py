@@ -283,6 +283,12 @@ def test_a_character_is_the_same_in_each_of_its_encodings(pattern: str, path: by
     assert found.policy.scopes == ("guests",)
 
 
+def test_a_pattern_with_a_compatible_character_is_no_other() -> None:
+    routes = (Route("/m\u00b2", (), RoutePolicy(scopes=("area",))), Route("/m2", (), RoutePolicy(scopes=("second",))))
+    assert table(routes=routes).match("crm", "GET", b"/m2").policy.scopes == ("second",)
+    assert set(table(routes=routes).match("crm", "GET", b"/m%C2%B2").policy.scopes) == {"area", "second"}
+
+
 def test_a_parameter_ends_at_a_slash_whatever_else_a_server_takes_for_one() -> None:
     passing = table(encoded_slash=Spelling.PASS, empty_segments=Spelling.PASS)
     for path in (b"/\\off%3Bx\\a", b"/%5Coff%3Bx%5Ca", b"/off;x%2Fa"):
