@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
+import msgspec
+
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.window import Decision
 from resilience.usage.driver import Quotas
@@ -104,6 +106,7 @@ class PlanLimits:
             if not await held.enter(limit.key, limit.limit):
                 held.release()
                 self._done(exchange, counted)
+                self._give_back_first(exchange)
                 raise RateLimited(
                     f"over {limit.limit} requests at once: the limit of the {limit.owner}", retry_after=RETRY_SECONDS
                 )
@@ -116,6 +119,7 @@ class PlanLimits:
         self._done(exchange, [*counted, (limit, verdict)])
         self._give_back(counted)
         counted.clear()
+        self._give_back_first(exchange)
         if isinstance(limit, RateLimit):
             rate = limit.policy
             raise RateLimited(
@@ -135,6 +139,15 @@ class PlanLimits:
                 self._quotas.give_back(limit.meter)
             elif isinstance(verdict, Decision):
                 self._limiter.give_back(limit.key, verdict)
+
+    def _give_back_first(self, exchange: Exchange) -> None:
+        """Uncount the request in the caller's own rate, which step 2 has counted. The gateway's and a service's limits
+        count what is refused too.
+        """
+        decision = exchange.decision
+        if exchange.quota.name != "default" and decision is not None and decision.allowed:
+            self._limiter.give_back(exchange.quota.key, decision)
+            exchange.decision = msgspec.structs.replace(decision, granted=0, remaining=decision.remaining + 1)
 
     def _done(self, exchange: Exchange, counted: Counted) -> None:
         exchange.plan_limits = tuple([self._state(limit, verdict) for limit, verdict in counted])

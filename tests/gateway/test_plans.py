@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.api_keys import ApiKeys, KeyRecord, digest, generate_api_key
 from routing.configuration.consumers import decode_limits, decode_plan
@@ -128,26 +130,30 @@ async def test_every_limit_holds_and_the_narrowest_comes_first(world: World) -> 
     ).startswith('"team-month";r=0;')  # type: ignore[union-attr]
 
 
-async def test_a_refused_request_is_told_every_limit_too(world: World) -> None:
+@pytest.mark.parametrize(
+    ("rate", "amount", "code", "first"), [(3, 2, "quota_exceeded", "team-month"), (2, 3, "rate_limited", "consumer")]
+)
+async def test_a_refused_request_is_told_every_limit_too(
+    world: World, rate: int, amount: int, code: str, first: str
+) -> None:
     """Whichever refuses it, also those that were not asked: a client that waits for the first may meet the next."""
     await world.serve(ok(), policy=UNCACHED)
     (key,) = subscribe(
         world,
         {"rate": "5/m", "quota": [{"amount": 100, "per": "day"}]},
-        consumer={"rate": "3/h"},
-        team={"quota": [{"amount": 2, "per": "month", "anchor": "signup"}]},
+        consumer={"rate": f"{rate}/h"},
+        team={"quota": [{"amount": amount, "per": "month", "anchor": "signup"}]},
     )
     assert await statuses(world, 2, key) == [200, 200]
-    by_quota, by_rate = [await world.request("GET", PATH, key=key) for _ in range(2)]
-    names = {"consumer": 3, "plan": 5, "plan-day": 100, "team-month": 2}
-    for refused, code, first in ((by_quota, "quota_exceeded", "team-month"), (by_rate, "rate_limited", "consumer")):
-        assert (refused.status, refused.json()["code"]) == (429, code)
-        policies = (refused.get("ratelimit-policy") or "").split(", ")
-        assert {item.split('"')[1]: int(item.split("q=")[1].split(";")[0]) for item in policies} == names
-        remaining = [item.split(";")[:2] for item in (refused.get("ratelimit") or "").split(", ")]
-        assert {name.strip('"') for name, _ in remaining} == names.keys()
-        assert [f'"{first}"', "r=0"] in remaining
-        assert int(refused.get("retry-after") or 0) > 1
+    refused = await world.request("GET", PATH, key=key)
+    assert (refused.status, refused.json()["code"]) == (429, code)
+    names = {"consumer": rate, "plan": 5, "plan-day": 100, "team-month": amount}
+    policies = (refused.get("ratelimit-policy") or "").split(", ")
+    assert {item.split('"')[1]: int(item.split("q=")[1].split(";")[0]) for item in policies} == names
+    remaining = [item.split(";")[:2] for item in (refused.get("ratelimit") or "").split(", ")]
+    assert {name.strip('"') for name, _ in remaining} == names.keys()
+    assert [f'"{first}"', "r=0"] in remaining
+    assert int(refused.get("retry-after") or 0) > 1
 
 
 async def test_a_refusal_by_the_gateways_own_limit_tells_the_consumers_limits(world: World) -> None:
@@ -169,6 +175,17 @@ async def test_a_burst_limits_what_comes_at_once(world: World) -> None:
     assert (await statuses(world, 2, key)).count(200) == 0
     world.clock.advance(6)
     assert (await statuses(world, 15, key)).count(200) == 10
+
+
+async def test_what_another_limit_refuses_is_not_counted_in_the_rate(world: World) -> None:
+    await world.serve(ok(), policy=UNCACHED)
+    (key,) = subscribe(world, {"rate": "60/m", "burst": 10, "quota": [{"amount": 25, "per": "day"}]})
+    for granted in (10, 10, 5):
+        assert (await statuses(world, 70, key)).count(200) == granted
+        world.clock.advance(11)
+    refused = await world.request("GET", PATH, key=key)
+    assert refused.json()["code"] == "quota_exceeded"
+    assert '"plan";r=35;' in (refused.get("ratelimit") or "")
 
 
 async def test_consumers_of_a_plan_are_counted_apart_and_those_of_a_team_together(world: World) -> None:

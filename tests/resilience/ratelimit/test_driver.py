@@ -97,6 +97,26 @@ async def test_a_refund_lets_another_request_through(worker: Worker) -> None:
     assert (await limiter.take("caller", POLICY)).allowed
 
 
+async def test_a_token_that_is_given_back_is_used_by_another_request_without_a_call_to_the_store() -> None:
+    store = SlowStore(MemoryStore())
+    limiter = Limiter(store)
+    first = await limiter.take("caller", POLICY)
+    calls = store.calls
+    for _ in range(1_000):
+        limiter.give_back("caller", first)
+        again = limiter.try_take("caller", POLICY)
+        assert again is not None
+        assert again.remaining == first.remaining
+    assert store.calls == calls
+    taken = 1
+    while (decision := await limiter.take("caller", POLICY)).allowed:
+        taken += 1
+    assert taken == POLICY.limit
+    limiter.give_back("caller", decision)  # gives nothing
+    assert not (await limiter.take("caller", POLICY)).allowed
+    await limiter.close()
+
+
 async def test_concurrent_requests_call_the_store_once() -> None:
     store = SlowStore(MemoryStore())
     limiter = Limiter(store)
