@@ -19,6 +19,7 @@ from metrics.alerts.settings import AlertSettings, SmtpServer
 from resilience.holdoff.waits import announced_wait
 from routing.alerts.policy import Recipient, RecipientKind
 from routing.backend.client import Backend, Call
+from routing.backend.reasons import CONNECT_TIMEOUT, failure_reason
 from routing.errors import CallFailed, GatewayError
 from routing.http import Headers
 from routing.messages.bodies import read_up_to
@@ -131,13 +132,30 @@ class Sender:
             code = max((code for code, _ in error.recipients.values()), default=0)
             raise SendFailed(f"the mail server refuses the recipient: {code}", is_final=code >= 500) from None
         except smtplib.SMTPResponseException as error:
-            reason = f"the mail server responded with {error.smtp_code}"
+            is_sender = isinstance(error, smtplib.SMTPSenderRefused)
+            reason = f"the mail server {'refuses ALERT_FROM:' if is_sender else 'responded with'} {error.smtp_code}"
             raise SendFailed(reason, is_final=error.smtp_code >= 500) from None
         except (OSError, smtplib.SMTPException) as error:
-            raise SendFailed(f"the mail server cannot be used: {type(error).__name__}") from None
+            raise SendFailed(f"the mail server cannot be used: {_mail_fault(error)}") from None
         finally:
             with contextlib.suppress(OSError, smtplib.SMTPException):
                 connection.close()  # Django leaves it open if it cannot be encrypted
+
+
+def _mail_fault(error: OSError) -> str:
+    """Without what the server has sent: the texts of these errors are smtplib's own."""
+    if isinstance(error, smtplib.SMTPServerDisconnected):
+        return "it closed the connection, or did not respond in time"
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        is_plain = "STARTTLS" in str(error)
+        return (
+            "it offers no STARTTLS, which SMTP_URL requires unless it ends with ?starttls=off"
+            if is_plain
+            else str(error)
+        )
+    if isinstance(error, smtplib.SMTPException):
+        return type(error).__name__
+    return CONNECT_TIMEOUT if isinstance(error, TimeoutError) else failure_reason(error)
 
 
 def _backend(server: SmtpServer) -> EmailBackend:

@@ -186,10 +186,12 @@ async def test_a_mail(backend: Backend) -> None:
         with pytest.raises(SendFailed, match="550") as caught:
             await sender(backend, smtp).send(recipient, message(), NOW)
         assert caught.value.is_final
-        with pytest.raises(SendFailed, match="the mail server"):  # it has no TLS, and is told nothing without it
+        with pytest.raises(SendFailed, match="it offers no STARTTLS"):  # it has no TLS, and is told nothing without it
             await sender(backend, SmtpServer("127.0.0.1", server.port)).send(recipient, message(), NOW)
+        with pytest.raises(SendFailed, match="cannot be used: TLS error"):
+            await sender(backend, SmtpServer("127.0.0.1", server.port, is_tls=True)).send(recipient, message(), NOW)
         assert len(server.mails) == 1
-    with pytest.raises(SendFailed, match="cannot be used: ConnectionRefusedError"):
+    with pytest.raises(SendFailed, match="cannot be used: connection refused"):
         await sender(backend, smtp).send(recipient, message(), NOW)
     with pytest.raises(SendFailed, match="SMTP_URL is not set"):
         await sender(backend).send(recipient, message(), NOW)
