@@ -33,6 +33,8 @@ class LimitedConnection(psycopg.Connection[Any]):
     """Raises QueryTimeout after the time that the limit of the process sets, and has the server cancel the query."""
 
     limit: QueryLimit = QUERY_LIMIT
+    is_usable = True
+    """Whether the next user may have it."""
     _at_most = float("inf")
 
     @classmethod

@@ -103,7 +103,11 @@ class ConnectionPool:
 
     def _reset(self, connection: Any) -> bool:
         """Whether it can be used by another thread."""
-        if connection.closed or connection.info.transaction_status is TransactionStatus.ACTIVE:
+        if (
+            connection.closed
+            or not connection.is_usable
+            or connection.info.transaction_status is TransactionStatus.ACTIVE
+        ):
             return False
         try:
             if connection.info.transaction_status is not TransactionStatus.IDLE:

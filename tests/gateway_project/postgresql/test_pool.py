@@ -23,6 +23,7 @@ class Connection:
         self.info = Info()
         self.autocommit = True
         self.closed = False
+        self.is_usable = True
         self.rollbacks = 0
 
     def check(self) -> None:

@@ -54,6 +54,24 @@ def test_a_refused_write_is_an_outage_that_commands_explain(server: PostgresServ
             execute(connection, "SELECT * FROM missing")
 
 
+def test_a_connection_that_refuses_writes_is_not_used_again(server: PostgresServer) -> None:
+    """A pooler, or DATABASE_URL, may lead to another server by now."""
+    with connected(server, "") as connection:
+        before = backend_of(connection)
+        execute(connection, "SET default_transaction_read_only = on")
+        with pytest.raises(OperationalError, match="read-only"):
+            execute(connection, "CREATE TABLE accepted (number integer)")
+        connection.close()
+        assert backend_of(connection) != before
+        execute(connection, "CREATE TABLE accepted (number integer)")
+
+
+def backend_of(connection: BaseDatabaseWrapper) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return int(cursor.fetchone()[0])
+
+
 def test_a_transaction_that_the_server_has_ended_is_an_outage(server: PostgresServer) -> None:
     with connected(server, SHORT_LIVED) as connection:
         execute(connection, "SELECT 1")
