@@ -57,5 +57,5 @@ def invalidates_on_change(model: type[models.Model], tags: Iterable[str], servic
     proxies and of models that inherit from `model` are its rows too. Raises TypeError or ValueError for what are no
     tags, or name an attribute that the model does not have.
     """
-    bound = cache.for_service(service) if service else cache
+    bound = cache if service is None else cache.for_service(service)
     model_changes.connect(model, checked_tags(tags), bound.invalidate_tag, service)

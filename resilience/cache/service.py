@@ -52,8 +52,12 @@ class CacheService:
 
     def for_service(self, service: str) -> "CacheService":
         """The cache whose values belong to one of the gateway's services: whatever invalidates the service's responses
-        by tag, or flushes them, does so with these values.
+        by tag, or flushes them, does so with these values. Raises TypeError or ValueError for what is no name.
         """
+        if not isinstance(service, str):
+            raise TypeError(f"the name of a service must be a string, not {type(service).__name__}")
+        if not service:
+            raise ValueError("the name of a service must not be empty")
         return CacheService(self._runner, service)
 
     def get(self, name: str, default: Any = None) -> Any:

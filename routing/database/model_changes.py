@@ -3,10 +3,12 @@
 import logging
 import re
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from django.apps import apps
 from django.db import connections, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.signals import post_save, pre_delete
 
 from resilience.outage import StoreUnavailable
@@ -16,21 +18,26 @@ log = logging.getLogger(__name__)
 _ATTRIBUTE: Final = re.compile(r"\{(\w+)\}")
 
 
+@dataclass
 class _Invalidation:
-    """Called once the transaction is committed; until then Django keeps it with the connection."""
+    """Called once the transaction is committed; until then Django keeps it with the connection.
 
-    def __init__(self, tags: Collection[str], invalidate: Callable[[str], object]) -> None:
-        self.tags = frozenset(tags)
-        self._invalidate = invalidate
+    Tests that run within a transaction call it there, and it is kept: it `is_done` then.
+    """
+
+    tags: frozenset[str]
+    invalidate: Callable[[str], object]
+    is_done: bool = False
 
     def __call__(self) -> None:
+        self.is_done = True
         missed = [tag for tag in sorted(self.tags) if not self._reaches(tag)]
         if missed:
             log.warning("the tags %s could not be invalidated: the store is unavailable", ", ".join(missed))
 
     def _reaches(self, tag: str) -> bool:
         try:
-            self._invalidate(tag)
+            self.invalidate(tag)
         except StoreUnavailable:
             return False
         return True
@@ -39,12 +46,22 @@ class _Invalidation:
 def is_changing(tags: Iterable[str]) -> bool:
     """Whether this thread has an open transaction that invalidates one of the tags when it is committed."""
     return any(
-        not call.tags.isdisjoint(tags)
+        not call.is_done and not call.tags.isdisjoint(tags)
         for connection in connections.all(initialized_only=True)
         if connection.in_atomic_block
         for _, call, *_ in connection.run_on_commit
         if isinstance(call, _Invalidation)
     )
+
+
+def _is_registered(connection: BaseDatabaseWrapper, invalidation: _Invalidation) -> bool:
+    """Whether the latest function of the transaction, within the same savepoints, is the same: many rows in a row
+    invalidate their tags once.
+    """
+    if not connection.in_atomic_block or not connection.run_on_commit:
+        return False
+    savepoints, call, *_ = connection.run_on_commit[-1]
+    return call == invalidation and savepoints == set(connection.savepoint_ids)
 
 
 def connect(
@@ -57,8 +74,10 @@ def connect(
         _check(model, tag)
 
     def changed(sender: type[models.Model], instance: models.Model, using: str, **_: object) -> None:  # noqa: ARG001 - Django's signature
-        filled = {_ATTRIBUTE.sub(lambda found: str(getattr(instance, found[1])), tag) for tag in tags}
-        transaction.on_commit(_Invalidation(filled - {""}, invalidate), using=using, robust=True)
+        filled = frozenset(_ATTRIBUTE.sub(lambda found: str(getattr(instance, found[1])), tag) for tag in tags)
+        invalidation = _Invalidation(filled - {""}, invalidate)
+        if not _is_registered(connections[using], invalidation):
+            transaction.on_commit(invalidation, using=using, robust=True)
 
     uid = f"invalidates.{model._meta.label}.{service}.{tags}"
     for sender in _classes(model):

@@ -10,8 +10,7 @@ import msgspec
 
 from routing.http import Headers, joined
 
-_WELL_FORMED: Final = re.compile(rb"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,128}")
-"""Not `.` and `..`, which are no segment of a path: the page of such a request could not be opened."""
+_WELL_FORMED: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 def request_id(sent: bytes | None, now: float) -> str:

@@ -24,15 +24,16 @@ def ok(body: bytes = b'{"a":1}', *fields: bytes) -> bytes:
 # 1 request id
 
 
-async def test_a_well_formed_request_id_is_kept_and_forwarded(world: World) -> None:
+@pytest.mark.parametrize("request_id", ["abc.DEF-1_2", "a" * 128, "0", "..", "-"])
+async def test_a_well_formed_request_id_is_kept_and_forwarded(world: World, request_id: str) -> None:
     origin = await world.serve(ok())
-    response = await world.request("GET", "/api/v1/crm/x", [("X-Request-ID", "abc.DEF-1_2")])
-    assert response.get("x-request-id") == "abc.DEF-1_2"
-    assert (b"x-request-id", b"abc.DEF-1_2") in origin.requests[0].fields
-    assert world.observer.requests[-1].request_id == "abc.DEF-1_2"
+    response = await world.request("GET", "/api/v1/crm/x", [("X-Request-ID", request_id)])
+    assert response.get("x-request-id") == request_id
+    assert (b"x-request-id", request_id.encode()) in origin.requests[0].fields
+    assert world.observer.requests[-1].request_id == request_id
 
 
-@pytest.mark.parametrize("request_id", ["", "a b", "a" * 129, "é", ".", ".."])
+@pytest.mark.parametrize("request_id", ["", "a b", "a" * 129, "é", "a/b"])
 async def test_any_other_request_id_is_replaced(world: World, request_id: str) -> None:
     await world.serve(ok())
     response = await world.request("GET", "/api/v1/crm/x", [("X-Request-ID", request_id.encode("latin-1"))])

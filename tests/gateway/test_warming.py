@@ -278,6 +278,8 @@ class TestTheCommand:
     async def test_rejects_an_unknown_service(self, cache_world: World, warmer: Warmer) -> None:
         with pytest.raises(CommandError, match="no service 'nope'"):
             await run_command("flush", "--service", "nope")
+        with pytest.raises(CommandError, match="--top must be at least 1"):
+            await run_command("warm", "--top", "0")
 
 
 async def test_without_redis_the_command_fails_with_an_explanation() -> None:

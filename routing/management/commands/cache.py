@@ -75,6 +75,8 @@ class Command(BaseCommand):
         dry_run: bool,
         **_: Any,
     ) -> None:
+        if top < 1:
+            raise CommandError("--top must be at least 1")
         requests = [parse_reference(path, address) for path in [*paths, *(_lines(file) if file else ())]]
         if not requests:
             requests = self._run(self._runtime.warmer.most_requested(services, top))

@@ -472,6 +472,11 @@ async def failing() -> Any:
 
 
 class TestServices:
+    @pytest.mark.parametrize(("name", "error"), [(None, TypeError), (5, TypeError), ("", ValueError)])
+    def test_a_cache_is_bound_to_a_name(self, name: Any, error: type[Exception]) -> None:
+        with pytest.raises(error, match="the name of a service must"):
+            CacheService(NotImplemented).for_service(name)
+
     async def test_a_tag_is_invalidated_in_every_service(self, service: CacheService) -> None:
         crm = service.for_service("crm")
         await service.aset("name", 1, tags=["a"])

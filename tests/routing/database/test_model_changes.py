@@ -83,6 +83,24 @@ def test_a_tag_that_cannot_be_invalidated_keeps_no_other_from_it(
     assert "the tags a, c could not be invalidated" in caplog.text
 
 
+def test_many_rows_in_a_transaction_invalidate_their_tags_once(commit: Commit) -> None:
+    recorder = Recorder()
+    model_changes.connect(User, ["users"], recorder, None)
+    with commit():
+        for name in ("ann", "bob"):
+            User.objects.create(username=name)
+        with transaction.atomic():
+            User.objects.create(username="rolled-back")
+            transaction.set_rollback(True)
+    assert recorder.tags == ["users"]
+    with commit():
+        with transaction.atomic():
+            User.objects.create(username="rolled-back")
+            transaction.set_rollback(True)
+        User.objects.create(username="cid")
+    assert recorder.tags == ["users"] * 2
+
+
 def test_tags_are_changing_until_the_transaction_ends() -> None:
     model_changes.connect(User, ["users", "user:{username}"], Recorder(), None)
     assert not model_changes.is_changing(["users"])
