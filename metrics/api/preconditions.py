@@ -43,6 +43,8 @@ def _check_match(field: str, value: Any) -> None:
     if field.strip() == "*":
         return
     if value is None or not _names(field, value, weak=False):
+        if _TAG.search(field) is None:
+            raise PreconditionFailed("If-Match has no entity tag: write the ETag with its double quotes")
         hint = _WEAK if "W/" in field else ""
         raise PreconditionFailed(f"it has been changed since: get it again, and apply your change to that{hint}")
 

@@ -82,7 +82,7 @@ def quotas_of(consumer: Consumer) -> list[dict[str, Any]] | None:
             "limit": each.limit,
             "used": each.used,
             "remaining": each.remaining,
-            "percent": min(100, round(100 * each.used / each.limit)) if each.limit else 100,
+            "percent": min(100, 100 * each.used // each.limit) if each.limit else 100,
             "resets_at": datetime.fromtimestamp(each.resets_at, UTC),
         }
         for each in found

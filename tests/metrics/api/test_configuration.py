@@ -209,6 +209,15 @@ def test_tags_are_strong_and_those_of_representations_differ(api: Api) -> None:
     assert api.get()["ETag"] not in tags
 
 
+@pytest.mark.parametrize("field", ["", ",", "{tag}", "'{tag}'", '"{tag}'])
+def test_a_tag_that_has_lost_its_quotes_is_named(api: Api, field: str) -> None:
+    """As by a shell: nothing has changed, and to get it again would not help."""
+    tag = api.get()["ETag"].strip('"')
+    response = api.put(api.get().json(), match=field.format(tag=tag))
+    assert response.status_code == 412
+    assert response.json()["detail"] == "If-Match has no entity tag: write the ETag with its double quotes"
+
+
 def test_a_version_that_the_client_has_is_not_sent_again(api: Api) -> None:
     tag = api.get()["ETag"]
     for field in (tag, f"W/{tag}", "*", f'"x", {tag}'):
