@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -90,7 +90,8 @@ class DecisionForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
-        if data.get("decision") == "approve" and not data.get("plan"):
+        # Without the field, the request has been decided since the page was opened, which saving says.
+        if data.get("decision") == "approve" and "plan" in self.fields and not data.get("plan"):
             raise ValidationError({"plan": _("Choose the plan that the consumer gets.")})
         return data
 
@@ -141,8 +142,9 @@ class PlanRequestAdmin(RightsMixin, ModelAdmin):
         consumer = request.consumer
         return str(consumer.plan or (consumer.team.plan if consumer.team else None) or "\u2013")
 
-    def save_model(self, request: HttpRequest, obj: PlanRequest, form: Any, change: bool) -> None:  # noqa: ARG002 - as above
+    def save_model(self, request: Any, obj: PlanRequest, form: Any, change: bool) -> None:  # noqa: ARG002 - as above
         decision, note, user = form.cleaned_data.get("decision"), obj.note, staff_actor(request.user)
+        request.is_decided = False
         if not decision:
             self.message_user(request, gettext("No decision was chosen: the request still waits."), messages.WARNING)
             return
@@ -152,8 +154,13 @@ class PlanRequestAdmin(RightsMixin, ModelAdmin):
                 self._warn_of_file(request, obj)
             else:
                 plan_requests.refuse(obj, note, user)
+            request.is_decided = True
         except plan_requests.NotPossible as reason:
             self.message_user(request, str(reason), messages.ERROR)
+
+    def response_change(self, request: Any, obj: Any) -> HttpResponse:
+        """Django's own, which says that the request was changed, only if it was."""
+        return super().response_change(request, obj) if request.is_decided else HttpResponseRedirect(request.path)
 
     @admin.action(description=_("Approve, with the plan that was asked for"), permissions=("change",))
     def approve_requests(self, request: HttpRequest, queryset: "models.QuerySet[PlanRequest]") -> None:

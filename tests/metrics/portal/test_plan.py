@@ -110,6 +110,22 @@ def test_operators_see_requests_and_do_not_decide(acme: Team, staff_client: Clie
     assert staff_client.post(path, {"decision": "approve", "csrfmiddlewaretoken": token}).status_code == 403
 
 
+@pytest.mark.parametrize("decision", ["approve", "refuse"])
+def test_a_decision_on_what_was_withdrawn_meanwhile_is_not_made_and_says_so(
+    acme: Team, owner: Client, decision: str
+) -> None:
+    request = ask(acme)
+    acme.post("plan/withdraw/")
+    path = f"/admin/routing/planrequest/{request.pk}/change/"
+    pro = Plan.objects.get(name="pro").pk
+    page = owner.post(path, {"plan": pro, "note": "", "decision": decision}, follow=True).content.decode()
+    assert "decided already: Withdrawn" in page
+    assert "was changed successfully" not in page
+    request.refresh_from_db()
+    acme.consumer.refresh_from_db()
+    assert (request.state, acme.consumer.plan.name) == ("withdrawn", "free")
+
+
 def test_the_present_plan_is_shown_as_a_person_reads_it(acme: Team) -> None:
     page = acme.text("plan/")
     assert "1,000 requests per minute" in page
