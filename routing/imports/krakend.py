@@ -157,6 +157,9 @@ def _route(item: Item, method: str, common: _Common) -> tuple[str, dict[str, Any
     item.default("encoding", "json", "no-op", "safejson", "fast-json")
     item.default("sd", "static")
     extra, service = item.item("extra_config"), found[1] if found else {}
+    code = [key for key in extra.names if key.startswith(_CODE) or _OLD_CODE.match(key)]
+    for key in code:
+        extra.explain(key, "it may refuse callers, who need a key or a token instead")
     _backend_settings(extra, service)
     filters = [key for key in _FILTERS if item.take(key)]
     for key in filters:
@@ -169,7 +172,7 @@ def _route(item: Item, method: str, common: _Common) -> tuple[str, dict[str, Any
     if found is None or pattern is None or not allowed:
         return None
     made: dict[str, Any] = {"path": pattern, "methods": allowed}
-    if question or filters:  # what is returned may have been restricted
+    if question or filters or code:  # what is returned may have been restricted
         made["auth"] = "required"
     return found[0], made, pattern
 
@@ -228,15 +231,19 @@ _FOR_ALL: Final = ("auth/basic", "plugin/http-server", "security/policies")
 """Of the whole server. Others there have settings for endpoints that name them."""
 _SERVERS: Final = frozenset({"geoip", "redis-ratelimit", "static-filesystem", "url-rewrite", "virtualhost", "wildcard"})
 """Plugins of the server that refuse nobody for who calls."""
-_PROTECTING: Final = ("auth/", "plugin/", "security/policies", "validation/cel")
+_CODE: Final = ("modifier/lua", "plugin/", "security/policies", "validation/cel")
+"""Code and conditions of the operator's own, of an endpoint or of its backend. They may refuse callers."""
+_OLD_CODE: Final = re.compile(r"github[._]com/.*(?:cel|lua|policies)", re.IGNORECASE)
+_PROTECTING: Final = ("auth/", *_CODE)
+"""Of an endpoint. `auth/…` of a backend is a credential for it."""
 _ISSUING: Final = "auth/signer"
 """Of an endpoint that signs tokens, which callers ask for before they have one."""
-_OLD: Final = re.compile(r"github[._]com/.*(?:jose|cel|auth|api-?key|policies)", re.IGNORECASE)
+_OLD: Final = re.compile(r"github[._]com/.*(?:jose|cel|lua|auth|api-?key|policies)", re.IGNORECASE)
 """Names of components before version 2, such as `github_com/devopsfaith/krakend-jose/validator`."""
 
 
 def _protects(component: str) -> bool:
-    """Whether it may refuse callers of an endpoint. Plugins are code of the operator's own."""
+    """Whether it may refuse callers of an endpoint."""
     return component != _ISSUING and (component.startswith(_PROTECTING) or _OLD.match(component) is not None)
 
 

@@ -232,6 +232,20 @@ tls: {{options: {{modern: {{minVersion: VersionTLS13, clientAuth: {{clientAuthTy
         ]}""",
         {"/x": "required", "/y": "required", "/login": "open"},
     ),
+    "krakend: code of an endpoint and of its backend": Case(
+        """{"version": 3, "host": ["http://a.internal"], "endpoints": [
+        {"endpoint": "/1", "extra_config": {"modifier/lua-endpoint": {"pre": "a()"}},
+         "backend": [{"url_pattern": "/lua"}]},
+        {"endpoint": "/2", "backend": [
+         {"url_pattern": "/b", "extra_config": {"modifier/lua-backend": {"pre": "a()"}}}]},
+        {"endpoint": "/3", "backend": [
+         {"url_pattern": "/p", "extra_config": {"plugin/http-client": {"name": "own"}}}]},
+        {"endpoint": "/4", "backend": [
+         {"url_pattern": "/old", "extra_config": {"github.com/devopsfaith/krakend-lua/proxy": {"pre": "a()"}}}]},
+        {"endpoint": "/5", "backend": [
+         {"url_pattern": "/token", "extra_config": {"auth/client-credentials": {"client_id": "c"}}}]}]}""",
+        {"/lua": "required", "/b": "required", "/p": "required", "/old": "required", "/token": "open"},
+    ),
     "krakend: what holds for all endpoints": Case(
         """{"version": 3, "host": ["http://a"], "extra_config": {"plugin/http-server": {"name": ["ip-filter"]}},
         "endpoints": [{"endpoint": "/x", "backend": [{"url_pattern": "/x"}]}]}""",
