@@ -32,6 +32,7 @@ MAX_FRAGMENTS: Final = 10_000
 """The most fragments of one message: empty ones take memory, but do not count towards its size."""
 _MALFORMED: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\nX-Request-ID: %b\r\n\r\n"
 _ID: Final = "X-Request-ID"
+_END_OF_HEAD: Final = b"\r\n\r\n"
 _TEXT: Final = 0x81
 """The first byte of a text message in a single frame: FIN and the opcode (RFC 6455 section 5.2)."""
 
@@ -39,8 +40,9 @@ _TEXT: Final = 0x81
 class WebSocket(WebSocketsSansIOProtocol):
     """Invalid UTF-8 closes the connection as it arrives, not when the message is complete (RFC 6455 section 8.1).
 
-    What was read is parsed in pieces, the next one when the application has received the messages so far. While the
-    client does not read, only its latest ping is answered (section 5.5.3).
+    What was read is parsed in pieces, the next one when the application has received the messages so far. Frames
+    that a client sends before its handshake is answered, which it must not do (section 4.1), are parsed after it. While
+    the client does not read, only its latest ping is answered (section 5.5.3).
 
     `send` writes a text message before it returns, whether it is awaited or not: the hub does not await it.
     """
@@ -69,7 +71,7 @@ class WebSocket(WebSocketsSansIOProtocol):
             self.loop,
             self._parse,
             piece=PIECE_BYTES,
-            is_held=lambda: not self.queue.empty() and not self.close_sent,  # after a close, nothing is received
+            is_held=self._holds_frames,
             is_closing=transport.is_closing,
             pause=self._pause_reading,
             resume=self._resume_reading,
@@ -97,7 +99,18 @@ class WebSocket(WebSocketsSansIOProtocol):
     # Parsing what the client sends.
 
     def data_received(self, data: bytes) -> None:
-        self._parser.add(data)
+        if not self.handshake_initiated and (end := data.find(_END_OF_HEAD)) >= 0:
+            self._parse(data[: end + len(_END_OF_HEAD)])
+            data = data[end + len(_END_OF_HEAD) :]
+        if data:
+            self._parser.add(data)
+
+    def _holds_frames(self) -> bool:
+        """Whether the handshake is not answered yet, or the application has messages to receive: after a close, it
+        receives none.
+        """
+        is_unanswered = self.handshake_initiated and not self.handshake_complete
+        return is_unanswered or (not self.queue.empty() and not self.close_sent)
 
     def _parse(self, piece: bytes) -> None:
         super().data_received(piece)
@@ -123,8 +136,8 @@ class WebSocket(WebSocketsSansIOProtocol):
     # What the application sends.
 
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # not a coroutine
-        if self._is_stopping and message["type"] == "websocket.accept":
-            return self._accept_and_close(message)
+        if message["type"] == "websocket.accept":
+            return self._accept(message)
         if message["type"] == "websocket.http.response.body":
             return self._deny(message)
         text = message.get("text")
@@ -138,9 +151,12 @@ class WebSocket(WebSocketsSansIOProtocol):
         self.transport.write(_header(len(payload)) + payload)
         return _Written(self)
 
-    async def _accept_and_close(self, message: Any) -> None:
+    async def _accept(self, message: Any) -> None:
         await super().send(message)
-        self.shutdown()
+        if self._is_stopping:
+            self.shutdown()
+        elif not self._holds_frames():
+            self._parser.release()
 
     async def _deny(self, message: Any) -> None:
         """Send the body of a refusal, with which the handshake has ended: the base class logs an error otherwise."""

@@ -87,14 +87,14 @@ async def test_the_application_can_see_how_many_pings_the_client_has_sent() -> N
 class Peer:
     """The client of a WebSocket to an application that records messages once `may_receive` is set."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: bytes = HANDSHAKE) -> None:
         self.transport, self.messages = MemoryTransport(), list[Any]()
         self.may_accept, self.may_receive = asyncio.Event(), asyncio.Event()
         config = uvicorn.Config(self._application, log_config=None, lifespan="off", interface="asgi3")
         config.load()
         self.socket = WebSocket(config, ServerState(), {}, asyncio.get_running_loop())
         self.socket.connection_made(self.transport)
-        self.socket.data_received(HANDSHAKE)
+        self.socket.data_received(data)
 
     async def open(self) -> None:
         self.may_accept.set()
@@ -199,6 +199,33 @@ async def test_what_a_client_sends_before_it_knows_of_a_close_does_not_hide_its_
     peer.socket.data_received(closing(1000))
     await until(lambda: peer.transport.closed)
     assert peer.messages == ["bye"]
+
+
+@pytest.mark.parametrize(
+    ("early", "close_code", "messages"),
+    [
+        (frame(PING) + frame(TEXT, b"early"), None, ["early"]),
+        (frame(TEXT, b"early") + closing(1000), 1000, ["early", 1000]),
+        (closing(1000), 1000, [1000]),
+        (b"\x81\x02hi", 1002, [1002]),  # not masked
+        (b"GET / HTTP/1.1\r\n\r\n", 1002, [1002]),
+    ],
+)
+@pytest.mark.parametrize("is_one_read", [True, False])
+async def test_frames_before_the_response_to_the_handshake_are_parsed_after_it(
+    early: bytes, close_code: int | None, messages: list[Any], is_one_read: bool
+) -> None:
+    peer = Peer(HANDSHAKE + early if is_one_read else HANDSHAKE)
+    peer.may_receive.set()
+    await peer.settle()
+    if not is_one_read:
+        peer.socket.data_received(early)
+    await peer.settle()
+    assert peer.transport.received == b""
+    peer.may_accept.set()
+    await until(lambda: peer.messages == messages)
+    assert peer.transport.received.startswith(b"HTTP/1.1 101 ")
+    assert peer.close_code == close_code
 
 
 async def test_a_handshake_ends_before_the_server_does() -> None:
