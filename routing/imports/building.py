@@ -10,7 +10,7 @@ from routing.configuration.decode import RESERVED, VERSION
 from routing.configuration.faults import ConfigurationError, Path
 from routing.configuration.values import SUPPORTED_METHODS, host_name, pattern
 from routing.imports.report import Report
-from routing.router.policy import NAME
+from routing.router.policy import HOST, NAME
 
 MAX_WEIGHT: Final = 1_000
 DAY_SECONDS: Final = 86_400
@@ -54,14 +54,15 @@ def target(url: str, path: Path, report: Report, prefix: str = "") -> dict[str, 
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
-    if parts.scheme not in ("http", "https") or not parts.hostname or "{" in url or "$" in url:
+    name = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or HOST.fullmatch(name) is None or "{" in url or "$" in url:
         report.left_out(path, "is no address with http or https")
         return None
     if parts.username is not None or parts.password is not None:
         report.left_out(path, "the address has a user and a password: set headers: {Authorization: …} of the service")
     if parts.query or parts.fragment:
         report.left_out(path, "the address has a query, which a target cannot have")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    host = f"[{name}]" if ":" in name else name
     place = host if port is None else f"{host}:{port}"
     return {"url": f"{parts.scheme}://{place}{parts.path.rstrip('/')}{prefix.rstrip('/')}"}
 

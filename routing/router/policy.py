@@ -36,6 +36,8 @@ MAX_TOTAL_SECONDS: Final = 3_600.0
 """The longest `connect` and `read`, and the longest `total` that is not infinite."""
 WITHOUT_CONTENT: Final = frozenset({204, 205, 304})
 """Statuses of responses that have no body (RFC 9110 section 15)."""
+HOST: Final = re.compile(r"[A-Za-z0-9._-]+|.*:.*")
+"""A target's host: a name, an address, or one of IPv6 without its brackets. Not a template such as ${HOST}."""
 _VISIBLE: Final = re.compile(r"[!-~]+")
 
 
@@ -175,6 +177,8 @@ class Target(msgspec.Struct, frozen=True):
             raise ValueError("url must be http://host or https://host")
         if parts.query or parts.fragment or parts.username is not None or _VISIBLE.fullmatch(self.url) is None:
             raise ValueError("url must have no user, query or fragment, and be visible ASCII")
+        if HOST.fullmatch(parts.hostname) is None:
+            raise ValueError("url must name a host of letters, digits and '.', '-', '_': fill a template in first")
         if parts.port == 0:  # raises ValueError when it is out of range
             raise ValueError("url must have a port from 1 to 65535, or none")
         if self.tls is not None and not self.is_https:

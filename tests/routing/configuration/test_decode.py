@@ -296,6 +296,10 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
             "targets[0]: url must have no user, query or fragment, and be visible ASCII",
         ),
         ({"targets": [{"url": "http://u:p@a"}]}, "targets[0]: url must have no user"),
+        *(
+            ({"targets": [{"url": f"http://{host}:80"}]}, "targets[0]: url must name a host of letters, digits and")
+            for host in ("${HOST}", "<crm-host>", "{{crm}}", "*.internal", "a%20b", "a,b")
+        ),
         ({"targets": [{"url": "http://a:0"}]}, "targets[0]: url must have a port from 1 to 65535, or none"),
         ({"targets": [{"url": URL}, {"url": URL}]}, "targets[1]: duplicate target"),
         ({"headers": {"X A": "1"}}, "headers.X A: 'X A' is not a header name"),
