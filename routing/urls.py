@@ -10,6 +10,6 @@ urlpatterns = [
     path(".well-known/jwks.json", key_set, name="jwks"),
     path("connect/", include("routing.connect.urls")),
     path("events", EventsView.as_view(), name="events"),
-    re_path(r"^health(?:/ready|/deep)?/?$", HealthView.as_view(), name="health"),
+    *(re_path(rf"^{page}/?$", HealthView.as_view(), name=page) for page in ("health", "health/ready", "health/deep")),
     re_path(r"^hooks/.*$", WebhookView.as_view(), name="webhook"),
 ]

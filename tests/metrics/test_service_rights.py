@@ -14,7 +14,10 @@ from tests.metrics.service_rights import FOREIGN, OWN, WORD, foreign_state, limi
 
 pytestmark = pytest.mark.django_db
 LEFT_OUT = (
-    PUBLIC | CONNECT | LOGIN_PAGES | {"admin:password_change", "admin:password_change_done", "webhook", "service"}
+    PUBLIC
+    | CONNECT
+    | LOGIN_PAGES
+    | {"admin:password_change", "admin:password_change_done", "webhook", "events", "service"}
 )
 """What is public, what is about the account alone, and services themselves, which have tests of their own."""
 TARGETS = [{"url": "http://evil.example"}]

@@ -15,8 +15,9 @@ from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db
 
-PUBLIC = {"schema", "docs", "home", "jwks", "javascript_catalog", "set_language"}
-"""Public by design: the schema, the redirect to the dashboard, and the language of pages."""
+HEALTH = {"health", "health/ready", "health/deep"}
+PUBLIC = {"schema", "docs", "home", "jwks", "javascript_catalog", "set_language", *HEALTH}
+"""Public by design: the schema, the redirect to the dashboard, the language of pages, and the gateway's health."""
 READ_ONLY_POSTS = {"api-explain"}
 """A POST that changes nothing and requires permission to read."""
 DRY_RUNS = {"api-config", "api-config-service", "api-config-service-openapi"}
