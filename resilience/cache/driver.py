@@ -22,7 +22,7 @@ from resilience.cache.messages import (
     Storable,
 )
 from resilience.cache.policy import CachePolicy, Scope
-from resilience.cache.store import UNFENCED, Invalidation, NearStore, Usage, for_each
+from resilience.cache.store import UNFENCED, NearStore, Usage, for_each
 from resilience.outage import StoreUnavailable
 
 BODY_BYTES: Final = 8 * 1_024 * 1_024
@@ -258,11 +258,11 @@ class Cache:
         """Remove a service's entries with any of these tags, or all. Returns their number. Raises StoreUnavailable."""
         if tags is None:
             return (await self._store.invalidate(service)).entries
-        return _total(await for_each(tags, lambda tag: self._store.invalidate(service, tag)))
+        return sum(done.entries for done in await for_each(tags, lambda tag: self._store.invalidate(service, tag)))
 
     async def invalidate_all(self, services: Iterable[str], tag: str | None = None) -> int:
         """Remove the entries of several services, only those with `tag` if given. Raises StoreUnavailable."""
-        return _total(await for_each(services, lambda service: self._store.invalidate(service, tag)))
+        return sum(done.entries for done in await for_each(services, lambda name: self._store.invalidate(name, tag)))
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:
         """The usage of the store by a service, or by one of its tags. Raises StoreUnavailable."""
@@ -275,10 +275,6 @@ class Cache:
         except StoreUnavailable:
             return None
         return Usage(sum(usage.entries for usage in usages), sum(usage.bytes for usage in usages))
-
-
-def _total(invalidations: Iterable[Invalidation]) -> int:
-    return sum(invalidation.entries for invalidation in invalidations)
 
 
 def _entry(response: CacheResponse, storable: Storable, body: bytes, tags: Iterable[str]) -> Entry:

@@ -5,22 +5,20 @@ reaches every worker's memory, and a value that is being computed meanwhile is n
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from resilience.cache.entry import Entry
 from resilience.cache.flights import Flight, FlightEnd, Flights
+from resilience.cache.json_values import encode
 from resilience.cache.key import key as digest
 from resilience.cache.messages import Forward, Fresh, Miss
 from resilience.cache.store import UNFENCED, NearStore, Usage
 from resilience.outage import StoreUnavailable
-
-T = TypeVar("T")
 
 SERVICE: Final = "app"
 """The service under which values are stored that belong to none of the gateway's."""
@@ -268,33 +266,6 @@ def _for_waiters(error: Exception) -> Exception:
     raised = RuntimeError("the computation raised StopIteration")  # a future cannot hold that, nor a coroutine raise it
     raised.__cause__ = error
     return raised
-
-
-def as_json(value: T) -> T:
-    """The value as JSON gives it back. Raises TypeError or ValueError."""
-    again: T = msgspec.json.decode(encode(value))
-    return again
-
-
-def encode(value: Any) -> bytes:
-    """Raises TypeError or ValueError for what JSON would not give back: it has neither dates nor other names than
-    strings, and writing them as strings would give back another value than was stored.
-    """
-    try:
-        body = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except RecursionError:
-        raise ValueError("the value is nested too deeply") from None
-    pending = [value]
-    while pending:
-        current = pending.pop()
-        if isinstance(current, dict):
-            for name in current:
-                if not isinstance(name, str):
-                    raise TypeError(f"the names in a JSON object are strings, not {type(name).__name__}: {name!r}")
-            pending += current.values()
-        elif isinstance(current, list | tuple):
-            pending += current
-    return body
 
 
 def _value_key(service: str, name: str) -> str:

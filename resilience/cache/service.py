@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, Protocol, TypeVar
 
-from resilience.cache.objects import SERVICE, TTL, Computation, Held, ObjectCache, Stats, as_json, encode
+from resilience.cache.json_values import as_json, encode
+from resilience.cache.objects import SERVICE, TTL, Computation, Held, ObjectCache, Stats
 from resilience.cache.store import for_each
 
 T = TypeVar("T")
