@@ -212,6 +212,10 @@ class Exchange:
         call.retries += failed.retries
         self.call, self.fallback = call, other.service
 
+    def uncounted(self, decision: Decision) -> None:
+        """Record that the rate that step 2 has counted this request in got it back, since another limit refused it."""
+        self.decision = msgspec.structs.replace(decision, granted=0, remaining=decision.remaining + 1)
+
     def failed(self, code: str) -> None:
         """Record the error for which a configured response is returned."""
         self.error_code = code

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
-import msgspec
-
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.window import Decision
 from resilience.usage.driver import Quotas
@@ -147,7 +145,7 @@ class PlanLimits:
         decision = exchange.decision
         if exchange.quota.name != "default" and decision is not None and decision.allowed:
             self._limiter.give_back(exchange.quota.key, decision)
-            exchange.decision = msgspec.structs.replace(decision, granted=0, remaining=decision.remaining + 1)
+            exchange.uncounted(decision)
 
     def _done(self, exchange: Exchange, counted: Counted) -> None:
         exchange.plan_limits = tuple([self._state(limit, verdict) for limit, verdict in counted])

@@ -16,7 +16,7 @@ from routing.router.policy import Target
 from routing.router.table import Service
 from tests.metrics.harness import SHARED, Harness
 
-ONE, TWO, OFF = Target("http://one|1", canary=5.0), Target("http://two"), Target("http://off", weight=0)
+ONE, TWO, OFF = Target("http://one/a|b", canary=5.0), Target("http://two"), Target("http://off", weight=0)
 CRM = Service("crm", (ONE, TWO, OFF))
 UP = Condition.UP
 
