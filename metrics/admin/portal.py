@@ -142,7 +142,7 @@ class PlanRequestAdmin(RightsMixin, ModelAdmin):
         consumer = request.consumer
         return str(consumer.plan or (consumer.team.plan if consumer.team else None) or "\u2013")
 
-    def save_model(self, request: Any, obj: PlanRequest, form: Any, change: bool) -> None:  # noqa: ARG002 - as above
+    def save_model(self, request: Any, obj: PlanRequest, form: Any, change: bool) -> None:  # noqa: ARG002 - Django's signature
         decision, note, user = form.cleaned_data.get("decision"), obj.note, staff_actor(request.user)
         request.is_decided = False
         if not decision:
