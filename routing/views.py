@@ -1,6 +1,7 @@
 """The gateway as a Django REST framework view: for other servers, Django's test client, and browsable pages."""
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -163,27 +164,45 @@ def scopes_for(names: Names) -> frozenset[str]:
 
 
 @method_decorator(csrf_exempt, name="dispatch")
-class WebhookView(View):
+class EndpointView(View):
+    """One of the gateway's own endpoints under Django. Cookies are no credential for any of them."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # noqa: ARG002 - Django's
+        return _answer(request, self.answer)
+
+    @abstractmethod
+    async def answer(self, request: Request) -> Response:
+        """The response, on the gateway's loop."""
+
+
+class WebhookView(EndpointView):
     """`POST /hooks/<name>` under Django. The provider proves by its signature that the delivery is its own."""
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # noqa: ARG002 - Django's
-        return _answer(request, _receive)
+    async def answer(self, request: Request) -> Response:
+        return await runtime.current().webhooks.answer(request)
 
 
-@method_decorator(csrf_exempt, name="dispatch")
-class EventsView(View):
-    """`/events` under Django. The caller proves itself by its credential: cookies are not read."""
+class EventsView(EndpointView):
+    """`/events` under Django."""
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # noqa: ARG002 - Django's
-        return _answer(request, _handle_events)
+    async def answer(self, request: Request) -> Response:
+        return await runtime.current().events.answer(request)
 
 
-@method_decorator(csrf_exempt, name="dispatch")
-class HealthView(View):
+class HealthView(EndpointView):
     """`/health`, `/health/ready` and `/health/deep` under Django."""
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # noqa: ARG002 - Django's
-        return _answer(request, _read_health)
+    async def answer(self, request: Request) -> Response:
+        identifier = request_id(request.fields.get(b"x-request-id"), time.time())
+        found = await runtime.current().health.response(request.path.decode("latin-1"))
+        if found is None:
+            return identified_problem(UnknownService("there is nothing at this path"), identifier)
+        if request.method not in READ_METHODS:
+            return identified_problem(MethodNotAllowed("this page is read only", allow=READ_METHODS), identifier)
+        found.headers.append((b"x-request-id", identifier.encode()))
+        if request.method == "HEAD":
+            found.body = b""
+        return found
 
 
 def _answer(request: HttpRequest, work: Callable[[Request], Coroutine[Any, Any, Response]]) -> HttpResponseBase:
@@ -194,27 +213,6 @@ def _answer(request: HttpRequest, work: Callable[[Request], Coroutine[Any, Any, 
         sent = request.headers.get("X-Request-ID", "").encode("latin-1", "replace")
         return to_django_response(request, identified_problem(error, request_id(sent, time.time())))
     return to_django_response(request, runtime.current().wait_for(work(converted)))
-
-
-async def _receive(request: Request) -> Response:
-    return await runtime.current().webhooks.answer(request)
-
-
-async def _handle_events(request: Request) -> Response:
-    return await runtime.current().events.answer(request)
-
-
-async def _read_health(request: Request) -> Response:
-    identifier = request_id(request.fields.get(b"x-request-id"), time.time())
-    found = await runtime.current().health.response(request.path.decode("latin-1"))
-    if found is None:
-        return identified_problem(UnknownService("there is nothing at this path"), identifier)
-    if request.method not in READ_METHODS:
-        return identified_problem(MethodNotAllowed("this page is read only", allow=READ_METHODS), identifier)
-    found.headers.append((b"x-request-id", identifier.encode()))
-    if request.method == "HEAD":
-        found.body = b""
-    return found
 
 
 async def _handle(request: Request) -> Response:
