@@ -28,7 +28,8 @@ MAX_BATCH: Final = 200
 """Records that one call of the script adds, during which Redis does nothing else."""
 
 # ARGV: omitted, then the number of a stream, a request id and a record, for each. Positions increase over all streams,
-# whatever the server's clock does, and where the state was lost. An id's positions are those of its latest records.
+# whatever the server's clock does, and where the state was lost. An id's positions are those of its latest records: one
+# of these is not added again, since a worker repeats what it has sent if it has not heard that it was added.
 _ADD: Final = Script(
     f"""
 local ids, state = KEYS[{len(KINDS) + 1}], KEYS[{len(KINDS) + 2}]
@@ -43,15 +44,24 @@ for i = 1, {len(KINDS)} do
   if top_ms > ms or (top_ms == ms and top_number > number) then ms, number = top_ms, top_number end
 end
 for i = 2, #ARGV, 3 do
-  if now > ms then ms, number = now, 0 else number = number + 1 end
-  local position = string.format('%.0f-%d', ms, number)
-  redis.call('XADD', KEYS[tonumber(ARGV[i])], position, 'id', ARGV[i + 1], 'r', ARGV[i + 2])
-  redis.call('HINCRBY', state, ARGV[i], #ARGV[i + 2])
-  local found, count = ARGV[i] .. '@' .. position, 1
-  for other in string.gmatch(redis.call('HGET', ids, ARGV[i + 1]) or '', '%S+') do
-    if count < {MAX_SAME_ID} then found, count = found .. ' ' .. other, count + 1 end
+  local key, known = KEYS[tonumber(ARGV[i])], redis.call('HGET', ids, ARGV[i + 1]) or ''
+  local is_new = true
+  for other in string.gmatch(known, '%S+') do
+    local place = string.match(other, '^' .. ARGV[i] .. '@(.+)$')
+    local entry = place and redis.call('XRANGE', key, place, place)[1]
+    if entry and entry[2][4] == ARGV[i + 2] then is_new = false end
   end
-  redis.call('HSET', ids, ARGV[i + 1], found)
+  if is_new then
+    if now > ms then ms, number = now, 0 else number = number + 1 end
+    local position = string.format('%.0f-%d', ms, number)
+    redis.call('XADD', key, position, 'id', ARGV[i + 1], 'r', ARGV[i + 2])
+    redis.call('HINCRBY', state, ARGV[i], #ARGV[i + 2])
+    local found, count = ARGV[i] .. '@' .. position, 1
+    for other in string.gmatch(known, '%S+') do
+      if count < {MAX_SAME_ID} then found, count = found .. ' ' .. other, count + 1 end
+    end
+    redis.call('HSET', ids, ARGV[i + 1], found)
+  end
 end
 redis.call('HSET', state, 'ms', string.format('%.0f', ms), 'number', number)
 redis.call('HINCRBY', state, 'omitted', ARGV[1])

@@ -93,8 +93,8 @@ async def search(
                 return SearchResult(found)
             before = stored.position
             record = decode(stored.data)
-            if record is None or not query.matches(record) or any(record == other.record for other in found[-5:]):
-                continue  # one whose write was interrupted is stored twice
+            if record is None or not query.matches(record):
+                continue
             found.append(FoundRecord(stored.position, record))
             if len(found) == limit:
                 return SearchResult(found, before)

@@ -16,6 +16,10 @@ MAX_SAME_ID: Final = 10
 """Records that are found by one request id, which clients may repeat: the latest."""
 
 
+MAX_DIGITS: Final = 16
+"""Of either number of a position: Redis refuses numbers of more than 64 bits."""
+
+
 class Position(NamedTuple):
     """Where a record is in the order in which all were stored: Unix milliseconds, and a number within them."""
 
@@ -28,7 +32,7 @@ class Position(NamedTuple):
         milliseconds, dash, number = text.partition("-")
         if not dash or not (milliseconds + number).isascii() or not milliseconds.isdigit() or not number.isdigit():
             raise ValueError("must be a position such as 1767225600000-0")
-        if len(text) > 40:
+        if max(len(milliseconds), len(number)) > MAX_DIGITS:
             raise ValueError("is too long for a position")
         return cls(int(milliseconds), int(number))
 

@@ -94,6 +94,24 @@ async def test_redis_keeps_no_more_than_the_bounds(redis_url: str, monkeypatch: 
         await link.close()
 
 
+@pytest.mark.slow
+async def test_records_that_are_sent_again_are_stored_once(redis_url: str) -> None:
+    """A worker that has not heard that its records were stored repeats them, with those that came since."""
+    link = RedisLink(redis_url)
+    await link.start()
+    try:
+        store = RedisStore(link)
+        first = [record(f"r{number}", EVERY[number % 4]) for number in range(300)]
+        await store.add(first, 0)
+        await store.add([*first, record("new"), record("r0", status=500)], 0)
+        found = await ids(store)
+        assert found == ["r0", "new", *(f"r{number}" for number in range(299, -1, -1))]
+        assert len(await store.find("r0")) == 2
+        assert len(await store.find("r1")) == 1
+    finally:
+        await link.close()
+
+
 async def test_memory_keeps_no_more_than_the_bounds() -> None:
     clock = FakeClock()
     store = MemoryStore(clock)
@@ -122,7 +140,7 @@ async def test_what_other_programs_write_is_ignored(redis_url: str) -> None:
         await link.close()
 
 
-@pytest.mark.parametrize("text", ["", "1", "-", "1-", "a-1", "1-2-3", "\u0661-1", "1" * 50 + "-1"])
+@pytest.mark.parametrize("text", ["", "1", "-", "1-", "a-1", "1-2-3", "\u0661-1", "1" * 17 + "-1", "1-" + "1" * 17])
 def test_positions_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="position"):
         Position.parse(text)
