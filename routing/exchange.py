@@ -246,8 +246,9 @@ class Exchange:
 
     @property
     def service(self) -> str:
-        match = self.resolution.match
-        return match.service.name if match else ""
+        """The name of the service that the request is for, also where none of its routes is."""
+        service = self.resolution.service
+        return service.name if service else ""
 
     @property
     def used_part(self) -> str:

@@ -78,12 +78,12 @@ class RequestRecorder(PeriodicFlush):
 
     def waiting(self, exchange: Exchange) -> None:
         match = exchange.resolution.match
-        if match is None or match.policy.request_log is not None:
+        if (match.policy.request_log if match is not None else _unmatched(exchange)) is not None:
             exchange.log_steps()
 
     def finished(self, exchange: Exchange, event: RequestFinished) -> None:
         match = exchange.resolution.match
-        policy = _UNMATCHED if match is None else match.policy.request_log
+        policy = match.policy.request_log if match is not None else _unmatched(exchange)
         if policy is None:
             return
         log = exchange.step_log
@@ -177,6 +177,12 @@ class RequestRecorder(PeriodicFlush):
         table, match = self._live.table, exchange.resolution.match
         is_same = match is None or table.services.get(match.service.name) is match.service
         return table.version if is_same else 0
+
+
+def _unmatched(exchange: Exchange) -> RequestLogPolicy | None:
+    """The policy for a request that no route matches: the service's, if it is for one."""
+    service = exchange.resolution.service
+    return _UNMATCHED if service is None else service.policy.request_log
 
 
 def _is_unremarkable(event: RequestFinished, slow: float | None) -> bool:

@@ -156,9 +156,10 @@ class CallerSlot:
 
 
 class Resolution:
-    """`routing_error` is raised by step 4 where no route was found. `steps` are those this request takes; `cors` is the
-    policy of its responses, None without one. `sandboxed`: they have the origin of staff's pages. `usage` is what the
-    meter counts such requests in (routing/steps/metering.py).
+    """`routing_error` is raised by step 4 where no route was found; `service` is known also where its paths or methods
+    do not fit the request. `steps` are those this request takes; `cors` is the policy of its responses, None without
+    one. `sandboxed`: they have the origin of staff's pages. `usage` is what the meter counts such requests in
+    (routing/steps/metering.py).
     """
 
     __slots__ = (
@@ -173,6 +174,7 @@ class Resolution:
         "prefix",
         "routing_error",
         "sandboxed",
+        "service",
         "steps",
         "usage",
     )
@@ -183,6 +185,7 @@ class Resolution:
         self.prefix = b""
         self.is_index = False
         self.match: Match | None = None
+        self.service: Service | None = None
         self.routing_error: GatewayError | None = None
         self.auth = Auth.REQUIRED  # where no service is found, so that names cannot be probed
         self.steps: Steps = ()
@@ -228,7 +231,7 @@ class Resolution:
     def rerouted(self, match: Match) -> "Resolution":
         """The same for another service's match: the public address, as the client sees it, stays."""
         resolution = copy(self)
-        resolution.match, resolution._slot = match, None
+        resolution.match, resolution.service, resolution._slot = match, match.service, None
         return resolution
 
     def caller_slot(self, caller: Caller | None) -> CallerSlot:
@@ -254,7 +257,7 @@ class Resolution:
         except GatewayError as error:
             self._reject(error, request.path, table)
         if self.match is not None:
-            self.auth = self.match.policy.auth
+            self.service, self.auth = self.match.service, self.match.policy.auth
             if request.has_empty_query:  # it is sent on, and part of the cache key (RFC 3986 section 6.2.3)
                 self.match = msgspec.structs.replace(self.match, path=self.match.path + b"?")
             self.credential_state = _state_for(self.match.policy, self.credential_state, request)
@@ -263,7 +266,7 @@ class Resolution:
         if isinstance(error, UnknownService) and b"//" in path:  # a service, for servers that merge slashes
             error = BadRequest("the path contains empty segments")
         self.routing_error = error.with_traceback(None)  # which refers to this resolution and its request
-        service = table.services.get(error.service or "")
+        service = self.service = table.services.get(error.service or "")
         if isinstance(error, BadRequest) and service is not None and service.policy.auth in _WITHOUT_CREDENTIAL:
             self.auth = service.policy.auth  # its callers need no credential
         elif isinstance(error, MethodNotAllowed):

@@ -80,7 +80,7 @@ class Accounting:
             status,
             self._timer() - exchange.started,
             call.seconds,
-            match.service.name if match else "",
+            resolution.service.name if resolution.service else "",
             match.pattern if match else "",
             caller.id if caller else "",
             request.client,

@@ -16,7 +16,7 @@ from routing.pipeline import Gateway
 from routing.router.live import LiveConfiguration
 from routing.router.policy import Retries, RoutePolicy
 from routing.router.request_log_policy import RequestLogPolicy
-from routing.router.table import RouteTable, Service
+from routing.router.table import Route, RouteTable, Service
 from tests.clock import FakeClock
 from tests.gateway.conftest import QUICK, World, make_world
 
@@ -131,6 +131,17 @@ async def test_a_service_may_be_left_out(recorded: Recorded) -> None:
     await recorded.serve(BROKEN, log=NOTHING)
     await recorded.world.request("GET", "/api/v1/crm/x")
     assert await recorded.records() == []
+
+
+async def test_a_request_that_no_route_accepts_is_one_of_its_service(recorded: Recorded) -> None:
+    """For what is recorded too: a service that is left out is left out altogether."""
+    for log in (RequestLogPolicy(), None):
+        policy = RoutePolicy(timeout=QUICK, request_log=log)
+        await recorded.world.serve(OK, policy=policy, routes=(Route("/x", ("GET",), policy),))
+        assert (await recorded.world.request("DELETE", "/api/v1/crm/x")).status == 405
+        assert (await recorded.world.request("GET", "/api/v1/crm/a%2Fb")).status == 400
+    found = await recorded.records()
+    assert [(each.service, each.route, each.status) for each in found] == [("crm", "", 400), ("crm", "", 405)]
 
 
 async def test_a_larger_share_holds_as_soon_as_the_configuration_is_in_use(recorded: Recorded) -> None:

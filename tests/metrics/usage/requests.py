@@ -34,7 +34,8 @@ def exchange(
     made = Exchange(Request("GET", b"/", b"", [], "127.0.0.1"), "id", 0.0, 0.0)
     made.caller, made.resolution = who, Resolution(CredentialState([]))
     if service:
-        made.resolution.match = Match(Service(service, ()), RoutePolicy(price=price), b"/", pattern=route)
+        match = Match(Service(service, ()), RoutePolicy(price=price), b"/", pattern=route)
+        made.resolution = made.resolution.rerouted(match)
     return made
 
 
