@@ -20,6 +20,7 @@ from metrics.callers.detail import CallerDetail
 from metrics.callers.kinds import KINDS, CallerName, Kind, UnknownCaller
 from metrics.callers.profile import Profile, profile
 from metrics.callers.ranking import By, CallersQuery, Ranked, RankedCaller, Sort
+from metrics.request_log.identifiers import key_prefix
 from metrics.runtime_access import running
 from metrics.usage import selectors
 from routing.errors import BadRequest, Unavailable
@@ -225,7 +226,8 @@ class CallerView(LimitedReadView):
         data = _read(request, CallerInput)
         if not data["name"] and kind != Kind.CALLER:
             raise BadRequest("name: must not be empty")
-        caller, names = CallerName(Kind(kind), data["name"]), access.visible(request)
+        name = key_prefix(data["name"]) if kind == Kind.KEY else data["name"]
+        caller, names = CallerName(Kind(kind), name), access.visible(request)
         try:
             selectors.collect()
             found, known = detail.caller_detail(caller, data["from"], data["to"], names), profile(caller, names)

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from metrics import requests
 from metrics.api import access
 from metrics.api.base import LimitedReadView, documented, validate_query
+from metrics.api.filters import name_filters
 from metrics.api.serializers import MAX_TIMESTAMP, QueryInteger, Text, Timestamp
 from metrics.request_log.record import Kind
 from metrics.request_log.search import RequestQuery
@@ -83,8 +84,13 @@ class RequestsInput(serializers.Serializer[Any]):
     limit = QueryInteger(required=False, default=DEFAULT_LIMIT, min_value=1, max_value=MAX_LIMIT)
 
     def get_fields(self) -> dict[str, Any]:
-        names = {name: Text(required=False, default="", allow_blank=True, max_length=300) for name in FILTERS}
-        return {**super().get_fields(), **names, "from": Timestamp(required=False, default=None)}  # a keyword in Python
+        start = {"from": Timestamp(required=False, default=None)}  # a keyword in Python
+        return {**super().get_fields(), **name_filters(FILTERS), **start}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["from"] and attrs["to"] and attrs["from"] > attrs["to"]:
+            raise serializers.ValidationError({"from": "must not be after `to`"})
+        return attrs
 
 
 class StepOutput(serializers.Serializer[Any]):

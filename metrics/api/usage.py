@@ -14,7 +14,8 @@ from rest_framework.response import Response
 
 from metrics.api import access
 from metrics.api.base import LimitedReadView, documented, validate_query
-from metrics.api.serializers import MAX_TIMESTAMP, QueryInteger, Text, Timestamp
+from metrics.api.filters import name_filters
+from metrics.api.serializers import MAX_TIMESTAMP, QueryInteger, Timestamp
 from metrics.runtime_access import running
 from metrics.usage import selectors
 from metrics.usage.selectors import FILTERS, GROUPS, ReportQuery, UsageRow
@@ -96,8 +97,8 @@ class UsageInput(serializers.Serializer[Any]):
     offset = QueryInteger(required=False, default=0, min_value=0, max_value=MAX_OFFSET)
 
     def get_fields(self) -> dict[str, Any]:
-        names = {name: Text(required=False, default="", allow_blank=True, max_length=300) for name in FILTERS}
-        return {**super().get_fields(), **names, "from": Day(required=False, default=None)}  # a keyword in Python
+        start = {"from": Day(required=False, default=None)}  # a keyword in Python
+        return {**super().get_fields(), **name_filters(FILTERS), **start}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["from"] and attrs["to"] and attrs["from"] > attrs["to"]:
