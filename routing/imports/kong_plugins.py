@@ -36,12 +36,12 @@ AUTHENTICATION: Final = frozenset(
     }
 )
 """Plugins that refuse callers: what they protect is never imported as open."""
+ANSWERING: Final = frozenset({"aws-lambda", "azure-functions", "mocking"})
+"""Plugins that respond in the backend's place: without them, requests would reach what they did not."""
 HARMLESS: Final = frozenset(
     {
         *ELSEWHERE.keys() - {"acl"},
         "acme",
-        "aws-lambda",
-        "azure-functions",
         "bot-detection",
         "canary",
         "datadog",
@@ -52,7 +52,6 @@ HARMLESS: Final = frozenset(
         "jq",
         "kafka-log",
         "loggly",
-        "mocking",
         "oas-validation",
         "proxy-cache-advanced",
         "rate-limiting-advanced",
@@ -91,6 +90,10 @@ def read(plugins: list[Item]) -> Settings:
         elif (convert := _CONVERTED.get(name)) is not None:
             convert(config, settings)
             config.finish()
+        elif name in ANSWERING:
+            settings["enabled"] = False
+            text = "it responds in the backend's place: what it applies to is disabled"
+            plugin.report.left_out(plugin.path, f"the plugin {name}: {text}")
         elif name in HARMLESS:
             plugin.report.left_out(plugin.path, f"the plugin {name}: {ELSEWHERE.get(name, 'no counterpart')}")
         else:

@@ -7,10 +7,12 @@ from routing.imports.building import compact, methods, route_pattern
 from routing.imports.kong_entities import Entities
 from routing.imports.regular_paths import pattern_of
 from routing.imports.report import Item
-from routing.imports.route_order import LAST, Ranked, arranged
+from routing.imports.route_order import LAST, Rank, Ranked, arranged
 
 _NAMES: Final = ("id", "name", "tags", "created_at", "updated_at")
 _MATCHING: Final = ("headers", "snis", "sources", "destinations", "expression")
+_CHOSEN: Final = frozenset({"headers", "snis"})
+"""Conditions that callers choose: whoever leaves them out gets the next route, so that they protect nothing."""
 _DEFAULTS: Final[dict[str, object]] = {
     "path_handling": "v0",
     "request_buffering": True,
@@ -19,11 +21,7 @@ _DEFAULTS: Final[dict[str, object]] = {
 
 
 def read_route(item: Item, entities: Entities) -> "Route | None":
-    """The route; None, with a note, if it matches by what routes here do not match by: it would be open for more."""
-    found = [key for key in _MATCHING if item.take(key)]
-    if found:
-        item.report.left_out(item.path, f"routes match by method and path, not by {' and '.join(found)}")
-        return None
+    """The route; None, with a note, if it has no method that is supported."""
     route = Route(item, entities)
     return None if route.methods is None else route
 
@@ -34,9 +32,11 @@ def apply_routes(routes: "list[Route]", name: str, service: dict[str, Any], shar
     ranked = [each for route in routes for each in route.ranked(name, shared)]
     if any(route.preserve_host for route in routes):
         service["preserve_host"] = True
-    if not ranked:
-        return False
+        if len({frozenset(route.hosts) for route in routes}) > 1:  # for other hosts, the backend has other paths
+            ranked += [route.barrier(shared) for route in routes]
     own = arranged(ranked, service, routes[0].report)
+    if not own:
+        return False
     if len(own) == 1 and own[0]["path"] == "/*" and "methods" not in own[0]:
         service.update({key: value for key, value in own[0].items() if key != "path"})
     else:
@@ -50,14 +50,23 @@ def _settings(settings: kong_plugins.Settings) -> dict[str, Any]:
 
 
 class Route:
-    """One route as read. `methods` is None, with a note, if none of them is supported."""
+    """One route as read. `methods` is None, with a note, if none of them is supported.
+
+    One that matches by what routes here do not match by is left out, with a note: it would be open for more.
+    """
 
     def __init__(self, item: Item, entities: Entities) -> None:
         self.report, self.path = item.report, item.path
+        others = [key for key in _MATCHING if item.take(key)]
+        if others:
+            self.report.left_out(self.path, f"routes match by method and path, not by {' and '.join(others)}")
+        self._is_left_out, self._is_barrier = bool(others), not _CHOSEN.issuperset(others)
         self._settings = kong_plugins.read(entities.plugins(item, "route"))
         self._paths = item.texts("paths")
         self.methods = methods(item.texts("methods"), (*item.path, "methods"), item.report)
-        self.hosts, self.preserve_host = item.texts("hosts"), item.take("preserve_host", False) is True
+        hosts = item.texts("hosts")
+        self.hosts: list[str] = [] if others else hosts
+        self.preserve_host = item.take("preserve_host", False) is True
         is_regular = any(each.startswith("~") for each in self._paths)
         strips = item.take("strip_path", True) is not False
         self._strips = strips and self._paths not in ([], ["/"]) and not is_regular
@@ -70,9 +79,18 @@ class Route:
             item.default(key, value)
         item.finish()
 
+    def barrier(self, shared: kong_plugins.Settings, rank: Rank = (-LAST,)) -> Ranked:
+        """What refuses callers of the paths that are left out."""
+        return Ranked(rank, self._own(shared), self.path)
+
+    def _own(self, shared: kong_plugins.Settings) -> dict[str, Any]:
+        return _settings({**shared, **self._settings}) if self._settings else {}
+
     def ranked(self, name: str, shared: kong_plugins.Settings) -> list[Ranked]:
         """Kong prefers routes with more kinds of conditions, then regular expressions, then longer paths."""
-        settings = _settings({**shared, **self._settings}) if self._settings else {}
+        if self._is_left_out:
+            return [self.barrier(shared)] if self._is_barrier else []
+        settings = self._own(shared)
         allowed = {"methods": self.methods} if self.methods else {}
         conditions = -sum(map(bool, (self.hosts, self.methods, self._paths)))
         if self._strips:
@@ -87,6 +105,8 @@ class Route:
                 rank, pattern = (conditions, 0, -self._priority), pattern_of(text[1:], path, self.report)
             else:
                 rank, pattern = (conditions, 1, -len(text)), route_pattern(text, path, self.report, is_prefix=True)
-            if pattern is not None:
+            if pattern is None:
+                found.append(self.barrier(shared, rank))
+            else:
                 found.append(Ranked(rank, {"path": pattern, **allowed, **settings}, path))
         return found

@@ -95,7 +95,7 @@ class _Common:
         """Give the services their routes; leave those without any out."""
         for name, routes in self._routes.items():
             made = self.services.found[name]
-            made["routes"] = arranged(routes, made, self.report)
+            made["routes"] = arranged(routes, made, self.report, has_text_prefixes=False)
         self.services.found = {name: made for name, made in self.services.found.items() if made["routes"]}
 
     def add_issuer(self, issuer: str, audience: list[str], keys: str) -> None:

@@ -1,5 +1,6 @@
 """The order of imported routes: here the first that matches holds, and each of the products has an order of its own."""
 
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from routing.configuration.faults import Path
@@ -11,32 +12,64 @@ Rank = tuple[float, ...]
 LAST: Final = float("inf")
 _MATCHING: Final = ("path", "methods")
 _END, _LITERAL, _PARAMETER, _REST = range(4)
+_REQUIRED: Final = 2
+"""The strictness of what asks for a credential. More is disabled, less is a list of addresses or nothing."""
 
 
 class Ranked(NamedTuple):
-    """A route, its place in the product's order, lowest first, and where it is in the file."""
+    """A route, its place in the product's order, lowest first, and where it is in the file.
+
+    A route without a `path` is left out: it only says what refuses callers before the routes that follow it.
+    """
 
     rank: Rank
     route: Route
     path: Path
 
 
-def arranged(routes: list[Ranked], inherited: dict[str, Any], report: Report) -> list[Route]:
+def arranged(
+    routes: list[Ranked], inherited: dict[str, Any], report: Report, *, has_text_prefixes: bool = True
+) -> list[Route]:
     """The routes by rank, and of equal ones the stricter first. Of two for the same paths and methods, one is made.
 
-    `inherited` are the service's settings.
+    Which paths a route that is left out had is not known: if it refused callers, those of later routes need a
+    credential. `inherited` are the service's settings. `has_text_prefixes`: the product's `/admin` is `/admins` too.
     """
     kept: dict[tuple[str, frozenset[str]], Route] = {}
+    is_behind = False
     for ranked in sorted(routes, key=lambda each: (each.rank, -_strictness({**inherited, **each.route}))):
-        route = ranked.route
-        shape = "/".join("{}" if part.startswith("{") else part for part in route["path"].split("/"))
-        key = shape, frozenset(route.get("methods", ()))
+        route, strictness = ranked.route, _strictness({**inherited, **ranked.route})
+        if "path" not in route:
+            is_behind |= strictness > 0
+            continue
+        if is_behind and strictness < _REQUIRED:
+            route = {**route, "auth": "required"}
+            report.changed(ranked.path, "another route refuses callers of some of these paths: callers need a key")
+        elif has_text_prefixes and not strictness and (guarded := _guarded(route["path"], kept.values(), inherited)):
+            text = f"also leads to paths that begin with {guarded} without a slash after it, which needed a credential"
+            report.changed(ranked.path, text)
+        key = _shape(route["path"]), frozenset(route.get("methods", ()))
         if key not in kept:
             kept[key] = dict(route)
         elif (both := _both(kept[key], route, inherited)) != kept[key] or _settings(route) != _settings(kept[key]):
             kept[key] = both
             report.changed(ranked.path, "leads to the same paths as another route: what is stricter of both holds")
     return list(kept.values())
+
+
+def _shape(pattern: str) -> str:
+    """Equal for patterns that match the same paths."""
+    return "/".join("{}" if part.startswith("{") else part for part in pattern.split("/"))
+
+
+def _guarded(pattern: str, earlier: Iterable[Route], inherited: Route) -> str | None:
+    """A prefix that an earlier route protects and whose longer neighbours, such as `/admins`, the pattern matches."""
+    if not pattern.endswith("/*"):
+        return None
+    protected = (
+        each["path"][:-2] for each in earlier if _strictness({**inherited, **each}) and each["path"][-2:] == "/*"
+    )
+    return next((prefix for prefix in protected if prefix and f"{prefix}/".startswith(pattern[:-1])), None)
 
 
 def specificity(pattern: str) -> Rank:
@@ -56,7 +89,8 @@ def _settings(route: Route) -> Route:
 
 
 def _strictness(settings: Route) -> int:
-    return 4 * (settings.get("enabled") is False) + 2 * (settings.get("auth") == "required") + ("ip" in settings)
+    is_off, is_required = settings.get("enabled") is False, settings.get("auth") == "required"
+    return 4 * is_off + _REQUIRED * is_required + ("ip" in settings)
 
 
 def _both(first: Route, second: Route, inherited: Route) -> Route:

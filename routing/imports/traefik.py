@@ -1,11 +1,12 @@
 """Files of Traefik's file provider: https://doc.traefik.io/traefik/reference/dynamic-configuration/file/."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
-from routing.imports.backend_tls import TraefikTransports
-from routing.imports.building import Services, compact, duration, methods, route_pattern, seconds_of, target, weighted
+from routing.imports.building import Services, compact, methods, route_pattern
 from routing.imports.report import Imported, Item, Report
 from routing.imports.route_order import Ranked, arranged
+from routing.imports.traefik_backends import Backends, local
 from routing.imports.traefik_certificates import ClientCertificates
 from routing.imports.traefik_middlewares import Middlewares
 from routing.imports.traefik_names import spelled
@@ -13,6 +14,8 @@ from routing.imports.traefik_rules import Rule, parse_rule
 
 PRODUCT: Final = "Traefik"
 SECTIONS: Final = ("http", "tcp", "udp", "tls")
+_PUBLIC: Final = frozenset({"http", "https", "web", "websecure"})
+"""What entry points that everybody reaches are usually called. Others may be of an internal network."""
 _OWN: Final = ("targets", "hosts", "health", "routes", "tls")
 
 
@@ -27,13 +30,12 @@ def convert(structure: dict[str, Any]) -> Imported:
     http = top.item("http")
     middlewares = Middlewares(http)
     certificates = ClientCertificates(top.item("tls"))
-    backends = _Backends(http)
+    backends = Backends(http)
     services = Services(report)
     routers: dict[str, list[_Router]] = {}
     for name, item in http.named("routers").items():
         router = _Router(name, item, middlewares, certificates)
-        if router.rule is not None:
-            routers.setdefault(router.service, []).append(router)
+        routers.setdefault(router.service, []).append(router)
     _Conversion(report, services, backends, routers).run()
     backends.transports.finish(report)
     http.finish()
@@ -50,138 +52,45 @@ class _Router:
     def __init__(self, name: str, item: Item, middlewares: Middlewares, certificates: ClientCertificates) -> None:
         self.name, self.path = name, item.path
         item.report.subject = name
-        self.service, rule = _local(item.text("service")), item.text("rule")
+        self.service, rule = local(item.text("service")), item.text("rule")
         self.rule: Rule | None = parse_rule(rule, (*item.path, "rule"), item.report)
-        self.settings = middlewares.settings([_local(each) for each in item.texts("middlewares")], item.path)
+        self.settings = middlewares.settings([local(each) for each in item.texts("middlewares")], item.path)
         self.rank = (-(item.number("priority", 0) or len(rule)),)
         item.default("ruleSyntax", "v2", "v3", "default")
         if certificates.are_required(item):
             self.settings["auth"] = "required"
-        item.without_effect("entryPoints", "observability")
+        if not _PUBLIC.issuperset(item.texts("entryPoints")):
+            item.report.changed((*item.path, "entryPoints"), "services are called at every address of the gateway")
+        item.without_effect("observability")
         item.finish()
 
     @property
     def hosts(self) -> tuple[str, ...]:
         return tuple(sorted(self.rule.hosts)) if self.rule else ()
 
-
-def _local(name: str) -> str:
-    return name.removesuffix("@file")
-
-
-class _Backends:
-    """The file's services by name, which may consist of others."""
-
-    def __init__(self, http: Item) -> None:
-        self._report = http.report
-        self._items = http.named("services")
-        self.transports = TraefikTransports(http)
-        self._read: dict[str, dict[str, Any] | None] = {}
-        self.inner: set[str] = set()
-        """The names of services that are parts of others."""
+    def shares_hosts(self, others: Iterable[str]) -> bool:
+        """Whether a request may match this router and one for these hosts. None stand for any."""
+        return not self.hosts or not others or not set(self.hosts).isdisjoint(others)
 
     @property
-    def names(self) -> list[str]:
-        return list(self._items)
-
-    def read(self, name: str, depth: int = 0) -> dict[str, Any] | None:
-        """Its settings here; None, with a note, if it has no targets."""
-        if depth:
-            self.inner.add(name)
-        if name not in self._read:
-            item = self._items.get(name)
-            self._read[name] = None if item is None or depth > 8 else self._service(name, item, depth)
-        return self._read[name]
-
-    def _service(self, name: str, item: Item, depth: int) -> dict[str, Any] | None:
-        if "weighted" in item:
-            found = self._weighted(item.item("weighted"), depth)
-        elif "failover" in item:
-            found = self._failover(item.item("failover"), depth)
-        elif "mirroring" in item:
-            mirroring = item.item("mirroring")
-            found = self.read(_local(mirroring.text("service")), depth + 1)
-            mirroring.explain("mirrors", "requests are sent once")
-            mirroring.finish()
-        else:
-            found = self._load_balancer(item.item("loadBalancer"))
-        item.finish()
-        if found is None:
-            self._report.left_out(item.path, f"the service {name} has no target")
-        return found
-
-    def _load_balancer(self, item: Item) -> dict[str, Any] | None:
-        targets = []
-        for server in item.items("servers"):
-            made = target(server.text("url"), (*server.path, "url"), self._report)
-            weight = server.number("weight", 1)
-            server.finish()
-            if made is not None:
-                targets.append((made, weight))
-        settings: dict[str, Any] = {
-            "targets": weighted(targets),
-            "preserve_host": item.take("passHostHeader", True) is not False,
-        }
-        settings |= _health(item) | self.transports.settings(item, [made["url"] for made, _ in targets])
-        item.explain("sticky", "targets are chosen by load: keep sessions in a store that all have")
-        item.default("strategy", "wrr")
-        item.finish()
-        return settings if targets else None
-
-    def _weighted(self, item: Item, depth: int) -> dict[str, Any] | None:
-        listed, settings, transports = [], dict[str, Any](), list[Any]()
-        for each in item.items("services"):
-            inner, weight = self.read(_local(each.text("name")), depth + 1), each.number("weight", 1)
-            each.finish()
-            if inner is not None:
-                settings = {**inner, **settings}
-                transports.append(inner.get("tls"))
-                share = sum(found.get("weight", 1) for found in inner["targets"])
-                listed += [(_plain(found), weight * found.get("weight", 1) / share) for found in inner["targets"]]
-        item.explain("sticky", "targets are chosen by load: keep sessions in a store that all have")
-        item.without_effect("healthCheck")
-        item.finish()
-        if any(found != transports[0] for found in transports):
-            self._report.left_out(item.path, "its services have different transports: set tls of the targets")
-            settings.pop("tls", None)
-        return {**settings, "targets": weighted(listed)} if listed else None
-
-    def _failover(self, item: Item, depth: int) -> dict[str, Any] | None:
-        main, other = _local(item.text("service")), _local(item.text("fallback"))
-        item.without_effect("healthCheck")
-        item.finish()
-        found = self.read(main, depth + 1)
-        return None if found is None else {**found, "fallback": {"service": other}}
-
-
-def _plain(found: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in found.items() if key != "weight"}
-
-
-def _health(balancer: Item) -> dict[str, Any]:
-    if "healthCheck" not in balancer:
-        return {}
-    item = balancer.item("healthCheck")
-    health: dict[str, Any] = {"path": item.text("path", "/")}
-    for key in ("interval", "timeout"):
-        if (seconds := seconds_of(item.take(key))) is not None:
-            health[key] = duration(seconds)
-    item.default("mode", "http")
-    item.default("followRedirects", True)
-    item.finish()
-    return {"health": health}
+    def barrier(self) -> Ranked:
+        """What refuses callers of the router's paths, where its routes cannot be listed."""
+        route = {key: value for key, value in _open(self.settings).items() if key not in ("strip", "prefix")}
+        return Ranked(self.rank, route, self.path)
 
 
 class _Conversion:
     """Makes a service of each service that a router, or another service's fallback, names."""
 
     def __init__(
-        self, report: Report, services: Services, backends: _Backends, routers: dict[str, list[_Router]]
+        self, report: Report, services: Services, backends: Backends, routers: dict[str, list[_Router]]
     ) -> None:
-        self._report, self._services, self._backends, self._routers = report, services, backends, routers
+        self._report, self._services, self._backends, self._all = report, services, backends, routers
+        ruled = {name: [each for each in listed if each.rule is not None] for name, listed in routers.items()}
+        self._routers = {name: listed for name, listed in ruled.items() if listed}
         self._names: dict[str, str] = {}
         self._hosts: dict[str, set[tuple[str, int]]] = {}
-        for name, listed in routers.items():
+        for name, listed in self._routers.items():
             for index, group in enumerate(_groups(listed)):
                 for host in (host for router in group for host in router.hosts):
                     self._hosts.setdefault(host, set()).add((name, index))
@@ -204,7 +113,8 @@ class _Conversion:
         fallback = service.pop("fallback", None)
         called = self._services.add(name, ("http", "services", name), service)
         self._names.setdefault(name, called)
-        if not self._apply(called, service, routers):
+        others = [each for each in self._all[name] if each not in routers and each.shares_hosts(routers[0].hosts)]
+        if not self._apply(called, service, routers, others):
             self._services.found.pop(called)
         elif fallback is not None and (other := self._fallback(fallback["service"], service)) is not None:
             service["fallback"] = {"service": other}
@@ -225,17 +135,18 @@ class _Conversion:
         self._names[name] = self._services.add(name, ("http", "services", name), {**shared, **found, "routes": routes})
         return self._names[name]
 
-    def _apply(self, name: str, service: dict[str, Any], routers: list[_Router]) -> bool:
-        """Whether any router leads to the service. Without a route, it would be open for all paths."""
+    def _apply(self, name: str, service: dict[str, Any], routers: list[_Router], others: list[_Router]) -> bool:
+        """Whether any router leads to the service. Without a route, it would be open for all paths.
+
+        `others` lead to the same backend for some of the hosts, and are left out or another service.
+        """
         ranked = [made for router in routers for made in self._routes(name, service, router)]
-        if not ranked:
+        if not any("path" in each.route for each in ranked):
             return False
+        ranked += [each.barrier for each in others]
         if all(each.settings == routers[0].settings for each in routers):
             service |= _open(routers[0].settings)
-            ranked = [
-                each._replace(route={key: value for key, value in each.route.items() if key in ("path", "methods")})
-                for each in ranked
-            ]
+            ranked = [each._replace(route=_without_settings(each.route)) for each in ranked]
         else:
             service |= {"auth": "required", "cache": False}
         routes = arranged(ranked, service, self._report)
@@ -261,13 +172,15 @@ class _Conversion:
         allowed = methods(list(rule.methods), (*router.path, "rule"), self._report)
         if allowed is None:
             return []
-        found = []
+        found: list[Ranked] = []
         for text, is_prefix in rule.paths or [("/", True)]:
             rest = _without(text, stripped, is_prefix=is_prefix)
             pattern = route_pattern(rest, (*router.path, "rule"), self._report, is_prefix=is_prefix)
-            if pattern is not None:
-                route = {"path": pattern, **({"methods": allowed} if allowed else {}), **_open(router.settings)}
-                found.append(Ranked(router.rank, route, (*router.path, "rule")))
+            if pattern is None:
+                found.append(router.barrier)
+                continue
+            route = {"path": pattern, **({"methods": allowed} if allowed else {}), **_open(router.settings)}
+            found.append(Ranked(router.rank, route, (*router.path, "rule")))
         return found
 
 
@@ -282,6 +195,11 @@ def _groups(routers: list[_Router]) -> list[list[_Router]]:
     for router in routers:
         groups.setdefault(router.hosts, []).append(router)
     return list(groups.values())
+
+
+def _without_settings(route: dict[str, Any]) -> dict[str, Any]:
+    """A route that has those of its service. One that is left out keeps its own."""
+    return {key: value for key, value in route.items() if key in ("path", "methods")} if "path" in route else route
 
 
 def _without(path: str, prefixes: list[str] | None, *, is_prefix: bool) -> str:

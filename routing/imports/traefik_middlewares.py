@@ -4,10 +4,12 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from resilience.ratelimit.policy import RatePolicy
 from routing.configuration.faults import Path
 from routing.imports.building import duration, rate, seconds_of
 from routing.imports.cors import read_cors
 from routing.imports.report import Item
+from routing.networks import NetworkSet
 
 Settings = dict[str, Any]
 PROTECTING: Final = ("basicAuth", "digestAuth", "forwardAuth")
@@ -43,11 +45,17 @@ class Middlewares:
         self._values: dict[str, Any] = found if isinstance(found, dict) else {}
         self._unused = set(self._values)
 
-    def settings(self, names: list[str], path: Path, depth: int = 0) -> Settings:
+    def settings(self, names: list[str], path: Path) -> Settings:
+        """What they set together, the first of them first."""
         settings: Settings = {}
+        self._collect(names, path, settings, 0)
+        return settings
+
+    def _collect(self, names: list[str], path: Path, settings: Settings, depth: int) -> None:
         for name in names:
-            if name not in self._values:
-                self._report.left_out((*path, "middlewares"), f"the middleware {name} is not in this file")
+            if name not in self._values or depth > MAX_DEPTH:
+                fault = f"the middleware {name} is not in this file" if depth <= MAX_DEPTH else "chains of chains"
+                self._report.left_out((*path, "middlewares"), fault)
                 settings["auth"] = "required"
                 continue
             self._unused.discard(name)
@@ -56,10 +64,8 @@ class Middlewares:
             chain = item.item("chain")
             names_within = [each.removesuffix("@file") for each in chain.texts("middlewares")]
             chain.finish()
-            if names_within and depth < MAX_DEPTH:
-                settings |= self.settings(names_within, place, depth + 1)
+            self._collect(names_within, place, settings, depth + 1)
             _read(item, settings)
-        return settings
 
     def finish(self) -> None:
         for name in sorted(self._unused):
@@ -70,8 +76,10 @@ def _read(item: Item, settings: Settings) -> None:
     for kind, convert in _CONVERTED.items():
         if kind in item:
             inner = item.item(kind)
-            convert(inner, settings)
+            made: Settings = {}
+            convert(inner, made)
             inner.finish()
+            _add(settings, made, inner)
     for kind in PROTECTING:
         if kind in item:
             settings["auth"] = "required"
@@ -82,6 +90,47 @@ def _read(item: Item, settings: Settings) -> None:
         elif kind not in ELSEWHERE:  # `plugin`, and what a later version adds
             settings["auth"] = "required"
         item.explain(kind, ELSEWHERE.get(kind, "it may refuse callers, who need a key or a token instead"))
+
+
+def _add(settings: Settings, made: Settings, item: Item) -> None:
+    """Add what a middleware sets. If another one of the router has set it too, a request passes both of them."""
+    for key, value in made.items():
+        first = settings.setdefault(key, value)
+        if first == value:
+            continue
+        both = _BOTH[key](first, value) if key in _BOTH else value
+        settings |= {"enabled": False} if both is None else {key: both}
+        if both is None:
+            item.report.left_out(item.path, "a router has two that differ: what they apply to is disabled")
+        elif key not in _BOTH:
+            item.report.left_out(item.path, "a router has two that differ: the last holds")
+
+
+def _per_second(text: str) -> float:
+    policy = RatePolicy.parse(text)
+    return policy.limit / policy.window
+
+
+def _addresses_of_both(first: dict[str, list[str]], second: dict[str, list[str]]) -> dict[str, list[str]] | None:
+    """Of two lists that permit addresses, the one within the other. None if neither is, or one is no list of these."""
+    try:
+        sets = NetworkSet(first["allow"]), NetworkSet(second["allow"])
+    except ValueError:
+        return None
+    if sets[0].covers(sets[1]):
+        return second
+    return first if sets[1].covers(sets[0]) else None
+
+
+_BOTH: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "headers": lambda first, second: {**first, **second},
+    "prefix": lambda first, second: second + first,
+    "max_concurrency": min,
+    "rate_limit": lambda first, second: min(first, second, key=_per_second),
+    "ip": _addresses_of_both,
+    "strip": lambda _first, _second: None,
+}
+"""What two values of one setting amount to; None if nothing here is the same."""
 
 
 def _strip(item: Item, settings: Settings) -> None:

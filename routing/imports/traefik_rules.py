@@ -52,10 +52,13 @@ def parse_rule(text: str, path: Path, report: Report) -> Rule | None:
 def _conjunction(text: str) -> list[list[tuple[str, str]]] | None:
     """The parts that are combined by `&&`, each a list of alternatives."""
     parts = []
-    for part in text.split("&&"):
+    listed = text.split("&&")
+    for part in listed:
         inner = part.strip()
         if inner.startswith("(") and inner.endswith(")"):
             inner = inner[1:-1]
+        elif len(listed) > 1 and "||" in inner:  # && binds before ||
+            return None
         alternatives: list[tuple[str, str]] = []
         for each in inner.split("||"):
             form = _MATCHER.fullmatch(each.strip())

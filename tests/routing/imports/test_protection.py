@@ -105,6 +105,104 @@ routes: [{{name: r, id: "18", service: {{id: "17"}}, paths: [/x], strip_path: fa
 plugins: [{{name: key-auth, route: r}}]""",
         {"/x": "required", "/y": "open", "/z": "no route"},
     ),
+    "kong: a protected route without a pattern comes first": Case(
+        f"""{PLAIN}
+        {{paths: ['~/admin(?<rest>.+)$'], strip_path: false, plugins: [{{name: key-auth}}]}},
+        {{paths: [/], strip_path: false}}]}}]""",
+        {"/admin1": "required", "/x": "required"},
+    ),
+    "kong: an open route without a pattern comes first": Case(
+        f"""{PLAIN}
+        {{paths: ['~/public(?<rest>.+)$'], strip_path: false}},
+        {{paths: [/], strip_path: false}}]}}]""",
+        {"/x": "open"},
+    ),
+    "kong: a protected route by an expression": Case(
+        f"""{PLAIN}
+        {{expression: 'http.path ^= "/admin"', plugins: [{{name: key-auth}}]}},
+        {{paths: [/], strip_path: false}}]}}]""",
+        {"/admin": "required"},
+    ),
+    "kong: a field that callers may leave out protects nothing": Case(
+        f"""{PLAIN}
+        {{paths: [/], strip_path: false, headers: {{x-a: ["1"]}}, plugins: [{{name: key-auth}}]}},
+        {{paths: [/], strip_path: false}}]}}]""",
+        {"/x": "open"},
+    ),
+    "kong: a backend that is told the host": Case(
+        f"""{PLAIN}
+        {{hosts: [b.example], paths: [/], strip_path: false, preserve_host: true, plugins: [{{name: key-auth}}]}},
+        {{hosts: [a.example], paths: [/x], strip_path: false, preserve_host: true}}]}}]""",
+        {"/x": "required", "/y": "required"},
+    ),
+    "kong: a plugin that responds in the backend's place": Case(
+        f"{PLAIN}{{paths: [/], plugins: [{{name: mocking}}]}}]}}]", {"/": "off"}
+    ),
+    "traefik: a protected router without a counterpart comes first": Case(
+        f"""http:
+  routers:
+    admin: {{rule: "PathRegexp(`^/admin`)", service: a, middlewares: [auth]}}
+    all: {{rule: "PathPrefix(`/`)", service: a}}
+  services: {{a: {{{SERVERS}}}}}
+  middlewares: {{auth: {{basicAuth: {{users: ["a:b"]}}}}}}""",
+        {"/admin": "required", "/x": "required"},
+    ),
+    "traefik: a protected router without a counterpart comes last": Case(
+        f"""http:
+  routers:
+    admin: {{rule: "PathRegexp(`^/admin`)", service: a, middlewares: [auth], priority: 1}}
+    all: {{rule: "PathPrefix(`/open`)", service: a}}
+  services: {{a: {{{SERVERS}}}}}
+  middlewares: {{auth: {{basicAuth: {{users: ["a:b"]}}}}}}""",
+        {"/open/x": "open", "/x": "no route"},
+    ),
+    "traefik: a protected path without a pattern comes first": Case(
+        f"""http:
+  routers:
+    user: {{rule: "PathPrefix(`/users/{{id:[0-9]+}}`)", service: a, middlewares: [auth]}}
+    all: {{rule: "PathPrefix(`/`)", service: a}}
+  services: {{a: {{{SERVERS}}}}}
+  middlewares: {{auth: {{basicAuth: {{users: ["a:b"]}}}}}}""",
+        {"/users/1": "required"},
+    ),
+    "traefik: a protected router for any host": Case(
+        f"""http:
+  routers:
+    all: {{rule: "Host(`a.example`)", service: a}}
+    admin: {{rule: "PathPrefix(`/administration`)", service: a, middlewares: [auth]}}
+  services: {{a: {{{SERVERS}}}}}
+  middlewares: {{auth: {{basicAuth: {{users: ["a:b"]}}}}}}""",
+        {"/administration/x": "required", "/x": "required"},
+    ),
+    "traefik: one of its hosts alone is protected": Case(
+        f"""http:
+  routers:
+    all: {{rule: "Host(`a.example`)", service: a}}
+    admin: {{rule: "(Host(`a.example`) || Host(`b.example`)) && PathPrefix(`/admin`)", service: a, middlewares: [auth]}}
+  services: {{a: {{{SERVERS}}}}}
+  middlewares: {{auth: {{basicAuth: {{users: ["a:b"]}}}}}}""",
+        {"/admin/x": "required"},
+    ),
+    "traefik: a chain of chains": Case(
+        f"""http:
+  routers: {{a: {{rule: "Host(`a.example`)", service: a, middlewares: [c0]}}}}
+  services: {{a: {{{SERVERS}}}}}
+  middlewares:
+    auth: {{basicAuth: {{users: ["a:b"]}}}}
+    c12: {{chain: {{middlewares: [auth]}}}}
+"""
+        + "".join(f"    c{n}: {{chain: {{middlewares: [c{n + 1}]}}}}\n" for n in range(12)),
+        {"/": "required"},
+    ),
+    "traefik: lists of addresses that have none in common": Case(
+        f"""http:
+  routers: {{a: {{rule: "Host(`a.example`)", service: a, middlewares: [one, other]}}}}
+  services: {{a: {{{SERVERS}}}}}
+  middlewares:
+    one: {{ipAllowList: {{sourceRange: [10.0.0.0/8]}}}}
+    other: {{ipAllowList: {{sourceRange: [192.168.0.0/16]}}}}""",
+        {"/": "off"},
+    ),
     "traefik: the wider router is listed first": Case(
         f"""http:
   routers:
@@ -282,6 +380,50 @@ def test_a_backend_that_is_told_the_host_is_one_service_for_each_kind_of_protect
     assert {name: each["hosts"] for name, each in services.items()} == {"a": ["www.example"], "a-2": ["staff.example"]}
     assert [verdict(found, name, "/x") for name in services] == ["open", "required"]
     assert verdict(found, "a-2", "/open/x") == "open"
+
+
+@pytest.mark.parametrize("names", ["all, lan", "lan, all", "chain, all"])
+def test_a_request_passes_all_middlewares_of_its_router(names: str) -> None:
+    found = imported(f"""http:
+  routers: {{a: {{rule: "PathPrefix(`/`)", service: a, middlewares: [one, {names}, two]}}}}
+  services: {{a: {{{SERVERS}}}}}
+  middlewares:
+    lan: {{ipAllowList: {{sourceRange: [10.0.0.0/8]}}}}
+    all: {{ipAllowList: {{sourceRange: [0.0.0.0/0]}}}}
+    chain: {{chain: {{middlewares: [lan]}}}}
+    one: {{headers: {{customRequestHeaders: {{X-A: "1"}}}}, rateLimit: {{average: 5}}, inFlightReq: {{amount: 9}}}}
+    two: {{headers: {{customRequestHeaders: {{X-B: "2"}}}}, rateLimit: {{average: 90}}, inFlightReq: {{amount: 3}}}}""")
+    service = found.structure["services"]["a"]
+    assert service["ip"] == {"allow": ["10.0.0.0/8"]}
+    assert service["headers"] == {"X-A": "1", "X-B": "2"}
+    assert (service["rate_limit"], service["max_concurrency"]) == ("5/s", 3)
+
+
+def test_a_rule_whose_alternatives_are_not_in_parentheses_is_left_out() -> None:
+    """`&&` binds before `||`, so that the first host has all paths."""
+    text = f"""http:
+  routers:
+    a: {{rule: "Host(`a.example`) || Host(`b.example`) && PathPrefix(`/x`)", service: a}}
+    b: {{rule: "(Host(`c.example`) || Host(`d.example`)) && PathPrefix(`/y`)", service: a}}
+  services: {{a: {{{SERVERS}}}}}"""
+    found = imported(text)
+    assert found.structure["services"]["a"]["hosts"] == ["c.example", "d.example"]
+    assert [note.path for note in found.notes if note.kind is Kind.LEFT_OUT] == ["http.routers.a.rule"]
+
+
+def test_what_can_be_reached_in_more_ways_than_before_is_reported() -> None:
+    """A prefix of Kong and Traefik is a text, one of a route here has whole segments."""
+    found = imported(f"""http:
+  routers:
+    admin: {{rule: "PathPrefix(`/admin`)", service: a, middlewares: [auth], entryPoints: [websecure]}}
+    all: {{rule: "PathPrefix(`/`)", service: a, entryPoints: [internal]}}
+  services: {{a: {{{SERVERS}}}}}
+  middlewares: {{auth: {{basicAuth: {{users: ["a:b"]}}}}}}""")
+    notes = {(note.path, note.text) for note in found.notes if note.kind is Kind.CHANGED}
+    text = "also leads to paths that begin with /admin without a slash after it, which needed a credential"
+    assert ("http.routers.all.rule", text) in notes
+    assert ("http.routers.all.entryPoints", "services are called at every address of the gateway") in notes
+    assert not any(path == "http.routers.admin.entryPoints" for path, _ in notes)
 
 
 def test_a_plugin_of_one_service_or_consumer_is_not_one_of_all() -> None:
