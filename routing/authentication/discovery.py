@@ -52,18 +52,24 @@ class KeySetClient:
         return self._found[0]
 
     def _discover(self) -> str:
-        """The address of the key set, from the first of the well-known paths that responds."""
-        failure = KeyFetchFailed("no metadata")
+        """The address of the key set, from the first of the well-known paths that has a document of the issuer: pages
+        of applications answer to each path. Of several failures, that of a document says more than a missing one.
+        """
+        failure, is_of_document = KeyFetchFailed("discovery: no metadata"), False
         for url in metadata_urls(self._issuer.issuer):
             try:
                 body = self._get(url, jwks.MAX_BYTES).body
             except KeyFetchFailed as error:
-                failure = error
+                failure = failure if is_of_document else KeyFetchFailed(f"discovery: {error}")
                 continue
-            address = read_metadata(body, self._issuer.issuer)
+            try:
+                address = read_metadata(body, self._issuer.issuer)
+            except KeyFetchFailed as error:
+                failure, is_of_document = (failure if is_of_document else error), True
+                continue
             self._found = address, self._clock()
             return address
-        raise KeyFetchFailed(f"discovery: {failure}")
+        raise failure
 
 
 def metadata_urls(issuer: str) -> tuple[str, ...]:

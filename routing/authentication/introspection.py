@@ -168,12 +168,13 @@ def read(claims: dict[str, Any], issuer: Issuer, now: float, services: Collectio
         raise InvalidToken("the token is not active")
     if not _NO_ACCESS.isdisjoint(_last_word(claims.get(name)) for name in _KINDS):
         raise InvalidToken("the token is not an access token")
-    if claims.get("iss", issuer.issuer) != issuer.issuer:
+    if claims.get("iss") not in (None, issuer.issuer):
         raise InvalidToken("the token's issuer is not accepted")
     if claim(claims, issuer.claims.audience) is not None:
         check_audience(claims, issuer)
-    expires = check_times(claims, issuer.leeway, now) if claims.get("exp") is not None else None
-    return caller_of(claims, issuer, now + CACHE_SECONDS if expires is None else expires, services)
+    if claims.get("exp") is None:
+        claims = {**claims, "exp": now + CACHE_SECONDS - issuer.leeway}  # the other times hold nevertheless
+    return caller_of(claims, issuer, check_times(claims, issuer.leeway, now), services)
 
 
 def _last_word(kind: object) -> str:

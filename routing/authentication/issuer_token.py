@@ -196,7 +196,9 @@ def _confirmation(claims: Mapping[str, Any]) -> str | None:
 
     A token that is bound to a key (RFC 7800), as those of DPoP (RFC 9449), is not accepted without proof of the key.
     """
-    confirmation = claims.get("cnf", {})
+    confirmation = claims.get("cnf")
+    if confirmation is None:
+        return None
     if not isinstance(confirmation, dict):
         _reject("the token's confirmation is not valid")
     if confirmation.keys() - {"x5t#S256"}:

@@ -26,6 +26,8 @@ ANY: Final = ""
 
 
 _KINDS: Final = {"RSA": (Algorithm.RS256, Algorithm.PS256), "EC": (Algorithm.ES256,), "OKP": (Algorithm.EDDSA,)}
+_UNSET: Final[tuple[object, ...]] = (None, "", [])
+"""Values of members that are not set, as serializers of objects write them (.NET's JsonWebKey)."""
 _VERIFIERS: Final[Mapping[str, _Verifier]] = get_default_algorithms()
 
 
@@ -87,13 +89,14 @@ def candidates(keys: tuple[VerificationKey, ...], algorithm: Algorithm) -> tuple
 
 def _key(jwk: dict[str, Any]) -> VerificationKey | None:
     """The key, or None if it is not a public key for signatures of an algorithm that is accepted."""
+    jwk = {name: value for name, value in jwk.items() if value not in _UNSET}
     kind, operations = jwk.get("kty"), jwk.get("key_ops")
     algorithms = frozenset(_KINDS.get(kind, ()) if isinstance(kind, str) else ())
     if jwk.get("use", "sig") != "sig" or "d" in jwk or not algorithms:
         return None  # a private key that is published is no longer anyone's signature
     if operations is not None and not (isinstance(operations, list) and "verify" in operations):
         return None
-    if jwk.get("alg") is not None:
+    if "alg" in jwk:
         algorithms &= {algorithm_of(jwk["alg"])}
     if not algorithms:
         return None

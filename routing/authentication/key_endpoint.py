@@ -1,9 +1,12 @@
 """The endpoint of the issuer's signing keys: one bounded fetch, and what its response contains.
 
+Also of an issuer's other documents, which are JSON.
+
 Runs in a thread, since the HTTP client blocks. Every failure is a KeyFetchFailed.
 """
 
 import time
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -96,7 +99,8 @@ def send(
 ) -> tuple[int, Fetched]:
     """The status and the response to one request, of at most `limit` bytes. Redirects are not followed.
 
-    `extra_seconds` is added to the time limits of a fetch of keys. Raises KeyFetchFailed.
+    `extra_seconds` is added to the time limits of a fetch of keys. `headers` are sent as they are: what `.netrc` has
+    for the host replaces none of them. Raises KeyFetchFailed.
     """
     started = time.monotonic()
     try:
@@ -106,7 +110,8 @@ def send(
                 method,
                 url,
                 data=form,
-                headers={"Accept-Encoding": "identity", **(headers or {})},  # so that the bound holds for what is read
+                headers={"Accept-Encoding": "identity", **(headers or {})},
+                auth=_as_it_is,
                 timeout=(CONNECT_SECONDS, READ_SECONDS + extra_seconds),
                 allow_redirects=False,
                 stream=True,
@@ -157,16 +162,24 @@ def _seconds(text: str, default: float) -> float:
     return float(text[:12]) if text.isascii() and text.isdigit() else default
 
 
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
 def _read(response: requests.Response, deadline: float, limit: int) -> bytes:
-    """The body, up to a size and a time: an endpoint that sends a byte now and then does not hold the thread."""
+    """The body, up to a size and a time: an endpoint that sends a byte now and then does not hold the thread.
+
+    It is decoded, since some servers send gzip to everybody, and the size is that of the result. Without a byte order
+    mark, which JSON may have (RFC 8259 section 8.1).
+    """
     body = bytearray()
-    while part := response.raw.read1(_CHUNK):
+    while part := response.raw.read1(_CHUNK, decode_content=True):
         body += part
         if len(body) > limit:
             raise KeyFetchFailed("the response is too large")
         if time.monotonic() > deadline:
             raise KeyFetchFailed("timeout")
-    return bytes(body)
+    return bytes(body).removeprefix(BOM_UTF8)
 
 
 def _expiry(text: str) -> float | None:

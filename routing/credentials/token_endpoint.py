@@ -1,6 +1,10 @@
-"""Calls to token endpoints: bounded in time and size, and without redirects."""
+"""Calls to token endpoints: bounded in time and size, and without redirects.
+
+Some servers send gzip to everybody, and a byte order mark before JSON (RFC 8259 section 8.1).
+"""
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
@@ -9,7 +13,9 @@ from routing.backend.client import Backend, BackendResponse, Call
 from routing.credentials.grants import TokenRequest
 from routing.credentials.token_response import TokenRequestFailed, Tokens, read_tokens
 from routing.errors import GatewayError, StreamTimeout, UpstreamTimeout
+from routing.http import Headers
 from routing.messages.bodies import read_up_to
+from routing.messages.content_coding import content_coding, decoded
 from routing.router.policy import Target, Timeout
 
 LIMIT_SECONDS: Final = 10.0
@@ -62,7 +68,14 @@ class TokenEndpoint:
             raise TokenRequestFailed("unreachable") from None
         if not is_complete:
             raise TokenRequestFailed("response_too_large")
-        return response, b"".join(chunks)
+        return response, _content(response.headers, b"".join(chunks))
+
+
+def _content(headers: Headers, body: bytes) -> bytes:
+    """The decoded content; what cannot be decoded is as it was, and is no JSON."""
+    coding = content_coding(headers)
+    content = decoded(body, coding, MAX_RESPONSE_BYTES) if coding else None
+    return (body if content is None else content).removeprefix(BOM_UTF8)
 
 
 async def _body(content: bytes) -> AsyncIterator[bytes]:

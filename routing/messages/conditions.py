@@ -6,17 +6,16 @@ content codings, gzip and deflate are decoded. Any other body has no fields. Of 
 in most clients' parsers.
 """
 
-import zlib
 from typing import Final
 
 import msgspec
 
 from routing.http import Headers, first
+from routing.messages.content_coding import DECODED_CODINGS, content_coding, decoded
 from routing.messages.json_decoding import decode_json
 from routing.messages.media_type import is_json
 
 MAX_BODY: Final = 256 * 1024
-DECODED_CODINGS: Final = (b"gzip", b"deflate")
 _ACCEPTED: Final = (*DECODED_CODINGS, b"x-gzip", b"identity")
 _ACCEPT_ENCODING: Final = b"accept-encoding"
 
@@ -25,11 +24,6 @@ FieldPath = tuple[str, ...]
 
 NO_DOCUMENT: Final = object()
 """The document of a body that cannot be judged."""
-_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
-_RAW_DEFLATE: Final = -zlib.MAX_WBITS
-_GZIP_MAGIC: Final = b"\x1f\x8b"
-_MAX_MEMBERS: Final = 64
-"""Of a gzip stream: each one costs a copy of the rest."""
 
 
 class FieldCondition(msgspec.Struct, frozen=True):
@@ -130,7 +124,7 @@ def may_be_judged(headers: Headers) -> bool:
     """Whether a body with these header fields can be judged, unless it is too large or malformed."""
     if not is_json(first(headers, b"content-type")):
         return False
-    coding = _coding(headers)
+    coding = content_coding(headers)
     return coding in (b"", *DECODED_CODINGS)
 
 
@@ -138,8 +132,8 @@ def json_document(headers: Headers, body: bytes | None) -> object:
     """The parsed body, or NO_DOCUMENT if it cannot be judged. Raises nothing."""
     if body is None or len(body) > MAX_BODY or not may_be_judged(headers):
         return NO_DOCUMENT
-    coding = _coding(headers)
-    content = _decoded(body, coding) if coding else body
+    coding = content_coding(headers)
+    content = decoded(body, coding, MAX_BODY) if coding else body
     if content is None:
         return NO_DOCUMENT
     try:
@@ -157,36 +151,3 @@ def decodable_only(headers: Headers) -> Headers:
     kept = [item for item in items if item.partition(b";")[0].strip().lower() in _ACCEPTED]
     value = b", ".join(kept) or b"identity"
     return [*(pair for pair in headers if pair[0] != _ACCEPT_ENCODING), (_ACCEPT_ENCODING, value)]
-
-
-def _coding(headers: Headers) -> bytes:
-    """The content coding, empty if there is none. Several are one name that nothing decodes."""
-    codings = [value.strip().lower() for name, value in headers if name == b"content-encoding"]
-    coding = b",".join(codings).removeprefix(b"x-")
-    return b"" if coding == b"identity" else coding
-
-
-def _decoded(body: bytes, coding: bytes) -> bytes | None:
-    """The content of a gzip or zlib stream; None if it is malformed, cut short or longer than MAX_BODY.
-
-    A gzip stream may have several members (RFC 1952 section 2.2), and some servers send `deflate` without the wrapper
-    of zlib (RFC 9110 section 8.4.1.2).
-    """
-    content = _inflated(body, _GZIP_OR_ZLIB)
-    return _inflated(body, _RAW_DEFLATE) if content is None and coding == b"deflate" else content
-
-
-def _inflated(data: bytes, window: int) -> bytes | None:
-    content = b""
-    for _ in range(_MAX_MEMBERS):
-        decoder = zlib.decompressobj(window)
-        try:
-            content += decoder.decompress(data, MAX_BODY + 1 - len(content))
-        except zlib.error:
-            return None
-        if not decoder.eof or len(content) > MAX_BODY:
-            return None
-        data = decoder.unused_data
-        if not data.startswith(_GZIP_MAGIC):
-            return content
-    return None

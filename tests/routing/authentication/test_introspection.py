@@ -118,6 +118,8 @@ async def test_inactive_tokens_are_remembered_for_a_moment() -> None:
         {"active": True},
         {"active": True, "sub": "ada", "exp": 1},
         {"active": True, "sub": "ada", "nbf": 9_999_999_999, "exp": 9_999_999_999},
+        {"active": True, "sub": "ada", "nbf": 9_999_999_999},
+        {"active": True, "sub": "ada", "iat": 9_999_999_999},
         {"active": True, "sub": "ada", "aud": "other"},
         {"active": True, "sub": "ada", "iss": "https://other.example"},
         {"active": True, "sub": "ada", "typ": "Refresh"},  # of Keycloak
@@ -132,6 +134,14 @@ async def test_responses_that_do_not_permit(answer: dict[str, Any]) -> None:
     with pytest.raises(InvalidToken):
         await world.verify()
     assert world.tokens.cached("opaque", world.now()) is None
+
+
+async def test_members_that_are_null_are_not_set() -> None:
+    world = World(msgspec.structs.replace(ISSUER, leeway=600.0))
+    world.answer |= dict.fromkeys(("iss", "aud", "exp", "nbf", "iat", "cnf", "token_type", "username"))
+    assert (await world.verify()).id == "jwt+issuer.example:ada"
+    world.ahead = 61
+    assert world.tokens.cached(OPAQUE, world.now()) is None
 
 
 @pytest.mark.parametrize(

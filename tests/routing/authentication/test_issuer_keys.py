@@ -150,6 +150,30 @@ def test_discovery_by_either_path(provider: Provider) -> None:
     assert provider.key_fetches == 3
 
 
+@pytest.mark.parametrize(
+    "page", [b"<!doctype html>", b'{"error": "not found"}', b'{"issuer": "https://other.example"}']
+)
+def test_a_page_at_one_of_the_paths_does_not_end_the_discovery(page: bytes) -> None:
+    """Applications answer to each path of theirs with their page, and 200."""
+    first, second, *_ = metadata_urls(ISSUER)
+    documents = {
+        first: page,
+        second: json.dumps({"issuer": ISSUER, "jwks_uri": f"{ISSUER}/keys"}).encode(),
+        f"{ISSUER}/keys": b"keys",
+    }
+
+    def get(url: str, _limit: int) -> Fetched:
+        if url not in documents:
+            raise KeyFetchFailed("status 404")
+        return Fetched(documents[url], {})
+
+    issuer = Issuer(issuer=ISSUER, audience=("a",))
+    assert KeySetClient(issuer, lambda: 0.0, get).fetch().body == b"keys"
+    del documents[second]
+    with pytest.raises(KeyFetchFailed, match=r"^discovery: (not a JSON object|the document is of another issuer)$"):
+        KeySetClient(issuer, lambda: 0.0, get).fetch()
+
+
 def test_where_metadata_may_be() -> None:
     assert metadata_urls(ISSUER) == (
         "https://issuer.example/realms/a/.well-known/openid-configuration",

@@ -438,6 +438,16 @@ def _for_key(world: World, kid: str) -> str:
     return world.provider.signed(world.provider.claims(), kid, name="k1")
 
 
+def test_members_of_a_key_that_are_not_set() -> None:
+    """As .NET's JsonWebKey is serialized: every member, most of them null, and operations without any."""
+    names = ("alg", "crv", "d", "dp", "dq", "k", "oth", "p", "q", "qi", "use", "x", "x5c", "x5t", "x5u", "y")
+    nothings: tuple[Any, ...] = (None, "", [])
+    for unset in nothings:
+        written = dict.fromkeys(names, unset) | {"key_ops": []} | jwk("k1", use=unset, alg=unset)
+        (key,) = jwks.parse(json.dumps({"keys": [written]}).encode())["k1"]
+        assert key.algorithms == {Algorithm.RS256, Algorithm.PS256}
+
+
 def test_keys_that_verify_nothing_are_left_out() -> None:
     good = jwk("good")
     small = {**good, "kid": "small", "n": encoded(b"\xff" * 128)}

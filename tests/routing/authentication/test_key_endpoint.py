@@ -1,9 +1,14 @@
 """One fetch of the signing keys, over real connections."""
 
+import gzip
 import json
 import socket
+import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from threading import Event, Thread
 
 import pytest
@@ -13,20 +18,24 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from routing.authentication import key_endpoint
-from routing.authentication.key_endpoint import KeyFetchFailed, fetch, freshness, parse
+from routing.authentication.key_endpoint import KeyFetchFailed, fetch, freshness, get, parse, send
 from tests.firebase import KID, FirebaseIssuer, certificate, serving
 
 
 @contextmanager
-def scripted(respond: Callable[[socket.socket, Event], None]) -> Iterator[str]:
-    """A server that answers its first connection so; the event is set when the test is over."""
+def scripted(respond: Callable[[socket.socket, Event], None], requests: list[bytes] | None = None) -> Iterator[str]:
+    """A server that answers its first connection so; the event is set when the test is over. What it has received is
+    added to `requests`.
+    """
     over = Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
             connection, _ = server.accept()
             with connection, suppress(OSError):
-                connection.recv(65_536)
+                received = connection.recv(65_536)
+                if requests is not None:
+                    requests.append(received)
                 respond(connection, over)
 
         thread = Thread(target=serve, daemon=True)
@@ -73,6 +82,38 @@ def test_a_fetch_is_bounded(
     monkeypatch.setattr(key_endpoint, "FETCH_SECONDS", 0.5)
     with scripted(respond) as url, pytest.raises(KeyFetchFailed, match=reason):
         fetch(url)
+
+
+def test_a_response_may_be_encoded_and_have_a_byte_order_mark() -> None:
+    """Though nobody asks for it: static files and some frameworks are encoded for everybody."""
+    content = BOM_UTF8 + json.dumps({"keys": ["x" * 100_000]}).encode()
+    for coding, body in (("gzip", gzip.compress(content)), ("deflate", zlib.compress(content))):
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        with scripted(partial(_send, head + body)) as url:
+            assert get(url).body == content.removeprefix(BOM_UTF8)
+        with scripted(partial(_send, head + body)) as url, pytest.raises(KeyFetchFailed, match="too large"):
+            get(url, 50_000)
+
+
+def _send(response: bytes, connection: socket.socket, _over: Event) -> None:
+    connection.sendall(response)
+
+
+def test_a_netrc_replaces_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    requests: list[bytes] = []
+
+    def respond(connection: socket.socket, _over: Event) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with scripted(respond, requests) as url:
+        send("POST", url, headers={"Authorization": "Basic ours"}, form={"a": "b"})
+    assert b"\r\nAuthorization: Basic ours\r\n" in requests[0]
+    with scripted(respond, requests) as url:
+        get(url)
+    assert b"Authorization" not in requests[1]
 
 
 def test_a_refused_connection_is_a_failure_without_details() -> None:
