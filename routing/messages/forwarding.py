@@ -42,10 +42,25 @@ _OVERRIDE_FIELDS: Final = frozenset(
         b"x-http-path-override",
         b"x-envoy-original-path",
         b"x-envoy-original-method",
+        b"path-info",
+        b"script-name",
+        b"x-script-name",
+        b"x-ingress-path",
+        b"x-forwarded",
+        b"x-invoke-error",
+        b"x-invoke-output",
         b"x-invoke-path",
         b"x-invoke-query",
+        b"x-invoke-status",
         b"x-matched-path",
+        b"x-now-route-matches",
+        b"x-middleware-invoke",
+        b"x-middleware-next",
+        b"x-middleware-override-headers",
+        b"x-middleware-prefetch",
+        b"x-middleware-redirect",
         b"x-middleware-rewrite",
+        b"x-middleware-set-cookie",
         b"x-middleware-subrequest",
         b"x-host",
         b"x-host-override",
@@ -56,7 +71,8 @@ _OVERRIDE_FIELDS: Final = frozenset(
     }
 )
 """Fields that make some backends use another path, method, host or scheme than was routed, authorized and cached, or
-take the request for one of their own: Next.js skipped its middleware, and the authorization there (CVE-2025-29927).
+take the request for one of their own: Next.js skipped its middleware, and the authorization there (CVE-2025-29927), and
+gunicorn takes what SCRIPT_NAME says off the beginning of the path.
 """
 _CERTIFICATE_FIELDS: Final = frozenset({b"client-cert", b"client-cert-chain"})
 """Fields that a backend may take for the certificate of a client whose TLS connection ended here (RFC 9440)."""

@@ -37,6 +37,14 @@ async def test_no_spelling_evades_a_guarded_route(world: World, path: bytes, pas
     assert origin.requests == []
 
 
+@pytest.mark.parametrize("name", ["SCRIPT_NAME", "Script-Name", "PATH_INFO", "X-Script-Name"])
+async def test_no_field_takes_a_path_below_a_guarded_route(world: World, name: str) -> None:
+    origin = await world.serve(ok(), routes=(ADMIN,))
+    response = await world.request("GET", "/api/v1/crm/open/admin/users", [(name, "/open")])
+    assert response.status == 200
+    assert b"/open" not in dict(origin.requests[0].fields).values()
+
+
 @pytest.mark.parametrize("path", SPELLINGS)
 async def test_a_guarded_route_of_an_open_service_needs_a_credential_in_every_spelling(
     world: World, path: bytes
