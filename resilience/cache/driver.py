@@ -169,8 +169,8 @@ class Cache:
         """Update the stored response from a 304 or the response to a HEAD, and store it again if the rules allow it
         (RFC 9111 sections 4.3.4 and 4.3.5).
 
-        If it must not be stored any more, the stored one is superseded where that `may` be; not for a cookie alone,
-        which is for this client.
+        If it must not be stored any more, the stored one is superseded where that `may` be; not for a cookie or another
+        credential alone, which is for this client.
         """
         entry = stored.entry
         headers = validation.freshened_headers(entry, response)
@@ -179,9 +179,9 @@ class Cache:
         get = CacheRequest("GET", request.headers, request.authenticated)
         verdict = judge(get, updated, target.policy, target.scope)
         if may_supersede and isinstance(verdict, Skip):
-            kept = [field for field in headers if field[0] != b"set-cookie"]
-            uncookied = CacheResponse(entry.status, kept, response.received_at, response.delay, response.ignore)
-            if isinstance(judge(get, uncookied, target.policy, target.scope), Skip):
+            kept = [field for field in headers if not fields.has_credential([field])]
+            for_anyone = CacheResponse(entry.status, kept, response.received_at, response.delay, response.ignore)
+            if isinstance(judge(get, for_anyone, target.policy, target.scope), Skip):
                 await self.supersede(target, request, stored)
         if target.policy.only_if and not target.policy.only_if.matches(entry.status, headers, entry.body):
             verdict = storing.UNWANTED

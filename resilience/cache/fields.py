@@ -32,6 +32,14 @@ NOT_STORED: Final = frozenset(
 CONTENT_DIGESTS: Final = frozenset({b"content-digest", b"content-md5"})
 """Digests of one message's content (RFC 9530 section 2): a part has another one than the whole, and a 304 has none."""
 
+_HANDED_OUT: Final = """
+access-token auth-token authentication-info authorization csrf-token id-token refresh-token session-token set-cookie2
+token x-access-token x-api-key x-api-token x-auth-token x-authorization x-csrf-token x-csrftoken x-id-token x-jwt
+x-jwt-token x-refresh-token x-session-id x-session-token x-subject-token x-token x-user-token x-xsrf-token xsrf-token
+"""
+CREDENTIALS: Final = frozenset(name.encode() for name in _HANDED_OUT.split())
+"""Response fields with which backends hand out a session or a token to one client, as others do with Set-Cookie."""
+
 MAX_PREFERENCE_BYTES: Final = 1_024
 """Longer preferences, which no browser sends, are compared as they are: this bounds the time to normalise them."""
 _CASE_INSENSITIVE: Final = frozenset({b"accept-charset", b"accept-encoding", b"accept-language"})
@@ -81,6 +89,11 @@ def _date(value: bytes) -> float | None:
 def age(lines: Sequence[bytes]) -> int:
     """The first value of Age in seconds; 0 if it is absent or malformed (RFC 9111 section 5.1)."""
     return (delta_seconds(lines[0].split(b",")[0].strip()) or 0) if lines else 0
+
+
+def has_credential(headers: Iterable[Header]) -> bool:
+    """Whether a response sets a cookie, or hands out a credential otherwise."""
+    return any(name == b"set-cookie" or name in CREDENTIALS for name, _ in headers)
 
 
 def names(lines: Iterable[bytes]) -> set[bytes]:

@@ -218,6 +218,34 @@ class TestCredentialsOfTheBackend:
             assert "no explicit lifetime" in str(response.get("cache-status"))
 
 
+class TestCredentialsInResponses:
+    """Some backends hand out sessions and tokens in fields of their own, as others do in cookies."""
+
+    @pytest.mark.parametrize(
+        ("policy", "verdict"),
+        [
+            (SHARED, "MISS"),
+            (OPEN, "MISS"),
+            (RoutePolicy(timeout=QUICK, cache=CachePolicy(scope=Scope.TENANT)), "MISS"),
+            (RoutePolicy(timeout=QUICK), "HIT"),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["x_csrf_token", "access_token", "authorization", "set_cookie2"])
+    async def test_are_stored_for_one_caller_alone(
+        self, cache_world: World, name: str, policy: RoutePolicy, verdict: str
+    ) -> None:
+        await cache_world.serve(reply(200, b"ann", cache_control=FRESH, **{name: "of ann"}), policy=policy)
+        for expected in ("MISS", verdict):
+            assert (await cache_world.request("GET", PATH)).get("x-cache") == expected
+
+    async def test_a_field_that_the_backend_withholds_from_caches_is_left_out(self, cache_world: World) -> None:
+        response = reply(cache_control='max-age=60, no-cache="x-csrf-token"', x_csrf_token="of ann")
+        await cache_world.serve(response, policy=SHARED)
+        responses = [await cache_world.request("GET", PATH) for _ in range(2)]
+        tokens = [(response.get("x-cache"), response.get("x-csrf-token")) for response in responses]
+        assert tokens == [("MISS", "of ann"), ("HIT", None)]
+
+
 class TestFieldsThatEndAtTheGateway:
     async def test_a_field_that_connection_lists_selects_no_variant(self, cache_world: World) -> None:
         await cache_world.serve(Echo("accept-language", cache_control=FRESH, vary="Accept-Language"), policy=SHARED)
@@ -294,7 +322,7 @@ class TestConfirmations:
         confirmation = field.encode() + b"\r\nSet-Cookie: a=b\r\n\r\n"
         assert await self.statuses(cache_world, confirmation) == [200, 200, 503]
 
-    @pytest.mark.parametrize("field", ["Set-Cookie: a=b", "Cache-Control: max-age=0"])
+    @pytest.mark.parametrize("field", ["Set-Cookie: a=b", "X-CSRF-Token: ann", "Cache-Control: max-age=0"])
     async def test_any_other_does_not(self, cache_world: World, field: str) -> None:
         assert await self.statuses(cache_world, field.encode() + b"\r\n\r\n") == [200, 200, 200]
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from resilience.cache import parts, storing
+from resilience.cache import fields, parts, storing
 from resilience.cache.driver import BODY_BYTES
 from resilience.cache.messages import CacheRequest, CacheResponse, Skip, Storable
 from resilience.cache.policy import CachePolicy, Scope
@@ -52,6 +52,9 @@ def may_store(
     known = {CALLER} if scope is Scope.USER else set()
     if any(forwarding.is_set_by_gateway(name) and name not in known for name in verdict.vary):
         return Skip("the response varies by a field that the gateway sets", "RFC 9111 section 4.1")
+    is_for_one = request.authenticated and scope is Scope.USER
+    if not is_for_one and not fields.CREDENTIALS.isdisjoint([name for name, _ in verdict.headers]):
+        return Skip("the response hands out a credential", "RFC 9111 section 7.3")
     if scope is Scope.SHARED and unverified and not storing.is_shareable(response):
         return Skip("the response is for one credential only", "RFC 9111 section 3.5")
     return verdict
@@ -70,7 +73,7 @@ def supersedes(
         return False
     if response.status >= 500 or response.status in storing.REQUEST_STATUSES | storing.PARTIAL_STATUSES:
         return False
-    is_about_caller = response.status in storing.CALLER_STATUSES or response.values(b"set-cookie")
+    is_about_caller = response.status in storing.CALLER_STATUSES or fields.has_credential(response.headers)
     return slot.target.scope is Scope.USER or not (is_about_caller or unverified or outcome)
 
 
