@@ -11,8 +11,10 @@ from urllib.parse import urljoin, urlsplit
 from resilience.cache import fields
 from resilience.cache.fields import Header
 
-SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""Safe methods (RFC 9110 section 9.2.1). An unknown method counts as unsafe."""
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
+"""Safe methods (RFC 9110 section 9.2.1, RFC 4918 section 9.1, RFC 3253 section 3.6, RFC 5323 section 2). An unknown
+method counts as unsafe.
+"""
 
 
 MAX_REFERENCE_BYTES: Final = 16 * 1_024

@@ -36,8 +36,8 @@ CALLER_STATUSES: Final = frozenset({400, 401, 403, 406})
 """Refusals for which any part of a request may be the reason: a field that is too long for the backend, a credential,
 an Accept. If one were stored for more than one caller, anyone could replace a response by it (CPDoS).
 """
-PARTIAL_STATUSES: Final = frozenset({206, 304})
-"""Statuses of incomplete responses (RFC 9111 sections 3.3 and 4.3.4)."""
+PARTIAL_STATUSES: Final = frozenset({206, 226, 304})
+"""Statuses of incomplete responses (RFC 9111 sections 3.3 and 4.3.4, RFC 3229 section 10.4.1)."""
 UNDERSTOOD_STATUSES: Final = TTL_STATUSES | HEURISTIC_ERRORS | {302, 303, 307, 451}
 """Statuses that this cache understands, for `must-understand` (RFC 9111 section 5.2.2.3)."""
 HEURISTIC_FRACTION: Final = 0.1

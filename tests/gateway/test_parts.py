@@ -25,6 +25,7 @@ class Ranges:
     def __init__(self) -> None:
         self.etag = '"one"'
         self.whole = WHOLE
+        self.seconds = 60
         self.requested: list[str] = []
 
     async def __call__(self, peer: Peer) -> None:
@@ -44,7 +45,7 @@ class Ranges:
             head = f"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {start}-{end - 1}/{len(body)}\r\n"
             body = body[start:end]
         head += f"Content-Digest: {digest(body)}\r\nContent-MD5: of {len(body)} bytes\r\n"
-        head += f"ETag: {self.etag}\r\nCache-Control: max-age=60\r\nContent-Length: {len(body)}\r\n\r\n"
+        head += f"ETag: {self.etag}\r\nCache-Control: max-age={self.seconds}\r\nContent-Length: {len(body)}\r\n\r\n"
         await peer.send(head.encode() + body)
 
 
@@ -82,6 +83,15 @@ async def test_a_part_never_answers_a_request_for_the_whole(cache_world: World, 
     await get(cache_world, "2-6")
     assert (await get(cache_world))[:3] == ("MISS", 200, WHOLE)
     assert (await get(cache_world))[:3] == ("HIT", 200, WHOLE)
+
+
+async def test_a_part_is_not_used_beside_a_newer_whole(cache_world: World, ranges: Ranges) -> None:  # section 4
+    await get(cache_world, "2-6")
+    cache_world.clock.advance(30)
+    ranges.etag, ranges.whole, ranges.seconds = '"two"', b"abcdefghij", 5
+    assert (await get(cache_world))[:3] == ("MISS", 200, b"abcdefghij")
+    cache_world.clock.advance(10)
+    assert (await get(cache_world, "2-6"))[1:3] == (206, b"cdefg")
 
 
 async def test_a_range_beyond_the_end_is_refused_for_its_request_alone(cache_world: World, ranges: Ranges) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from resilience.cache import parts, rationale, serving
 from resilience.cache.driver import Cache, StoreTarget
 from resilience.cache.hit_counter import HitCounter
-from resilience.cache.messages import RANGE_FIELDS, CacheRequest, Forward, Fresh, LookupResult, Stale
+from resilience.cache.messages import RANGE_FIELDS, CacheRequest, Forward, Fresh, LookupResult, Miss, Stale
 from resilience.cache.policy import CachePolicy
 from routing.errors import NotCached
 from routing.exchange import CacheSlot, Exchange
@@ -130,7 +130,8 @@ class CacheLookup:
             self._mark(exchange, result, key, request)
         if isinstance(result, Fresh):
             return self._hit(exchange, policy, key, request, result)
-        if request.cache_fields and parts.may_use_part(request):
+        if isinstance(result, Miss) and request.cache_fields and parts.may_use_part(request):
+            # Beside a whole response that is stale, a part is an older one (RFC 9111 section 4).
             part = await self._cache.lookup_part(service, key, request, exchange.received_at)
             if part is not None:
                 return self._hit(exchange, policy, key, request, part)

@@ -27,7 +27,7 @@ def test_a_non_error_response_to_an_unsafe_method_invalidates(method: str, statu
     assert invalidates(method, status) is expected
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"])
 def test_a_safe_method_invalidates_nothing(method: str) -> None:
     assert not invalidates(method, 200)
 

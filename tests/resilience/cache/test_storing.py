@@ -53,7 +53,7 @@ class TestStorability:
     def test_vary_by_everything_is_not_stored(self, value: str) -> None:  # section 4.1
         assert isinstance(verdict(pairs(cache_control="max-age=60", vary=value)), Skip)
 
-    @pytest.mark.parametrize("status", [100, 103, 206, 304])
+    @pytest.mark.parametrize("status", [100, 103, 206, 226, 304])
     def test_an_incomplete_response_is_not_stored(self, status: int) -> None:  # sections 3 and 3.3
         assert lifetime(pairs(cache_control="max-age=60"), status) is None
 
