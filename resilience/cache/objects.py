@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from resilience.cache.driver import BODY_BYTES
 from resilience.cache.entry import Entry
 from resilience.cache.flights import Flight, FlightEnd, Flights
 from resilience.cache.json_values import encode
@@ -43,12 +44,13 @@ class Held(NamedTuple):
 class Computation:
     """The duty to compute a value that others wait for: ends with `fulfil` or `abandon`. The outcome is JSON.
 
-    `flight` keeps other workers from computing the same value meanwhile.
+    `flight` keeps other workers from computing the same value meanwhile. `needs` are those that it waits for.
     """
 
     name: str
     seq: int = UNFENCED
     flight: Flight | None = None
+    needs: list["Computation"] = field(default_factory=list)
     outcome: asyncio.Future[bytes | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -57,8 +59,8 @@ class ObjectCache:
     a tuple as a list. Times are seconds.
 
     Without `flights`, a value is computed once in this process but not in the cluster. `on_lookup` is called with
-    whether a look-up was a hit. Where the store is unavailable `get` finds nothing and `set` returns False; what
-    invalidates raises StoreUnavailable.
+    whether a look-up was a hit. A value of more than BODY_BYTES is not stored. Where the store is unavailable `get`
+    finds nothing and `set` returns False; what invalidates raises StoreUnavailable.
     """
 
     def __init__(
@@ -84,7 +86,8 @@ class ObjectCache:
         return default if body is None else msgspec.json.decode(body)
 
     async def set(self, name: str, value: Any, ttl: float = TTL, tags: Iterable[str] = ()) -> bool:
-        """Replace the value. False if the store is unavailable, or the value was replaced or invalidated meanwhile.
+        """Replace the value. False if the store is unavailable, or the value is too large, or was replaced or
+        invalidated meanwhile.
 
         Raises TypeError or ValueError for what JSON cannot hold.
         """
@@ -130,7 +133,7 @@ class ObjectCache:
 
     async def claim(self, name: str, own: Collection[Computation] = ()) -> Held | Computation:
         """The value, waited for if it is being computed, or the duty to compute it. `own` are the computations that
-        need it: RuntimeError if it is one of them.
+        need it: RuntimeError if it is one of them, or waits for one.
 
         Raises the error of the computation waited for. If that was cancelled, the duty falls to this caller.
         """
@@ -138,9 +141,9 @@ class ObjectCache:
             current = self._computations.get(name)
             if current is None:
                 return await self._begin(name)
-            if current in own:
+            if own and _waits_for(current, own):
                 raise RuntimeError(f"the computation of {name!r} needs its own result")
-            body = await asyncio.shield(current.outcome)  # a waiter that is cancelled does not end it for the others
+            body = await _outcome(current, own)
             if body is not None:
                 return Held(msgspec.json.decode(body))
 
@@ -236,7 +239,8 @@ class ObjectCache:
             stale_until=now + ttl,
             tags=(*tags, _own_tag(name)),
         )
-        return ttl > 0 and await self._store.put(self.service, _value_key(self.service, name), entry, seq)
+        fits = ttl > 0 and len(body) <= BODY_BYTES
+        return fits and await self._store.put(self.service, _value_key(self.service, name), entry, seq)
 
     async def _invalidate(self, tag: str | None) -> int:
         for name in list(self._computations):
@@ -258,6 +262,28 @@ class ObjectCaches:
         if known is None:
             known = self._known[service] = self._make(service)
         return known
+
+
+def _waits_for(computation: Computation, own: Collection[Computation]) -> bool:
+    """Whether a computation is one of `own`, or waits for one, if only by others that it waits for."""
+    pending = [computation]
+    while pending:
+        current = pending.pop()
+        if current in own:
+            return True
+        pending += current.needs
+    return False
+
+
+async def _outcome(computation: Computation, own: Collection[Computation]) -> bytes | None:
+    """Wait for the outcome, which `own` need. A waiter that is cancelled does not end it for the others."""
+    for one in own:
+        one.needs.append(computation)
+    try:
+        return await asyncio.shield(computation.outcome)
+    finally:
+        for one in own:
+            one.needs.remove(computation)
 
 
 def _for_waiters(error: Exception) -> Exception:

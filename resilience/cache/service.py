@@ -68,8 +68,8 @@ class CacheService:
         return await self._runner.arun(lambda objects: objects(self._service).get(_name(name), default))
 
     def set(self, name: str, value: Any, ttl: float = TTL, tags: Iterable[str] = ()) -> bool:
-        """False if the store is unavailable, the value was replaced or invalidated meanwhile, or will be as the
-        caller's transaction is committed.
+        """False if the store is unavailable, the value is larger than 8 MB, was replaced or invalidated meanwhile, or
+        will be as the caller's transaction is committed.
         """
         name, ttl, tags = _name(name), _ttl(ttl), checked_tags(tags)
         if self._runner.is_changing(tags):

@@ -5,12 +5,13 @@ import threading
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import reduce
+from functools import partial, reduce
 from http import HTTPStatus
 from typing import Any, cast
 
 import pytest
 
+from resilience.cache.driver import BODY_BYTES
 from resilience.cache.flights import Flights
 from resilience.cache.key import key as digest
 from resilience.cache.memory import MemoryStore
@@ -348,6 +349,35 @@ async def test_a_computation_that_needs_its_own_result_is_an_error(service: Cach
         return service.get_or_set("name", lambda: service.get_or_set("other", lambda: 2))
 
     assert await asyncio.to_thread(work) == 2
+
+
+async def test_computations_that_need_each_other_are_an_error_too(service: CacheService) -> None:
+    """Each would wait for the other, for ever."""
+    begun = {name: asyncio.Event() for name in "ab"}
+
+    async def compute(name: str, other: str) -> Any:
+        begun[name].set()
+        await begun[other].wait()
+        return await service.aget_or_set(other, lambda: asyncio.sleep(0, 1))
+
+    async def both() -> list[Any]:
+        pairs = (("a", "b"), ("b", "a"))
+        calls = [service.aget_or_set(name, partial(compute, name, other)) for name, other in pairs]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    errors = await asyncio.wait_for(both(), 20)
+    assert all(isinstance(error, RuntimeError) and "needs its own result" in str(error) for error in errors)
+    assert await service.aget_or_set("a", lambda: service.aget_or_set("b", lambda: asyncio.sleep(0, 2))) == 2
+
+
+async def test_a_value_that_is_too_large_is_not_stored(service: CacheService) -> None:
+    """Redis would be busy with it for longer than a call of any worker may take."""
+    large = "x" * BODY_BYTES
+    await service.aset("name", "old")
+    assert await service.aset("name", large) is False
+    assert await service.aget("name") is None
+    assert await service.aget_or_set("name", lambda: asyncio.sleep(0, large)) == large
+    assert await service.aget("name") is None
 
 
 async def test_a_computation_may_replace_its_own_value_and_ask_for_it(service: CacheService) -> None:
