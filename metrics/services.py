@@ -4,7 +4,6 @@ Operations on circuits and the cache work while the database is unavailable, too
 """
 
 from collections.abc import Sequence
-from http.client import OK
 from secrets import token_hex
 from typing import Final
 
@@ -26,7 +25,7 @@ from routing.models import FailedDelivery, Watch
 from routing.rights import Names
 from routing.router import paths as service_paths
 from routing.views import staff_caller
-from routing.warming import LOCAL_ADDRESS
+from routing.warming import LOCAL_ADDRESS, is_stored
 from routing.watches.database import expedite
 from routing.webhooks.delivery import decode, encode
 from routing.webhooks.queue import Added
@@ -161,7 +160,7 @@ def _describe(breaker: Breaker) -> dict[str, object]:
 
 def warm(
     actor: str,
-    paths: Sequence[str] = (),
+    paths: Sequence[str] | None = None,
     *,
     address: str = LOCAL_ADDRESS,
     dry_run: bool = False,
@@ -173,11 +172,11 @@ def warm(
     and host. The most-hit responses, of the services `names`, are fetched again each as the caller they belong to. With
     `dry_run` they are only counted. Raises StoreUnavailable, and Forbidden for paths of other services.
     """
-    if names is not None and not all(_is_of(path, names) for path in paths):
+    if names is not None and not all(_is_of(path, names) for path in paths or ()):
         raise Forbidden("your account may not operate the service of one of the paths")
     if dry_run:
         return _count_warmable(paths, address, names)
-    result = _warm_paths(paths, address) if paths else _warm_most_requested(names)
+    result = _warm_most_requested(names) if paths is None else _warm_paths(paths, address)
     record_performed(actor, "cache.warm", after={"warmed": result.warmed, "failed": result.failed})
     return result
 
@@ -187,8 +186,8 @@ def _is_of(path: str, names: frozenset[str]) -> bool:
     return location is not None and location.service in names
 
 
-def _count_warmable(paths: Sequence[str], address: str, names: Names) -> WarmResult:
-    if not paths:
+def _count_warmable(paths: Sequence[str] | None, address: str, names: Names) -> WarmResult:
+    if paths is None:
         return WarmResult(warmed=0, failed=0, would_warm=len(_most_requested(names)))
     unique = _unique(paths)
     warmable = sum(_warming_request(path, address) is not None for path in unique)
@@ -227,7 +226,7 @@ async def _fetch(path: str, address: str) -> bool:
         await drain(response)
     except GatewayError:
         return False
-    return response.status == OK
+    return is_stored(response)
 
 
 def _warming_request(path: str, address: str) -> Request | None:

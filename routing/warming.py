@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from resilience.cache.hit_counter import HitCounter, ReplayableRequest
 from routing.caller import Caller
 from routing.errors import GatewayError
-from routing.http import Header, Request
+from routing.http import Header, Request, Response
 from routing.messages.bodies import drain
 from routing.pipeline import Gateway
 from routing.router.paths import PREFIX
@@ -67,8 +67,13 @@ class Warmer:
                 await drain(response)
         except (GatewayError, TimeoutError):
             return False
-        status = dict(response.headers).get(b"cache-status", b"")
-        return response.status < 500 and any(marker in status for marker in _STORED)
+        return is_stored(response)
+
+
+def is_stored(response: Response) -> bool:
+    """Whether the cache has this response of the gateway, once its body has been read."""
+    status = dict(response.headers).get(b"cache-status", b"")
+    return response.status < 500 and any(marker in status for marker in _STORED)
 
 
 def parse_reference(reference: str, address: str = LOCAL_ADDRESS) -> ReplayableRequest:

@@ -271,7 +271,7 @@ class OverrideOutput(ChangedCircuits):
 class WarmInput(serializers.Serializer[Any]):
     dry_run = Flag(required=False, default=False, help_text="only count, change nothing")
     paths = serializers.ListField(
-        child=Text(max_length=2_000, allow_blank=True), required=False, default=list, max_length=MAX_WARM_PATHS
+        child=Text(max_length=2_000, allow_blank=True), required=False, default=None, max_length=MAX_WARM_PATHS
     )
 
 

@@ -229,6 +229,14 @@ class TestTheCommand:
         await cache_world.hit_counter.flush()
         assert await run_command("warm", "--top", "5") == "1 warmed, 0 failed\n"
 
+    async def test_an_empty_list_warms_nothing(self, cache_world: World, warmer: Warmer, tmp_path: Path) -> None:
+        await cache_world.serve(reply(), policy=SHARED)
+        await get_repeatedly(cache_world, "/a", 2)
+        await cache_world.hit_counter.flush()
+        file = tmp_path / "list"
+        file.write_text("# none\n")
+        assert await run_command("warm", "--list", str(file)) == "0 warmed, 0 failed\n"
+
     async def test_names_responses_that_are_not_stored(self, cache_world: World, warmer: Warmer) -> None:
         await cache_world.serve(reply(cache_control="no-store"), policy=SHARED)
         assert await run_command("warm", "crm/a") == "/api/v1/crm/a is not stored\n0 warmed, 1 failed\n"

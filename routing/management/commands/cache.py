@@ -78,7 +78,7 @@ class Command(BaseCommand):
         if top < 1:
             raise CommandError("--top must be at least 1")
         requests = [parse_reference(path, address) for path in [*paths, *(_lines(file) if file else ())]]
-        if not requests:
+        if not paths and file is None:
             requests = self._run(self._runtime.warmer.most_requested(services, top))
         if dry_run:
             for request in requests:

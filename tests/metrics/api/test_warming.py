@@ -44,6 +44,22 @@ def test_without_paths_the_most_hit_responses_are_warmed(harness: Harness, api_c
     assert len(origin.requests) == 2
 
 
+def test_an_empty_list_warms_nothing(harness: Harness, api_client: Client) -> None:
+    origin = harness.serve(ok())
+    for _ in range(2):
+        harness.request("/api/v1/crm/contacts/7")
+    for dry_run, expected in ((False, {}), (True, {"wouldWarm": 0})):
+        response = send(api_client, "post", "/metrics/cache/warm", {"paths": [], "dry_run": dry_run})
+        assert (response.status_code, response.json()) == (202, {"warmed": 0, "failed": 0, **expected})
+    assert len(origin.requests) == 1
+
+
+def test_a_response_that_is_not_stored_is_not_counted_as_warmed(harness: Harness, api_client: Client) -> None:
+    harness.serve(b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 2\r\n\r\n{}")
+    response = send(api_client, "post", "/metrics/cache/warm", {"paths": ["/api/v1/crm/contacts/1"]})
+    assert response.json() == {"warmed": 0, "failed": 1}
+
+
 def test_without_the_store_nothing_is_warmed(
     harness: Harness, api_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
