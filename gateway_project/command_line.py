@@ -3,7 +3,9 @@
 Nothing else is imported before errors and warnings are logged as LOG_FORMAT says.
 """
 
+import errno
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -11,7 +13,10 @@ from gateway_project.logs import capture
 
 BROKEN_PIPE: int = 141
 """The exit status that a shell gives for SIGPIPE."""
-
+INTERRUPTED: int = 130
+"""The exit status that a shell gives for SIGINT."""
+DISK_FULL: frozenset[int] = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors of a file that cannot grow any more."""
 
 TRACEBACK: str = "--traceback"
 """Django's own option of all commands."""
@@ -53,19 +58,48 @@ def main() -> int | str | None:
 
 
 def run() -> int | str | None:
-    """`main`, silent if nobody reads its output any more, or it was closed before the start."""
+    """`main`, without a traceback for what is no fault of the gateway: Ctrl-C, an output that nobody reads any more or
+    that was closed before the start, and a full disk.
+    """
+    try:
+        return _run()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)  # a shell ends the loop or script around a command that dies of it
+        return INTERRUPTED
+
+
+def _run() -> int | str | None:
     capture.begin(sys.argv, os.environ)
-    from routing.observability import broken_pipe  # noqa: PLC0415 - as in main
+    from routing.observability import text_output  # noqa: PLC0415 - as in main
 
     if sys.stdout is None:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    text_output.accept_every_character(sys.stdout)
     try:
         try:
             return main()
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        broken_pipe.discard(sys.stdout)
+        text_output.discard(sys.stdout)
         if sys.stderr is not None:
-            broken_pipe.discard(sys.stderr)
+            text_output.discard(sys.stderr)
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in DISK_FULL or TRACEBACK in sys.argv:
+            raise
+        text_output.discard(sys.stdout)
+        return f"{error.filename or 'the output'}: {error.strerror}"
+    except UnicodeEncodeError:
+        if TRACEBACK in sys.argv or all(map(_is_utf_8, sys.argv)):
+            raise
+        return "an argument is not UTF-8"
+
+
+def _is_utf_8(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

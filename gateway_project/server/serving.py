@@ -18,7 +18,7 @@ from gateway_project.server import listen_sockets
 from gateway_project.server.supervisor import Supervisor, WorkerTarget
 from gateway_project.starting import open_files
 from routing.messages.proxies import TrustedProxies
-from routing.observability import broken_pipe
+from routing.observability import text_output
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def _announce(config: Config, greeting: str, main_process: int) -> None:
         sys.stdout.write(f"{greeting}ready\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        broken_pipe.discard(sys.stdout)
+        text_output.discard(sys.stdout)
 
 
 def _is_ready(config: Config) -> bool:

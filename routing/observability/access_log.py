@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
-from routing.observability import broken_pipe
+from routing.observability import text_output
 from routing.observability.events import Observer, RequestFinished
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class AccessLog(Observer):
 
     def __init__(self, log_format: str, stream: TextIO = sys.stdout) -> None:
         self._format = _json if log_format == "json" else _console
+        text_output.accept_every_character(stream)
         self._stream = stream
         self._longest = select.PIPE_BUF if _is_pipe(stream) else sys.maxsize
         self._buffer: list[str] = []
@@ -56,15 +57,18 @@ class AccessLog(Observer):
             self._timer.cancel()
             self._timer = None
         lines, self._buffer = self._buffer, []
-        if self._dropped:
-            log.warning("%d lines of the access log were dropped: more came than could be written", self._dropped)
-            self._dropped = 0
         try:
             for text in joined(lines, self._longest):
                 self._stream.write(text)
                 self._stream.flush()
         except BrokenPipeError:  # nobody reads it any more: requests are served on
-            broken_pipe.discard(self._stream)
+            text_output.discard(self._stream)
+        except OSError:  # the disk is full: requests are served on, and the loss is logged once lines can be written
+            self._dropped += len(lines)
+            return
+        if self._dropped:
+            log.warning("%d lines of the access log were dropped: more came than could be written", self._dropped)
+            self._dropped = 0
 
 
 def joined(lines: list[str], longest: int) -> Iterator[str]:

@@ -289,6 +289,17 @@ class TestTheCommand:
         with pytest.raises(CommandError, match="--top must be at least 1"):
             await run_command("warm", "--top", "0")
 
+    async def test_rejects_lists_and_addresses_that_cannot_be_read(
+        self, cache_world: World, warmer: Warmer, tmp_path: Path
+    ) -> None:
+        (binary := tmp_path / "binary").write_bytes(b"crm/\xff")
+        for file, fault in ((tmp_path, "Is a directory"), (tmp_path / "none", "No such file"), (binary, "not UTF-8")):
+            with pytest.raises(CommandError, match=fault):
+                await run_command("warm", "--list", str(file))
+        for address in ("gateway.example.com", "ftp://a", "http://", "https://a/b", ""):
+            with pytest.raises(CommandError, match="--address must be one such as"):
+                await run_command("warm", "crm/a", "--address", address)
+
 
 async def test_without_redis_the_command_fails_with_an_explanation() -> None:
     install(None)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from typing import Any, cast
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from django.core.management import CommandError, call_command
 from msgspec.structs import replace
 
 from gateway_project import config
@@ -501,3 +502,9 @@ def test_secrets_with_what_a_file_of_variables_has_added_are_named() -> None:
         "GATEWAY_SECRET_A begins or ends with white space",
         "SECRET_KEY is in quotation marks",
     ]
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "soon", "3s", ""])
+def test_a_timeout_that_is_no_time_is_refused(timeout: str) -> None:
+    with pytest.raises(CommandError, match="must be a number of seconds, more than 0 and at most 3600"):
+        call_command("doctor", f"--timeout={timeout}")

@@ -13,6 +13,8 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
+from gateway_project.management.commands.alerts import Command as AlertsCommand
+from metrics.alerts import operations
 from routing.authentication.api_keys import ApiKeys
 from routing.database.loader import current_version, load
 from routing.models import ApiKey, Service
@@ -315,3 +317,53 @@ def test_history_lists_the_changes_and_rollback_undoes_them(file: Path) -> None:
 
 def test_an_unknown_revision_is_an_error() -> None:
     assert fault("config", "rollback", "404") == ["there is no revision 404"]
+
+
+@pytest.mark.parametrize("option", ["tenant", "expires", "consumer", "owner"])
+def test_an_empty_option_of_a_key_is_refused_and_not_left_out(option: str) -> None:
+    assert fault("apikey", "create", "ci", "--all-services", f"--{option}", "") == [f"--{option} is empty"]
+    assert not ApiKey.objects.exists()
+
+
+def test_a_rotation_without_a_value_for_its_end_changes_nothing() -> None:
+    key = run("apikey", "create", "ci", "--all-services")[0].splitlines()[-1]
+    assert fault("apikey", "rotate", key, "--expires", "") == ["--expires is empty"]
+    assert ApiKey.objects.get().rotated_at is None
+
+
+def test_a_key_without_a_name_is_refused() -> None:
+    assert fault("apikey", "create", " ", "--all-services") == ["This field cannot be blank."]
+
+
+@pytest.mark.parametrize(
+    ("action", "status"), [("validate", 1), ("diff", 2), ("apply", 1), ("export", 1), ("import", 2)]
+)
+def test_a_file_without_a_name_is_refused(action: str, status: int) -> None:
+    assert fault("config", action, "", status=status) == ["the name of the file is empty"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "instead"),
+    [
+        (["warm"], "POST /metrics/cache/warm"),
+        (["flush"], "DELETE /metrics/cache"),
+        (["invalidate", "prices"], "DELETE /metrics/cache/<service>?tag=TAG"),
+        (["stats"], "GET /metrics/cache"),
+    ],
+)
+def test_without_redis_a_command_of_the_cache_names_the_request_that_does_the_same(
+    arguments: list[str], instead: str
+) -> None:
+    assert fault("cache", *arguments) == [f"without REDIS_URL each process has its own cache: use {instead}"]
+
+
+def test_usage_of_days_in_the_wrong_order_or_before_all_others() -> None:
+    expected = ["--from, 2026-02-01, is after --to, 2026-01-31"]
+    assert fault("usage", "--from", "2026-02-01", "--to", "2026-01-31") == expected
+    assert run("usage", "--to", "0001-01-05", "--format", "json")[0] == "[]\n"
+
+
+def test_an_alert_that_does_not_exist_is_an_error_and_not_an_empty_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "alerts_now", lambda *_: operations.AlertsNow((), (), (), ()))
+    with pytest.raises(CommandError, match="there is no alert 'paged'"):
+        AlertsCommand()._list("paged")

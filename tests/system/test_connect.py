@@ -26,6 +26,7 @@ async def auth_test(peer: Peer) -> None:
 def environment(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "db.sqlite3").write_bytes(seed()[0])
     own = {"DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3", "REDIS_URL": "", "GATEWAY_SECRET_SLACK_TOKEN": TOKEN}
+    own["PORT"] = "8437"
     return os.environ | own
 
 
@@ -42,7 +43,7 @@ def test_the_credential_is_tried_through_the_gateway(environment: dict[str, str]
         assert "created slackIntelligence" in done.stdout
         assert "the credential works: POST /auth.test returned 200" in done.stdout
         assert 'curl -i -H "X-API-Key: $KEY"' in done.stdout
-        assert "http://localhost:8000/api/v1/slackIntelligence/conversations.list" in done.stdout
+        assert f"http://127.0.0.1:{environment['PORT']}/api/v1/slackIntelligence/conversations.list" in done.stdout
         assert TOKEN not in done.stdout + done.stderr
 
         refused = connect({**environment, "GATEWAY_SECRET_SLACK_TOKEN": "xoxb-revoked-1"}, url, "--replace")

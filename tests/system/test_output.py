@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -65,6 +66,65 @@ def test_a_broken_pipe_is_silent(seed: Seed) -> None:
             assert (done.returncode in (0, 141), done.stderr) == (True, "")
         assert "Traceback" not in manage("apikey list", server.environment, ">&-").stderr
     finally:
+        server.close()
+
+
+def test_names_are_written_whatever_the_encoding_of_the_output_is(seed: Seed) -> None:
+    server = Server(seed=seed.database)
+    try:
+        latin = {**server.environment, "PYTHONIOENCODING": "latin-1"}
+        services = {"crm": {"targets": [{"url": "http://a"}], "labels": {"team": "Zoë"}}}
+        assert manage("config apply -", latin, stdin=document(services)).returncode == 0
+        file = server.directory / "gateway.yaml"
+        assert manage("config export", latin, f"> {file}").returncode == 0
+        assert "Zoë" in file.read_text(encoding="utf-8")
+        assert manage(f"config apply {file}", latin).stdout == "nothing to change\n"
+        done = manage("apikey create Łódź --scope crm", {**server.environment, "PYTHONIOENCODING": "ascii"})
+        assert (done.returncode, "Created Łódź" in done.stdout) == (0, True), done.stderr
+    finally:
+        server.close()
+
+
+def test_a_full_disk_is_one_line(seed: Seed) -> None:
+    server = Server(seed=seed.database)
+    try:
+        for command in ("config export", "apikey create a --all-services", "doctor --json", "backup -"):
+            done = manage(command, server.environment, "> /dev/full")
+            last = done.stderr.splitlines()[-1]
+            assert (done.returncode, last.endswith(": No space left on device")) == (1, True), done.stderr
+            assert "Traceback" not in done.stderr
+    finally:
+        server.close()
+
+
+def test_an_argument_that_is_no_utf_8_is_refused_in_one_line(seed: Seed) -> None:
+    server = Server(seed=seed.database)
+    try:
+        done = manage("apikey list $'\\377'", server.environment)
+        assert (done.returncode, done.stderr) == (1, "an argument is not UTF-8\n")
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("pause", [0.2, 3.0])
+def test_ctrl_c_ends_a_command_without_a_traceback(seed: Seed, pause: float) -> None:
+    server = Server(seed=seed.database)
+    command = subprocess.Popen(
+        [*PYTHON, "config", "apply", "-"],
+        cwd=ROOT,
+        env=server.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        time.sleep(pause)
+        command.send_signal(signal.SIGINT)
+        assert command.communicate(timeout=STOP_SECONDS) == ("", "")
+        assert command.returncode == -signal.SIGINT
+    finally:
+        command.kill()
         server.close()
 
 

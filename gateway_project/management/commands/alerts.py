@@ -54,6 +54,8 @@ class Command(BaseCommand):
 
     def _list(self, alert: str | None) -> None:
         now = operations.alerts_now(MESSAGES)
+        if alert is not None and alert not in {each.name for each in now.alerts}:
+            raise CommandError(f"there is no alert {alert!r}")
         for each in now.alerts:
             if alert in (None, each.name):
                 state = "" if each.enabled else " (disabled)"

@@ -58,10 +58,21 @@ def _write_whole(path: Path) -> int:
             rows = _write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.link(name, path)  # unlike a renaming, it replaces no file that was made meanwhile
+        _name(name, path)
     finally:
-        Path(name).unlink()
+        Path(name).unlink(missing_ok=True)
     return rows
+
+
+def _name(temporary: str, path: Path) -> None:
+    """Give the file its name, and replace no other that was made meanwhile. Raises FileExistsError then."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links, as on a USB stick or a network drive
+        path.touch(mode=0o600, exist_ok=False)
+        Path(temporary).replace(path)
 
 
 def _write(file: IO[bytes]) -> int:

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any, Final
 
 from django.conf import settings
@@ -12,6 +12,7 @@ from gateway_project.doctor.finding import exit_status, to_json, to_text
 from gateway_project.doctor.report import report
 
 TIMEOUT_SECONDS: Final = 3.0
+MAX_TIMEOUT_SECONDS: Final = 3_600
 
 
 class Command(BaseCommand):
@@ -25,7 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
         parser.add_argument(
             "--timeout",
-            type=float,
+            type=_seconds,
             default=TIMEOUT_SECONDS,
             help="seconds to wait for a backend (default: %(default)g)",
         )
@@ -36,3 +37,13 @@ class Command(BaseCommand):
         self.stdout.write(to_json(findings) if as_json else to_text(findings))
         if status := exit_status(findings):
             sys.exit(status)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds <= MAX_TIMEOUT_SECONDS:  # neither is not-a-number
+        raise ArgumentTypeError(f"must be a number of seconds, more than 0 and at most {MAX_TIMEOUT_SECONDS}")
+    return seconds

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from metrics.usage import outbox, selectors
 from metrics.usage.days import local_date
@@ -45,9 +45,12 @@ class Command(BaseCommand):
 
     def _show(self, options: dict[str, Any]) -> None:
         end: date = options["end"] or local_date(time.time(), settings.CONFIG.metering.timezone)
+        start: date = options["start"] or end - timedelta(days=min(29, (end - date.min).days))
+        if start > end:
+            raise CommandError(f"--from, {start}, is after --to, {end}")
         group_by = options["group_by"]
         query = ReportQuery(
-            start=options["start"] or end - timedelta(days=29),
+            start=start,
             end=end,
             group_by=group_by,
             filters={name: options[name] for name in FILTERS if options[name]},

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from argparse import Action, ArgumentParser, Namespace
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _SETTLE_SECONDS: Final = 1.0
 """How long workers take at most to load a change. A new secret is printed after that, so that it is valid at once."""
 _DEFAULT_GRACE: Final = "24h"
+_NOT_EMPTY: Final = ("tenant", "expires", "consumer", "owner")
 
 
 class Command(BaseCommand):
@@ -61,11 +63,12 @@ class Command(BaseCommand):
     def _create(
         self, *, as_json: bool, expires: str | None, ip: dict[str, list[str]], emergency: str | None, **options: Any
     ) -> None:
+        _require_values(options | {"expires": expires})
         key = ApiKey(
-            name=options["name"],
+            name=options["name"].strip(),
             scopes=_scopes(options["scopes"] or [], options["all_services"]),
-            tenant=options["tenant"],
-            owner=options["owner"],
+            tenant=options["tenant"] or "",
+            owner=options["owner"] or "",
             consumer=_consumer(options["consumer"]) if options["consumer"] else None,
             environment=options["environment"],
             methods=options["methods"],
@@ -105,6 +108,7 @@ class Command(BaseCommand):
     def _rotate(
         self, *, prefix: str, grace: str, expires: str | None, as_json: bool, emergency: str | None, **_: Any
     ) -> None:
+        _require_values({"expires": expires})
         key, period = _key(prefix), timedelta() if grace == "0" else _age(grace)
         ends = timezone.now() + _age(expires) if expires else None
         try:
@@ -145,10 +149,10 @@ def _add_create_arguments(create: ArgumentParser) -> None:
         help="a service's name, a scope that a service requires, or metrics:read and the like; repeatable",
     )
     create.add_argument("--all-services", action="store_true", help="the key may use every service")
-    create.add_argument("--tenant", default="", help="the tenant whose cached responses it may share")
+    create.add_argument("--tenant", help="the tenant whose cached responses it may share")
     create.add_argument("--expires", help="its lifetime: 12h, 90d, 52w; without it, the key does not expire")
     create.add_argument("--consumer", help="the consumer whose key it is")
-    create.add_argument("--owner", default="", help="the person or team that answers for the key")
+    create.add_argument("--owner", help="the person or team that answers for the key")
     create.add_argument("--environment", default="", choices=ENVIRONMENTS, help="refused where another one is set")
     create.add_argument("--method", action="append", dest="methods", help="a method it may be used with; repeatable")
     create.set_defaults(ip={})
@@ -172,6 +176,15 @@ class _NetworkAction(Action):
         _option: Any = None,
     ) -> None:
         namespace.ip = {**namespace.ip, self.dest: [*namespace.ip.get(self.dest, ()), values]}
+
+
+def _require_values(options: Mapping[str, Any]) -> None:
+    """Raises CommandError for an empty option, such as one of a shell's variable that is not set: a key without its
+    consumer or its end would be worth more than was meant.
+    """
+    for name in _NOT_EMPTY:
+        if options.get(name) == "":
+            raise CommandError(f"--{name} is empty")
 
 
 def _key(prefix: str) -> ApiKey:

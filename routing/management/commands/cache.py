@@ -1,9 +1,10 @@
 """Warm, flush, invalidate and measure the response cache."""
 
+import re
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -16,6 +17,15 @@ from routing.database import loader
 from routing.database.actor import command_user
 from routing.router.hosts import first_name
 from routing.warming import LOCAL_HOST, parse_reference
+
+_ADDRESS: Final = re.compile(r"https?://[^/\s]+/?")
+_OVER_HTTP: Final = {
+    "warm": "POST /metrics/cache/warm",
+    "flush": "DELETE /metrics/cache",
+    "invalidate": "DELETE /metrics/cache/<service>?tag=TAG",
+    "stats": "GET /metrics/cache",
+}
+"""The request to a running gateway that does the same, by action."""
 
 
 class Command(BaseCommand):
@@ -45,7 +55,7 @@ class Command(BaseCommand):
         self._runtime = runtime.current()
         standalone = not self._runtime.started
         if standalone and settings.CONFIG.redis_server is None:
-            raise CommandError("without REDIS_URL each process has its own cache: use POST /metrics/cache/warm")
+            raise CommandError(f"without REDIS_URL each process has its own cache: use {_OVER_HTTP[action]}")
         if standalone:
             loader.current_version()  # raises DatabaseError at once; a gateway would go on trying
         self._runtime.opened()
@@ -77,6 +87,8 @@ class Command(BaseCommand):
     ) -> None:
         if top < 1:
             raise CommandError("--top must be at least 1")
+        if _ADDRESS.fullmatch(address) is None:
+            raise CommandError(f"--address must be one such as https://gateway.example.com, not {address!r}")
         requests = [parse_reference(path, address) for path in [*paths, *(_lines(file) if file else ())]]
         if not paths and file is None:
             requests = self._run(self._runtime.warmer.most_requested(services, top))
@@ -147,7 +159,13 @@ def _send_operation(action: str, service: str, after: dict[str, object], before:
 
 
 def _lines(file: str) -> list[str]:
-    text = sys.stdin.read() if file == "-" else Path(file).read_text()
+    """Raises CommandError."""
+    try:
+        text = (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise CommandError(f"{file}: not UTF-8") from None
     return [line for line in (line.strip() for line in text.splitlines()) if line and not line.startswith("#")]
 
 

@@ -81,6 +81,8 @@ class Command(BaseCommand):
 
     def handle(self, *, action: str, **options: Any) -> None:
         subject = next((options[name] for name in ("revision", "file", "name") if name in options), action)
+        if options.get("file") == "":
+            raise CommandError("the name of the file is empty", returncode=_FAILED.get(action, 1))
         try:
             with acting_as(command_user()):
                 if action in ("apply", "diff", "export", "import", "presets", "rollback", "validate"):

@@ -67,7 +67,7 @@ class Command(BaseCommand):
         if not skip_check:
             self._try(name, found.connect.check)
         self.stdout.write("Try it with a key from `manage.py apikey create`:")
-        address = f"http://localhost:8000{PREFIX.decode()}{name}{found.connect.example}"
+        address = f"{settings.CONFIG.server.address}{PREFIX.decode()}{name}{found.connect.example}"
         self.stdout.write(f'  curl -i -H "X-API-Key: $KEY" {shlex.quote(address)}')
 
     def _answers(self, found: ServicePreset, given: list[str], no_input: bool) -> dict[str, str]:

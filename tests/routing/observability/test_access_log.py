@@ -1,9 +1,11 @@
+import errno
 import io
 import json
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -49,6 +51,38 @@ async def test_lines_over_the_limit_are_dropped_and_counted(caplog: pytest.LogCa
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
         "3 lines of the access log were dropped"
     ]
+
+
+class FullDisk(io.StringIO):
+    is_full = True
+
+    def write(self, text: str) -> int:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(text)
+
+
+async def test_lines_that_a_full_disk_does_not_take_are_counted_once_it_has_space(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stream = FullDisk()
+    log = AccessLog("json", stream)
+    for is_full in (True, True, False):
+        stream.is_full = is_full
+        log.finished(EVENT)
+        log.flush()
+    assert stream.getvalue().count("\n") == 1
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "2 lines of the access log were dropped"
+    ]
+
+
+async def test_every_path_is_written_whatever_the_encoding_of_the_output_is(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w", encoding="ascii") as stream:
+        log = AccessLog("json", stream)
+        log.finished(msgspec.structs.replace(EVENT, path="/é"))
+        log.flush()
+    assert json.loads((tmp_path / "log").read_bytes())["path"] == "/é"
 
 
 async def test_bytes_that_are_no_utf_8_are_written_as_escapes() -> None:
