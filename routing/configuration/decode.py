@@ -12,9 +12,10 @@ from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
 from routing.configuration.issuers import EVERY_SERVICE, decode_issuers
 from routing.configuration.labels import labels
 from routing.configuration.named_services import unknown_services
-from routing.configuration.section_parsers import PATHS, THRESHOLDS, status_page, switchable
+from routing.configuration.section_parsers import PATHS, SECTIONS, THRESHOLDS, status_page, switchable
 from routing.configuration.sections import build, build_policy, merge_settings, setting_parsers, with_probe_lease
 from routing.configuration.slo_section import SLO
+from routing.configuration.suggestions import inner_keys
 from routing.configuration.targets import check_targets, decode_target, with_tls
 from routing.configuration.tls_section import tls
 from routing.configuration.values import (
@@ -56,6 +57,11 @@ _OWN_SECTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("tls", None),
 )
 """The sections that only services have, and the value of a missing one."""
+_INNER_OF_ROUTES: Final = inner_keys(
+    {key: SECTIONS[key] for key in ("timeout", "cache", "retries", "breaker", "health")}
+)
+_INNER: Final = {"url": "targets: [{url: ...}]", "weight": "targets: [{weight: ...}]", **_INNER_OF_ROUTES}
+"""Keys that are often written one level too high."""
 
 
 def _unparsed(value: Any) -> Any:
@@ -165,7 +171,7 @@ def decode_service(name: str, value: object, secret: SecretLookup) -> Service:
     with faults.at():
         service_name(name)
     with faults.at():
-        settings = parse_mapping(expand(value), service_parsers(secret), faults, null_is_default=True)
+        settings = parse_mapping(expand(value), service_parsers(secret), faults, null_is_default=True, inner=_INNER)
         check_targets(settings, faults)
         _check_placeholders(settings, (), faults)
     targets, hosts, routes = (settings.pop(key, ()) for key in ("targets", "hosts", "routes"))
@@ -221,7 +227,7 @@ def decode_route(value: object, inherited: dict[str, Any], secret: SecretLookup)
 def _decode_route(value: object, inherited: dict[str, Any], parsers: dict[str, ValueParser]) -> Route:
     """The same with the parsers of its settings, which routes of one service share."""
     faults = Faults()
-    settings = parse_mapping(value, parsers, faults, null_is_default=True)
+    settings = parse_mapping(value, parsers, faults, null_is_default=True, inner=_INNER_OF_ROUTES)
     if "path" not in mapping(value):
         faults.add((), "a route needs a path")
     path, methods = settings.pop("path", None), settings.pop("methods", ())

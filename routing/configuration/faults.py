@@ -71,5 +71,10 @@ class Faults:
 
 
 def format_path(path: Path) -> str:
-    """`services.crm.routes[0].path`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+    """`services.crm.routes[0].path`. A name with a line break, or an empty one, is quoted: `services['a\\nb']`."""
+    return "".join(map(_format_step, path)).lstrip(".")
+
+
+def _format_step(step: str | int) -> str:
+    is_plain = isinstance(step, str) and step.isprintable() and step.strip() != ""
+    return f".{step}" if is_plain else f"[{step!r}]"

@@ -8,13 +8,13 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final
 
 from resilience.cache.policy import CALLER_FIELDS
 from resilience.ratelimit.policy import RatePolicy
 from routing.configuration.faults import Faults
+from routing.configuration.suggestions import suggestion
 
 ValueParser = Callable[[Any], Any]
 SecretLookup = Callable[[str], str | None]
@@ -67,25 +67,26 @@ def mapping_of(parsers: Mapping[str, ValueParser]) -> ValueParser:
 
 
 def parse_mapping(
-    value: object, parsers: Mapping[str, ValueParser], faults: Faults, *, null_is_default: bool = False
+    value: object,
+    parsers: Mapping[str, ValueParser],
+    faults: Faults,
+    *,
+    null_is_default: bool = False,
+    inner: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Like `mapping_of`, but adds faults to `faults` and leaves their keys out of the result.
 
-    With `null_is_default`, a null value is the same as a missing key. Raises ValueError if `value` is not a mapping.
+    With `null_is_default`, a null value is the same as a missing key. `inner` says where keys of sections belong.
+    Raises ValueError if `value` is not a mapping.
     """
     parsed: dict[str, Any] = {}
     for key, item in mapping(value).items():
         if key not in parsers:
-            faults.add((), f"unknown key {display(key)}{_suggestion(key, parsers)}", key)
+            faults.add((), f"unknown key {display(key)}{suggestion(key, parsers, inner or {})}", key)
         elif item is not None or not null_is_default:
             with faults.at(key):
                 parsed[key] = parsers[key](item)
     return parsed
-
-
-def _suggestion(key: str, known: Mapping[str, ValueParser]) -> str:
-    nearest = get_close_matches(key[:64], known, n=1)
-    return f" (did you mean {nearest[0]!r}?)" if nearest else f" (known: {', '.join(known)})"
 
 
 def bounded_list(value: object, most: int) -> list[Any]:
