@@ -1,6 +1,7 @@
 """Reads and writes the configuration file as YAML or JSON. Each fault is reported with its line."""
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from routing.configuration.consumers import CONSUMER_SECTIONS, canonical_item
 from routing.configuration.decode import decode, route_parsers, service_parsers
 from routing.configuration.faults import ConfigurationError, Fault, Path
 from routing.configuration.issuers import issuer_parsers
+from routing.configuration.placeholders import placeholders
 from routing.configuration.section_parsers import SECTIONS
 from routing.configuration.targets import target_parsers
 from routing.configuration.url_secrets import url_secrets
@@ -24,6 +26,17 @@ from routing.router.table import Service
 
 LIMIT: Final = 5_000_000
 """Largest file in bytes: bounds the time to parse it."""
+
+
+_NOT_IN_YAML: Final = re.compile("[\t\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_HINTS: Final = (
+    (re.compile(r"character '\\t'"), " (indent with spaces)"),
+    (
+        re.compile(r"got '[\[{:]'|character '[@`%|>]'|scanning an alias|mapping values are not allowed"),
+        " (write values with { } [ ] : # & * @ % in quotes)",
+    ),
+)
+"""What to do about faults that YAML's own messages do not explain."""
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -46,6 +59,7 @@ class Document(msgspec.Struct, frozen=True):
             *webhook_warnings(self.structure.get("webhooks") or {}),
             *scope_warnings(services, self.structure.get("consumers") or {}),
             *url_secrets(self.structure),
+            *placeholders(self.structure),
         ]
         return self.located([*found, *others])
 
@@ -90,10 +104,11 @@ def _setting_faults(document: Document) -> tuple[Fault, ...]:
 def _build(text: str | bytes) -> Built:
     content = _decode_text(text)
     try:
-        return build(_without_tabs(content))
+        return build(content)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         problem = ", ".join(part for part in (error.context, error.problem) if part)
+        problem += next((hint for form, hint in _HINTS if form.search(problem)), "")
         raise ConfigurationError([Fault((), f"not valid YAML or JSON: {problem}", line=line)]) from None
 
 
@@ -105,6 +120,7 @@ def _decode_text(text: str | bytes) -> str:
         content = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigurationError([Fault((), "not UTF-8", line=raw.count(b"\n", 0, error.start) + 1)]) from None
+    content = _without_folding(content)
     unprintable = yaml.reader.Reader.NON_PRINTABLE.search(content)
     if unprintable:
         line = content.count("\n", 0, unprintable.start()) + 1
@@ -112,15 +128,17 @@ def _decode_text(text: str | bytes) -> str:
     return content
 
 
-def _without_tabs(content: str) -> str:
-    """Replace tabs in JSON, which YAML does not allow as indentation. JSON strings contain no raw tabs."""
-    if "\t" not in content or not content.lstrip().startswith("{"):
+def _without_folding(content: str) -> str:
+    """JSON as YAML reads it the same way: tabs between its parts become spaces, and what YAML refuses or takes for a
+    line break, which JSON may have within strings only, becomes an escape.
+    """
+    if not content.lstrip().startswith("{") or _NOT_IN_YAML.search(content) is None:
         return content
     try:
         json.loads(content)
     except (ValueError, RecursionError):
         return content
-    return content.replace("\t", " ")
+    return _NOT_IN_YAML.sub(lambda form: " " if form[0] == "\t" else f"\\u{ord(form[0]):04x}", content)
 
 
 def dump(structure: Any) -> str:

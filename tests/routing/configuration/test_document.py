@@ -81,6 +81,68 @@ def test_an_unknown_key_is_reported_with_a_suggestion() -> None:
     assert faults(text) == ["line 7: services.crm.cache: unknown key 'tll' (did you mean 'ttl'?)"]
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("TTL", "ttl"),
+        ("Scope", "scope"),
+        ("stale-if-error", "stale_if_error"),
+        ("staleIfError", "stale_if_error"),
+        ("tagss", "tags"),
+        ("arvy", "vary"),
+    ],
+)
+def test_a_key_in_other_letters_is_suggested(key: str, meant: str) -> None:
+    text = f"version: 1\nservices:\n  crm:\n    targets: [{{url: http://a}}]\n    cache: {{{key}: 1}}\n"
+    assert faults(text)[0] == f"line 5: services.crm.cache: unknown key {key!r} (did you mean {meant!r}?)"
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "meant"),
+    [
+        ("ttl: 300", "crm", "cache: {ttl: ...}"),
+        ("url: http://b", "crm", "targets: [{url: ...}]"),
+        ("routes: [{path: /a, failure_threshold: 5}]", "crm.routes[0]", "breaker: {failure_threshold: ...}"),
+        ("IP: {}", "crm", "ip"),
+        ("pi: {}", "crm", "ip"),
+    ],
+)
+def test_a_key_that_belongs_into_a_section_is_suggested_there(text: str, where: str, meant: str) -> None:
+    found = faults(f"version: 1\nservices:\n  crm:\n    targets: [{{url: http://a}}]\n    {text}\n")
+    assert [line.partition(": unknown key ")[0] for line in found] == [f"line 5: services.{where}"]
+    assert found[0].endswith(f"(did you mean {meant!r}?)")
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("    routes: [{path: /a/{id}}]", "write values with"),
+        ("    headers: {X-A: @b}", "write values with"),
+        ("    scopes: [*]", "write values with"),
+        ("    auth: a: b", "write values with"),
+        ("\tauth: none", "indent with spaces"),
+    ],
+)
+def test_what_yaml_does_not_accept_has_a_hint(line: str, hint: str) -> None:
+    (fault,) = faults(f"version: 1\nservices:\n  crm:\n    enabled: true\n{line}\n")
+    assert fault.startswith("line 5: not valid YAML or JSON: ")
+    assert hint in fault
+
+
+def test_a_name_with_a_line_break_is_quoted_in_a_fault() -> None:
+    (fault,) = faults('version: 1\nservices:\n  "crm\\n": {targets: [{url: http://a}]}\n')
+    assert fault.startswith(r"line 3: services['crm\n']: ")
+
+
+@pytest.mark.parametrize("character", ["\x7f", "\x85", "\x9f", "\u2028", "\u2029", "\ufeff", "\ufffe", "\U0001f600"])
+def test_characters_that_json_allows_in_strings_are_kept(character: str) -> None:
+    structure = {"version": 1, "services": {"a": f"x {character} y"}}
+    text = json.dumps(structure, ensure_ascii=False, indent="\t")
+    assert parse(text).structure == structure
+    line = 1 + text[: text.index("services")].count("\n")
+    assert parse(text).lines[("services",)] == line
+
+
 def test_a_tag_with_an_unknown_placeholder_is_reported_with_its_line() -> None:
     head = (
         "version: 1\nservices:\n  crm:\n    targets: [{url: http://a}]\n    cache:\n      scope: shared\n      tags:\n"
