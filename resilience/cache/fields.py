@@ -1,7 +1,7 @@
 """Header fields that a cache reads, other than its directives: dates, ages, Vary, and tags."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_tz
 from functools import lru_cache
@@ -46,9 +46,12 @@ _CASE_INSENSITIVE: Final = frozenset({b"accept-charset", b"accept-encoding", b"a
 """Fields with case-insensitive values (RFC 9110 sections 12.5.2 to 12.5.4)."""
 
 _TAG_FIELDS: Final = frozenset({b"surrogate-key", b"cache-tag", b"cache-groups"})
-MAX_TAGS: Final = 128
+MAX_TAGS: Final = 500
 MAX_TAG_LENGTH: Final = 256
-"""Limits on a response's tags; others are ignored. Each tag costs an entry of the index."""
+MAX_TAG_BYTES: Final = 32 * 1_024
+"""Limits on the tags of a response, and of a URI's variants together. Each costs an entry of the index, which every
+look-up in Redis checks. A response with more could not be invalidated by all of its tags: it is not stored.
+"""
 
 _DATE: Final = re.compile(
     r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
@@ -154,15 +157,21 @@ def tags(headers: Sequence[Header]) -> set[str]:
     """The tags in a response's Surrogate-Key, Cache-Tag and Cache-Groups (RFC 9875)."""
     if _TAG_FIELDS.isdisjoint([name for name, _ in headers]):
         return set()
-    found = {tag for value in values(headers, b"surrogate-key") for tag in value.split()}
+    found = {tag for value in values(headers, b"surrogate-key") for tag in _surrogate_keys(value)}
     found.update(tag.strip() for value in values(headers, b"cache-tag") for tag in value.split(b","))
     found.update(tag for value in values(headers, b"cache-groups") for tag in _QUOTED.findall(value))
-    return _within_limits(found)
+    return _decoded(found)
+
+
+def are_indexable(found: Collection[str]) -> bool:
+    """Whether a response can be found by each of these tags."""
+    sizes = [len(tag.encode()) for tag in found]
+    return len(sizes) <= MAX_TAGS and max(sizes, default=0) <= MAX_TAG_LENGTH and sum(sizes) <= MAX_TAG_BYTES
 
 
 def groups(lines: Iterable[bytes]) -> set[str]:
-    """The names in Cache-Group-Invalidation (RFC 9875 section 3)."""
-    return _within_limits({tag for line in lines for tag in _QUOTED.findall(line)})
+    """The names in Cache-Group-Invalidation (RFC 9875 section 3) that stored responses can have."""
+    return _decoded([tag for line in lines for tag in _QUOTED.findall(line) if len(tag) <= MAX_TAG_LENGTH])
 
 
 def entity_tags(value: bytes) -> list[bytes]:
@@ -170,9 +179,16 @@ def entity_tags(value: bytes) -> list[bytes]:
     return _ENTITY_TAG.findall(value)
 
 
-def _within_limits(found: Iterable[bytes]) -> set[str]:
-    fitting = sorted(tag for tag in found if 0 < len(tag) <= MAX_TAG_LENGTH)
-    return {tag.decode("utf-8", "backslashreplace") for tag in fitting[:MAX_TAGS]}
+def _surrogate_keys(value: bytes) -> Iterator[bytes]:
+    """Keys are separated by spaces, or by commas, as some backends do: `a,b` counts as one key and as two."""
+    for key in value.split():
+        yield key.strip(b",")
+        if b"," in key:
+            yield from key.split(b",")
+
+
+def _decoded(found: Iterable[bytes]) -> set[str]:
+    return {tag.decode("utf-8", "backslashreplace") for tag in found if tag}
 
 
 def storable(headers: Sequence[Header], withheld: Collection[bytes] = ()) -> tuple[Header, ...]:

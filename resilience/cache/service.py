@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, Protocol, TypeVar
 
+from resilience.cache.fields import MAX_TAG_BYTES
 from resilience.cache.json_values import as_json, encode
 from resilience.cache.objects import SERVICE, TTL, Computation, Held, ObjectCache, Stats
 from resilience.cache.store import for_each
@@ -198,7 +199,8 @@ def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
             raise TypeError(f"a tag must be a string, not {type(tag).__name__}")
         if not tag:
             raise ValueError("a tag must not be empty")
-        tag.encode()  # UnicodeEncodeError, a ValueError, for surrogates
+    if sum(len(tag.encode()) for tag in tags) > MAX_TAG_BYTES:  # UnicodeEncodeError, a ValueError, for surrogates
+        raise ValueError(f"tags must have at most {MAX_TAG_BYTES} bytes together")
     return tags
 
 

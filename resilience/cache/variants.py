@@ -69,7 +69,8 @@ def merge_variant(new: Entry, stored: Entry | None, headers: Sequence[Header], n
         new = msgspec.structs.replace(new, vary=known_vary, variant=fields.variant(headers, known_vary))
     if not new.vary:
         return new
-    kept = _within_limits([without_others(one) for one in others if one.vary and not _replaces(new, one, headers)])
+    others = [without_others(one) for one in others if one.vary and not _replaces(new, one, headers)]
+    kept = _within_limits(others, frozenset(new.tags))
     return msgspec.structs.replace(new, others=tuple(kept))
 
 
@@ -83,10 +84,13 @@ def _replaces(new: Entry, old: Entry, headers: Sequence[Header]) -> bool:
     return (old.vary == new.vary and old.variant == new.variant) or fields.variant(headers, old.vary) == old.variant
 
 
-def _within_limits(others: list[Entry]) -> list[Entry]:
+def _within_limits(others: list[Entry], tags: Set[str]) -> list[Entry]:
+    """Those that fit beside a response with these tags: all variants of a URI are indexed together."""
     kept, free = [], MAX_VARIANT_BYTES
     for other in others[: MAX_VARIANTS - 1]:
         free -= other.size
-        if free >= 0:
+        together = tags | frozenset(other.tags)
+        if free >= 0 and (len(together) == len(tags) or fields.are_indexable(together)):
             kept.append(other)
+            tags = together
     return kept

@@ -132,6 +132,16 @@ INVALIDATION: list[Case] = (
             [get("MISS"), get("BYPASS", 0, 204, method="POST", path="/y"), get("HIT")],
         ),
         (
+            "9875 more groups than are invalidated one by one",
+            [reply(), reply(204, cache_group_invalidation=", ".join(f'"{number}"' for number in range(300))), reply()],
+            [get("MISS"), get("BYPASS", 0, 204, method="POST", path="/y"), get("MISS")],
+        ),
+        (
+            "9875 more groups than a response can be found by",
+            [reply(cache_groups=", ".join(f'"{number}"' for number in range(501))), reply()],
+            [get("MISS"), get("MISS")],
+        ),
+        (
             "9875 ignored for a safe method",
             [reply(cache_groups='"a"'), reply(200, cache_group_invalidation='"a"')],
             [get("MISS"), get("MISS", path="/y"), get("HIT")],

@@ -52,6 +52,8 @@ def may_store(
     known = {CALLER} if scope is Scope.USER else set()
     if any(forwarding.is_set_by_gateway(name) and name not in known for name in verdict.vary):
         return Skip("the response varies by a field that the gateway sets", "RFC 9111 section 4.1")
+    if not fields.are_indexable(fields.tags(response.headers)):
+        return Skip("the response has too many tags, or too long ones, to be invalidated by each")
     is_for_one = request.authenticated and scope is Scope.USER
     if not is_for_one and not fields.CREDENTIALS.isdisjoint([name for name, _ in verdict.headers]):
         return Skip("the response hands out a credential", "RFC 9111 section 7.3")

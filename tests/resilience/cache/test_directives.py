@@ -151,16 +151,37 @@ def test_any_other_date_is_malformed(text: bytes) -> None:
     assert fields.date([text]) is None
 
 
-def test_tags_are_read_from_all_three_fields_within_limits() -> None:
+def test_tags_are_read_from_all_three_fields() -> None:
     headers = [
         (b"surrogate-key", b"one two"),
         (b"cache-tag", b"three, four and more"),
         (b"cache-groups", b'"five";x, "six"'),
-        (b"surrogate-key", b"x" * (fields.MAX_TAG_LENGTH + 1)),
+        (b"surrogate-key", b""),
     ]
     assert fields.tags(headers) == {"one", "two", "three", "four and more", "five", "six"}
-    flood = b" ".join(b"t%d" % number for number in range(10_000))
-    assert len(fields.tags([(b"surrogate-key", flood)])) == fields.MAX_TAGS
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"a, b", {"a", "b"}),
+        (b"a,b", {"a,b", "a", "b"}),
+        (b"a ,b, ,", {"a", "b"}),
+        (b"x:1,2 y", {"x:1,2", "x:1", "2", "y"}),
+    ],
+)
+def test_surrogate_keys_may_be_separated_by_commas(value: bytes, expected: set[str]) -> None:
+    assert fields.tags([(b"surrogate-key", value)]) == expected
+
+
+def test_a_response_is_found_by_each_of_a_limited_number_of_tags() -> None:
+    some = [f"t{number}" for number in range(fields.MAX_TAGS)]
+    assert fields.are_indexable(some)
+    assert not fields.are_indexable([*some, "one more"])
+    assert fields.are_indexable(["x" * fields.MAX_TAG_LENGTH])
+    assert not fields.are_indexable(["x" * (fields.MAX_TAG_LENGTH + 1)])
+    assert not fields.are_indexable(["é" * (fields.MAX_TAG_LENGTH - 1)])
+    assert not fields.are_indexable([f"{number:0250}" for number in range(fields.MAX_TAG_BYTES // 250 + 1)])
 
 
 def test_connection_specific_fields_are_not_stored() -> None:

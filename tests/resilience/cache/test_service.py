@@ -290,6 +290,7 @@ async def service(cache: ObjectCache, store: NearStore, clock: Clock) -> CacheSe
         (("name", 1, 60, None), TypeError, "tags must be a list of strings, not NoneType"),
         (("name", 1, 60, ["a", ""]), ValueError, "a tag must not be empty"),
         (("name", 1, 60, ["\ud800"]), ValueError, "surrogates not allowed"),
+        (("name", 1, 60, [f"{number:0100}" for number in range(330)]), ValueError, "at most 32768 bytes together"),
     ],
 )
 async def test_what_cannot_be_stored_is_an_error_and_changes_nothing(

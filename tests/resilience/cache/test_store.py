@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from resilience.cache.fields import MAX_TAG_BYTES, MAX_TAGS
 from resilience.cache.invalidation import MAX_FENCED_TAGS, Fences
 from resilience.cache.memory import MemoryStore
 from resilience.cache.redis import BATCH, RedisStore
@@ -71,6 +72,13 @@ async def test_a_newer_entry_replaces_the_older_one(store: Store) -> None:
     entry = (await store.get("mail", "k")).entry
     assert entry is not None
     assert entry.body == b"newer"
+
+
+async def test_an_entry_is_found_with_as_many_tags_as_it_may_have(store: Store) -> None:
+    tags = [f"{number:0{MAX_TAG_BYTES // MAX_TAGS}}" for number in range(MAX_TAGS)]
+    await fill(store, "mail", "k", *tags)
+    assert await has(store, "mail", "k")
+    assert (await store.invalidate("mail", tags[-1])).entries == 1
 
 
 async def test_an_invalidation_removes_a_tags_entries_and_counts_them(store: Store) -> None:

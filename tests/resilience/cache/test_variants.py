@@ -5,6 +5,7 @@ import pytest
 
 from resilience.cache import variants
 from resilience.cache.entry import Entry, all_tags, decode, encode
+from resilience.cache.fields import MAX_TAGS
 from resilience.cache.messages import CacheRequest
 from resilience.cache.variants import merge_variant, select
 from tests.resilience.cache.messages import NOW, Headers, entry, pairs
@@ -98,6 +99,17 @@ def test_their_bytes_are_bounded() -> None:
     large = b"x" * (variants.MAX_VARIANT_BYTES // 2)
     stored = put(put(put(None, DE, body=large), FR, body=large), EN, body=large)
     assert [body(stored, headers) is not None for headers in (EN, FR, DE)] == [True, True, False]
+
+
+def test_their_tags_together_are_bounded() -> None:
+    stored = None
+    for number in range(3):
+        headers = [(b"accept-language", b"%d" % number)]
+        tags = tuple(f"{number}:{tag}" for tag in range(MAX_TAGS // 2))
+        new = msgspec.structs.replace(response(headers), tags=tags)
+        stored = merge_variant(new, stored, headers, NOW)
+    assert stored is not None
+    assert [variant.tags[0] for variant in (stored, *stored.others)] == ["2:0", "1:0"]
 
 
 def test_expired_variants_are_dropped() -> None:
