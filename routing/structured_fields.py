@@ -193,8 +193,10 @@ class _Parser:
 
 
 def _decode_bytes(text: str) -> bytes:
+    """Padding may be missing (RFC 9651 section 4.2.7)."""
+    padded = text if text.endswith("=") else text + "=" * (-len(text) % 4)
     try:
-        return b64decode(text, validate=True)
+        return b64decode(padded, validate=True)
     except binascii.Error:
         raise ValueError("a byte sequence is not base64") from None
 

@@ -86,6 +86,17 @@ def test_the_signatures_of_appendix_b_are_valid(vector: Vector) -> None:
         )
 
 
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.name)
+def test_base64_may_lack_its_padding(vector: Vector) -> None:
+    """RFC 9651 section 4.2.7: parsers should not fail."""
+    bare = signed(REQUEST, vector._replace(signature=vector.signature.rstrip("=")))
+    verify(bare, key_of(vector), LENIENT, has_content=True, now=CREATED + 60)
+    with pytest.raises(Exception, match="not base64"):
+        verify(
+            signed(REQUEST, vector._replace(signature="A")), key_of(vector), LENIENT, has_content=True, now=CREATED + 60
+        )
+
+
 def test_the_signature_of_the_response_in_appendix_b_is_valid() -> None:
     base = "\n".join([*RESPONSE.base, f'"@signature-params": {RESPONSE.parameters}']).encode()
     verifies = verifier(RESPONSE.algorithm, RESPONSE.key)
