@@ -13,6 +13,7 @@ from routing.consumers.table import ConsumerTable
 KIND: Final = "certificate"
 """Begins the id of a caller with a client certificate."""
 REMEMBERED: Final = 4_096
+_RELATIVE: Final = frozenset({".", ".."})
 
 
 class CertificateCallers:
@@ -78,8 +79,12 @@ def _name(certificate: ClientCertificate) -> str:
 
 
 def _prefixes(uri: str) -> Iterator[str]:
-    """`uri:spiffe://example.org/ns/*` and the like, the longest first."""
+    """`uri:spiffe://example.org/ns/*` and the like, the longest first; none for a URI with relative segments, which is
+    not below what it begins with.
+    """
     scheme, _, rest = uri.partition("://")
     parts = rest.split("/")
+    if not _RELATIVE.isdisjoint(part.lower().replace("%2e", ".") for part in parts):
+        return
     for end in range(len(parts) - 1, 0, -1):
         yield f"uri:{scheme}://{'/'.join(parts[:end])}/*"

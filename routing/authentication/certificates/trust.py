@@ -25,6 +25,7 @@ what the client has sent, its own certificate first.
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _PURPOSES: Final = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 _WEAK: Final = frozenset({"md5", "sha1"})
+_MIN_RSA_BITS: Final = 2_048
 
 
 def trust_in(roots: bytes) -> Trust:
@@ -39,6 +40,8 @@ def trust_in(roots: bytes) -> Trust:
 
     def trusts(chain: Sequence[Certificate], now: float) -> Sequence[Certificate]:
         verifier = builder.time(datetime.fromtimestamp(now, UTC).replace(tzinfo=None)).build_client_verifier()
+        if _is_short(chain[0]):  # cryptography looks at the keys of authorities alone
+            return ()
         try:
             return verifier.verify(chain[0], list(chain[1:])).chain
         except VerificationError:
@@ -57,10 +60,18 @@ def fault(certificate: Certificate) -> str:
         purposes = None
     if purposes is not None and _PURPOSES.isdisjoint(purposes):
         return "the client certificate is not for the authentication of clients (extended key usage)"
+    if _is_short(certificate):
+        return f"the client certificate has an RSA key of less than {_MIN_RSA_BITS} bits"
     algorithm = certificate.signature_hash_algorithm
     if algorithm is not None and algorithm.name in _WEAK:
         return f"the client certificate is signed with {algorithm.name}, which is not accepted"
     return ""
+
+
+def _is_short(certificate: Certificate) -> bool:
+    """Whether its key is an RSA key that is too short. Raises one of MALFORMED."""
+    key = certificate.public_key()
+    return isinstance(key, rsa.RSAPublicKey) and key.key_size < _MIN_RSA_BITS
 
 
 def _can_verify(root: Certificate) -> bool:

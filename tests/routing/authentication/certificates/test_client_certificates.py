@@ -5,6 +5,7 @@ from base64 import b64decode, b64encode
 import msgspec
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -157,6 +158,8 @@ def test_why_a_certificate_of_a_trusted_authority_is_refused() -> None:
         "the client certificate is not for the authentication of clients (extended key usage)"
     )
     assert "of version 1" in refused(found, request(("X-Cert", VERSION_1)))
+    short = certificates.client(CA, key=rsa.generate_private_key(65_537, 1_024))  # noqa: S505 - it is refused
+    assert "less than 2048 bits" in refused(found, request(("X-Cert", short.escaped)))
     trusting = reader("pem X-Cert", clock=FakeClock(1_800_000_000))
     assert trusting.find(request(("X-Cert", VERSION_1))) is not None, "the proxy has verified it"
 
@@ -320,6 +323,16 @@ def test_a_consumer_names_a_certificate(subject: str, name: str) -> None:
 def test_no_other_certificate_is_a_consumers(subject: str) -> None:
     with pytest.raises(InvalidCertificate, match="not that of a consumer"):
         CertificateCallers().caller(described(), table(**{subject: 1}))
+
+
+@pytest.mark.parametrize("path", ["shop/../admin", "shop/./web", "shop/%2E%2e/admin", "shop/.%2e"])
+def test_a_uri_with_relative_segments_is_below_no_other(path: str) -> None:
+    certificate = msgspec.structs.replace(described(), uris=(f"spiffe://acme/ns/{path}",), dns=())
+    for pattern in ("uri:spiffe://acme/ns/shop/*", "uri:spiffe://acme/*"):
+        with pytest.raises(InvalidCertificate, match="not that of a consumer"):
+            CertificateCallers().caller(certificate, table(**{pattern: 1}))
+    named = CertificateCallers().caller(certificate, table(**{f"uri:spiffe://acme/ns/{path}": 1}))
+    assert named.id.endswith(path)
 
 
 @pytest.mark.parametrize(
