@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from metrics.api import access
 from metrics.api.base import MetricsView, documented, validate_body
 from metrics.request_rates import exceeds
+from metrics.runtime_access import running
 from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES, Caller
 from routing.configuration.values import duration
 from routing.database.actor import acting_as
@@ -43,7 +44,9 @@ class VerifyInput(serializers.Serializer[Any]):
 
 class VerifyOutput(serializers.Serializer[Any]):
     valid = serializers.BooleanField()
-    reason = serializers.CharField(allow_null=True, help_text="revoked, expired or replaced; null if it is valid")
+    reason = serializers.CharField(
+        allow_null=True, help_text="revoked, expired, replaced, disabled or environment; null if it is valid"
+    )
     prefix = serializers.CharField()
     name = serializers.CharField()
     owner = serializers.CharField(allow_null=True)
@@ -115,7 +118,7 @@ class KeyVerifyView(MetricsView):
 
         The response never contains the secret. An unknown key is a 404, whatever is wrong with it.
         """
-        found = find(validate_body(VerifyInput, request.data)["key"])
+        found = find(validate_body(VerifyInput, request.data)["key"], running().gateway.live.keys.environment)
         if found is None:
             raise UnknownKey("no API key of this gateway has this secret")
         return Response(_verified(found))

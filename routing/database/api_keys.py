@@ -20,7 +20,9 @@ KEPT: Final = timedelta(days=30)
 
 
 class FoundKey(NamedTuple):
-    """A key found by its secret. `reason` is empty if it is accepted, else `revoked`, `expired` or `replaced`.
+    """A key found by its secret. `reason` is empty if it is accepted, else `revoked`, `expired`, `replaced`,
+    `disabled`, as its consumer is, or `environment`, if it is for another one than the gateway.
+
     `expires` is when this secret ends; `is_retired`: it has been replaced.
     """
 
@@ -95,8 +97,9 @@ def by_prefix(text: str) -> ApiKey | None:
     )
 
 
-def find(text: str) -> FoundKey | None:
-    """The key whose secret this is, whether it is accepted or not. None if there is none.
+def find(text: str, environment: str = "") -> FoundKey | None:
+    """The key whose secret this is, whether it is accepted or not by a gateway of this environment. None if there is
+    none.
 
     Looked up by digest, which a guess cannot be steered through.
     """
@@ -104,7 +107,7 @@ def find(text: str) -> FoundKey | None:
         return None
     now, wanted = timezone.now(), digest(text)
     retired = RetiredSecret.objects.select_related("key__consumer").filter(digest=wanted).first()
-    row = retired.key if retired else ApiKey.objects.filter(digest=wanted).first()
+    row = retired.key if retired else ApiKey.objects.select_related("consumer").filter(digest=wanted).first()
     if row is None or not hmac.compare_digest(wanted, retired.digest if retired else row.digest):
         return None
     state, expires = row.state(now), row.expires_at
@@ -113,4 +116,8 @@ def find(text: str) -> FoundKey | None:
     reason = "" if state == "active" else state
     if not reason and retired is not None and retired.valid_until <= now:
         reason = "replaced"
+    if not reason and row.consumer is not None and not row.consumer.enabled:
+        reason = "disabled"
+    if not reason and environment and row.environment not in ("", environment):
+        reason = "environment"
     return FoundKey(row, reason, expires, retired is not None)

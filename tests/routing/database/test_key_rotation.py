@@ -8,10 +8,11 @@ from django.utils import timezone
 
 from routing.authentication.api_keys import ApiKeys
 from routing.authentication.key_usage import LastUse
+from routing.consumers.table import ConsumerTable
 from routing.database.api_keys import MAX_RETIRED, find, issue, revoke, rotate
 from routing.database.key_upkeep import warn_of_expiry, write_uses
 from routing.database.loader import load
-from routing.models import ApiKey, RetiredSecret
+from routing.models import ApiKey, Consumer, RetiredSecret
 
 pytestmark = pytest.mark.django_db
 
@@ -83,6 +84,27 @@ def test_a_key_is_found_by_any_of_its_secrets_with_what_became_of_it() -> None:
     again = find(first)
     assert again is not None
     assert again.reason == "revoked"
+
+
+def test_a_key_that_the_gateway_refuses_is_found_as_such() -> None:
+    """Whoever verifies a key and whoever calls with it must be told the same."""
+    consumer = Consumer.objects.create(name="acme")
+    of_consumer, for_test = (issue(ApiKey(name="k", consumer=consumer)), issue(ApiKey(name="t", environment="test")))
+
+    def reasons(environment: str) -> list[str]:
+        found = [find(secret, environment) for secret in (of_consumer, for_test)]
+        records = load(lambda _: None)
+        keys = ApiKeys(records.keys, ConsumerTable(records.consumers), environment)
+        accepts = [keys.find(secret, time()) is not None for secret in (of_consumer, for_test)]
+        assert accepts == [each is not None and not each.reason for each in found]
+        return [each.reason for each in found if each is not None]
+
+    assert reasons("") == reasons("test") == ["", ""]
+    assert reasons("live") == ["", "environment"]
+    Consumer.objects.update(enabled=False)
+    assert reasons("live") == ["disabled", "environment"]
+    revoke(ApiKey.objects.all())
+    assert reasons("live") == ["revoked", "revoked"]
 
 
 def test_a_key_s_last_use_is_written_once_a_minute_by_all_workers() -> None:
