@@ -124,7 +124,7 @@ def test_apply_deletes_nothing_unless_it_is_to_prune(file: Path, text: str) -> N
     version = current_version()
     file.write_text(text)
     question, advice = fault("config", "apply", str(file), status=4)
-    assert question == f"{file} does not contain these services, which would be deleted: crm"
+    assert question == f"{file} does not contain what would be deleted: crm"
     assert "--prune" in advice
     assert [service.name for service in Service.objects.all()] == ["crm"]
     assert current_version() == version

@@ -169,7 +169,7 @@ class Command(BaseCommand):
 
     def _confirm(self, file: str, names: Iterable[str]) -> None:
         """Ask before services are deleted. Raises CommandError if the answer is no, or there is nobody to ask."""
-        question = f"{file} does not contain these services, which would be deleted: {', '.join(names)}"
+        question = f"{file} does not contain what would be deleted: {', '.join(names)}"
         if file != "-" and sys.stdin.isatty():
             self.stdout.write(question)
             if input("Delete them? [y/N] ").strip().lower() in ("y", "yes"):
