@@ -14,7 +14,7 @@ from metrics.dashboard.request_search import read_form
 from metrics.dashboard.views import services_page, shown
 from metrics.request_log.page_record import PAGE
 from metrics.request_log.record import Kind, RequestRecord, StepRecord
-from metrics.request_log.search import FoundRecord
+from metrics.request_log.search import MAX_SCANNED, FoundRecord
 from metrics.request_log.store import KEPT_SECONDS, Position
 from metrics.timestamps import iso_timestamp
 from routing.pages.rendering import render
@@ -47,6 +47,7 @@ def requests_page(request: HttpRequest) -> HttpResponse:
         "rows": [row(each) for each in found.records],
         "is_shared": found.is_shared,
         "is_latest": before is None,
+        "searched": MAX_SCANNED,
         "omitted": requests.omitted(),
         "earlier": parameters.urlencode() if "before" in parameters else "",
         "live": live,

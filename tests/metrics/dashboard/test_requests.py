@@ -10,8 +10,9 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.test import Client
 
-from metrics.dashboard import request_feed, staff
+from metrics.dashboard import request_feed, requests, staff
 from metrics.dashboard.request_feed import RequestsConsumer
+from metrics.request_log import search
 from metrics.request_log.record import Kind, RequestRecord
 from metrics.requests import as_curl, explain_query, trace_url
 from routing.rights import Grant
@@ -46,6 +47,19 @@ def test_the_list_shows_and_links_what_matches(served: Harness, staff_client: Cl
     assert "500 Failed" in raw
     assert "<script>alert" not in raw
     assert "No requests found" in text(staff_client, "/dashboard/requests/?service=other&status=2xx")
+
+
+def test_a_search_that_has_not_read_all_says_so(
+    served: Harness, staff_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        Client().get(f"/api/v1/broken/{number}", headers={"X-API-Key": served.keys["every"]})
+    monkeypatch.setattr(search, "PAGE", 2)
+    monkeypatch.setattr(search, "MAX_SCANNED", 2)
+    monkeypatch.setattr(requests, "MAX_SCANNED", 2)
+    page = text(staff_client, "/dashboard/requests/?service=other")
+    assert "2 records were searched. Go on with earlier requests." in page
+    assert "No requests found so far" in page
 
 
 def test_a_page_shows_one_request_and_others_with_its_id(served: Harness, staff_client: Client) -> None:
