@@ -68,11 +68,11 @@ def decision_of(exchange: Exchange, event: RequestFinished) -> Decision:
     match = exchange.resolution.match
     was_routed = match is not None and "match" in vars(exchange)
     return Decision(
-        _verdict(event),
+        _verdict(exchange.error_code, event),
         event.service,
         event.route,
         event.status,
-        event.code,
+        exchange.error_code,
         event.cache,
         cache_rule_of(match.policy.cache) if match is not None and was_routed else "",
         cache_key_of(exchange),
@@ -80,9 +80,9 @@ def decision_of(exchange: Exchange, event: RequestFinished) -> Decision:
     )
 
 
-def _verdict(event: RequestFinished) -> Verdict:
-    if event.code:
-        if event.code in _LIMITS:
+def _verdict(code: str, event: RequestFinished) -> Verdict:
+    if code:
+        if code in _LIMITS:
             return Verdict.LIMITED
-        return Verdict.FAILED if event.code in _FAILURES else Verdict.REFUSED
+        return Verdict.FAILED if code in _FAILURES else Verdict.REFUSED
     return Verdict.CACHED if event.cache in _FROM_CACHE else Verdict.ROUTED

@@ -124,7 +124,7 @@ class UsageMeter:
             if event.code:
                 _add_refusal(row, event.status)
         if row.nanos:
-            row.amount += _charge(row.nanos, event.status, event.code)
+            row.amount += _charge(row.nanos, event.status, event.code or exchange.error_code)
 
     def opened(self, exchange: Exchange, transfer: Transfer, status: int) -> None:
         opened = self._transfers[exchange] = _Transfer(transfer, status)

@@ -85,7 +85,7 @@ class Accounting:
             caller.id if caller else "",
             request.client,
             exchange.cache.x_cache,
-            exchange.error_code,
+            exchange.error_code if status >= FIRST_ERROR else "",  # not of a configured response, which is none
             circuit.state,
             size,
             aborted,
@@ -99,7 +99,7 @@ class Accounting:
         self._observers.finished(event)
         if self._meter is not None:
             self._meter.finished(exchange, event)
-        if exchange.step_log is not None or status >= FIRST_ERROR or aborted:
+        if exchange.step_log is not None or status >= FIRST_ERROR or aborted or event.call:
             self._report(exchange, event)
 
     def _report(self, exchange: Exchange, event: RequestFinished) -> None:

@@ -10,11 +10,12 @@ from metrics.request_log.record import MASK, Kind, RequestRecord, mask_query
 from metrics.request_log.recorder import MAX_PENDING, MAX_PER_SECOND, RequestRecorder
 from metrics.request_log.search import RequestQuery
 from metrics.request_log.store import MemoryStore, NewRecord
+from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.outage import StoreUnavailable
 from routing.pipeline import Gateway
 from routing.router.live import LiveConfiguration
-from routing.router.policy import Retries, RoutePolicy
+from routing.router.policy import Fallback, Retries, RoutePolicy
 from routing.router.request_log_policy import RequestLogPolicy
 from routing.router.table import Route, RouteTable, Service
 from tests.clock import FakeClock
@@ -142,6 +143,16 @@ async def test_a_request_that_no_route_accepts_is_one_of_its_service(recorded: R
         assert (await recorded.world.request("GET", "/api/v1/crm/a%2Fb")).status == 400
     found = await recorded.records()
     assert [(each.service, each.route, each.status) for each in found] == [("crm", "", 400), ("crm", "", 405)]
+
+
+async def test_a_configured_response_is_no_error_of_the_gateways_own(recorded: Recorded) -> None:
+    breaker = BreakerPolicy(failure_threshold=1)
+    await recorded.serve(BROKEN, log=RequestLogPolicy(), breaker=breaker, fallback=Fallback(status=203, body={}))
+    for status in (502, 203):
+        assert (await recorded.world.request("POST", "/api/v1/crm/x")).status == status
+    last, _ = await recorded.records()
+    assert (last.kind, last.status, last.code, last.call) == (Kind.FAILED, 203, "", "circuit_open")
+    assert [each.code for each in recorded.world.observer.requests] == ["", ""]
 
 
 async def test_a_larger_share_holds_as_soon_as_the_configuration_is_in_use(recorded: Recorded) -> None:
