@@ -2,12 +2,14 @@
 
 import os
 import re
+import shutil
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import dj_database_url
-from django.db import OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 
 from gateway_project.environment.database_address import split_hosts
 from gateway_project.environment.variables import ConfigurationFault
@@ -32,6 +34,10 @@ SQLITE: Final = {
 }
 """Workers can read while the admin writes; a second writer waits instead of failing."""
 
+NO_SPACE: Final = 1024**2
+"""Bytes below which a disk counts as full: SQLite writes a file of 32 kB before it reads, and some pages with a row."""
+_PRIMARY_CODE: Final = 0xFF
+_DISK: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 _UNDEFINED: Final = frozenset({"42P01", "42703"})
 """PostgreSQL's codes of an undefined table and column."""
 _POSTGRESQL: Final = re.compile(r'(relation|column) "?([\w.]+)"?')
@@ -96,8 +102,21 @@ def explain(error: BaseException) -> str | None:
     if (table := missing_table(error)) is not None:
         return f"the database lacks {table}: run `manage.py migrate` first"
     if isinstance(error, OperationalError) and not _is_fault(error):
-        return f"the database is unavailable: {' '.join(str(error).split())}"
+        return f"the database is unavailable: {describe(error)}"
     return None
+
+
+def describe(error: BaseException) -> str:
+    """The error on one line: psycopg lists all addresses that it has tried, and SQLite does not say that a disk is full
+    if it cannot make one of the files beside the database's own.
+    """
+    text = " ".join(str(error).split())
+    if getattr(error.__cause__, "sqlite_errorcode", 0) & _PRIMARY_CODE in _DISK:
+        directory = Path(connections[DEFAULT_DB_ALIAS].settings_dict["NAME"]).absolute().parent
+        with suppress(OSError):
+            if shutil.disk_usage(directory).free < NO_SPACE:
+                return f"{text}; no space is left in {directory}"
+    return text
 
 
 def _is_fault(error: OperationalError) -> bool:

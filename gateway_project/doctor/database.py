@@ -10,6 +10,7 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project.config import Config
+from gateway_project.django_settings.databases import describe
 from gateway_project.doctor.finding import Finding, error, ok, warning
 from gateway_project.starting.database import DatabaseUnavailable, has_unapplied_migrations, wait_for_database
 
@@ -17,6 +18,11 @@ SLOW_MS: Final = 20.0
 OLDEST_POSTGRESQL: Final = 14
 SKEW_SECONDS: Final = 1.0
 ROUNDS: Final = 5
+UNAVAILABLE: Final = {
+    "postgresql": "check DATABASE_URL, and that the server runs and accepts this machine",
+    "sqlite": "check that DATA_DIR or DATABASE_URL names the gateway's database, and that its disk has space",
+}
+"""What to do, by the kind of database."""
 MIGRATIONS: Final = "migrations"
 
 
@@ -35,9 +41,9 @@ def check_database(config: Config, database: BaseDatabaseWrapper) -> Iterator[Fi
             yield _journal(database)
         yield _migrations(database)
     except DatabaseUnavailable as fault:
-        yield error("database", str(fault), "check DATABASE_URL, and that the server runs and accepts this machine")
+        yield error("database", str(fault), UNAVAILABLE[database.vendor])
     except DatabaseError as fault:
-        yield error("database", " ".join(str(fault).split()), "check that DATABASE_URL names the gateway's database")
+        yield error("database", describe(fault), "check that DATABASE_URL names the gateway's database")
 
 
 def _latency(database: BaseDatabaseWrapper) -> Finding:

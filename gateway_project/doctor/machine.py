@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway_project.config import Config
+from gateway_project.django_settings.databases import NO_SPACE
 from gateway_project.doctor.finding import Finding, error, ok, warning
 from gateway_project.starting import open_files
 
@@ -70,6 +71,8 @@ def check_directory(check: str, directory: Path, advice: str) -> Finding:
             free = shutil.disk_usage(existing).free
     except OSError as fault:
         return error(check, f"{directory}: {fault.strerror}", advice)
+    if free < NO_SPACE:
+        return error(check, f"{directory} has no space left", "free some space: nothing can be written")
     if free < LITTLE_SPACE:
         return warning(check, f"{directory} has {free // 1024**2} MB left", "free some space")
     return ok(check, str(directory))

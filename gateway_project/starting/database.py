@@ -16,6 +16,7 @@ from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
+from gateway_project.django_settings.databases import describe
 from routing.database.locks import migration_lock
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def wait_for_database(
             try:
                 _connect(database)
             except DatabaseError as error:
-                reason, waited = _reason(error), clock() - began
+                reason, waited = describe(error), clock() - began
                 if waited >= seconds or not _may_pass(database, error):
                     after = f" for {seconds:g} s" if seconds and _may_pass(database, error) else ""
                     raise DatabaseUnavailable(f"cannot connect to the database{after}: {reason}") from None
@@ -104,11 +105,6 @@ def _may_pass(database: BaseDatabaseWrapper, error: DatabaseError) -> bool:
     if database.vendor == "sqlite":
         return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF in _LOCKED
     return isinstance(error, OperationalError)
-
-
-def _reason(error: DatabaseError) -> str:
-    """The error on one line: psycopg lists all addresses that it has tried."""
-    return " ".join(str(error).split())
 
 
 @contextmanager

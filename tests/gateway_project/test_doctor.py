@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -187,6 +189,12 @@ def test_a_directory_is_written_to(tmp_path: Path) -> None:
     assert check_directory("data", tmp_path / "not" / "yet", "").level is Level.OK
     assert check_directory("data", Path("/proc/self"), "set DATA_DIR").level is Level.ERROR
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("free", "level"), [(0, Level.ERROR), (20_000, Level.ERROR), (2 * 1024**2, Level.WARNING)])
+def test_a_full_disk_is_an_error(free: int, level: Level, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert check_directory("data", tmp_path, "").level is level
 
 
 @pytest.mark.parametrize(

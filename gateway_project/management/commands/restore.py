@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection
 
 from gateway_project.backups.format import UnreadableBackup
 from gateway_project.backups.restore import NotEmpty, Restore
+from gateway_project.django_settings.databases import describe
 from gateway_project.starting.database import DatabaseUnavailable, wait_for_database
 from routing.credentials.cipher import Cipher
 from routing.database.actor import command_user
@@ -41,7 +42,7 @@ class Command(BaseCommand):
         except UnreadableBackup as error:
             raise CommandError(f"{file}: {error}") from None
         except DatabaseError as error:
-            raise CommandError(f"nothing was restored: {' '.join(str(error).split())}") from None
+            raise CommandError(f"nothing was restored: {describe(error)}") from None
         except NotEmpty:
             raise CommandError("the database is not empty; --replace deletes what it has") from None
         self.stdout.write(f"restored {described}")

@@ -1,15 +1,18 @@
 """A start waits for a database that is away, and says what it waits for."""
 
 import logging
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, OperationalError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, OperationalError
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
+from gateway_project.django_settings import databases as django_databases
 from gateway_project.starting import database as database_start
 from gateway_project.starting.database import DatabaseUnavailable, wait_for_database
 from tests.clock import FakeClock as Clock
@@ -92,6 +95,19 @@ def test_a_file_that_is_no_database_is_reported_at_once(clock: Clock, tmp_path: 
         wait_for_database(sqlite(tmp_path / "db"), 60, clock=clock, sleep=clock.advance)
     with pytest.raises(DatabaseUnavailable, match="unable to open"):
         wait_for_database(sqlite(tmp_path / "away" / "db"), 60, clock=clock, sleep=clock.advance)
+
+
+@pytest.mark.parametrize(("free", "is_told"), [(0, True), (20_000, True), (10 * 1024**2, False)])
+def test_a_full_disk_is_told_which_sqlite_does_not(
+    free: int, is_told: bool, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = sqlite(tmp_path / "away" / "db")
+    monkeypatch.setattr(django_databases, "connections", {DEFAULT_DB_ALIAS: database})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(DatabaseUnavailable) as failed:
+        wait_for_database(database, 60, clock=clock, sleep=clock.advance)
+    told = f"; no space is left in {tmp_path / 'away'}" if is_told else ""
+    assert str(failed.value) == f"cannot connect to the database: unable to open database file{told}"
 
 
 def test_a_file_that_is_locked_is_waited_for(clock: Clock, tmp_path: Path) -> None:
