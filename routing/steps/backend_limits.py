@@ -1,7 +1,9 @@
 """The backend's limits: hold-offs after it has limited calls, and limits of the calls to it. Part of steps 6 and 7."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
+from math import inf
 from typing import Final
 
 from resilience.holdoff.driver import Held, HoldOffs, Probe
@@ -9,6 +11,7 @@ from resilience.holdoff.memory import MemoryStore as HoldOffMemory
 from resilience.holdoff.rules import HoldOff
 from resilience.holdoff.waits import announced_wait
 from resilience.outbound.driver import OutboundLimited, OutboundLimiter
+from resilience.outbound.policy import OutboundPolicy
 from resilience.partition import Partition
 from resilience.quotas.driver import QuotaBook
 from resilience.quotas.store import MemoryStore as QuotaMemory
@@ -118,12 +121,27 @@ class BackendLimits:
         policy = exchange.match.policy.outbound
         if policy is None:
             return None
-        caller = exchange.caller.id if exchange.caller else exchange.request.client
-        key = "\n".join(self._partition(exchange).by(policy.per).stored)
         try:
-            return await self._outbound.enter(key, policy, caller)
+            return await self._count(exchange, policy)
         except OutboundLimited as limited:
             raise self._refused(exchange, limited.retry_after) from None
+
+    async def permits_retry(self, exchange: Exchange, seconds: float) -> bool:
+        """Count a retry in the same way. False if it is not its turn within `seconds`: it is not counted then."""
+        policy = exchange.match.policy.outbound
+        try:
+            async with asyncio.timeout(None if seconds == inf else seconds):
+                if policy is not None:
+                    await self._count(exchange, policy)
+        except (OutboundLimited, TimeoutError):
+            return False
+        return True
+
+    async def _count(self, exchange: Exchange, policy: OutboundPolicy) -> Callable[[], None]:
+        """Raises OutboundLimited."""
+        caller = exchange.caller.id if exchange.caller else exchange.request.client
+        key = "\n".join(self._partition(exchange).by(policy.per).stored)
+        return await self._outbound.enter(key, policy, caller)
 
     def _refused(self, exchange: Exchange, retry_after: float) -> BackendLimited:
         self._emit(BackendEvent(kind=BackendEventKind.REFUSED, service=exchange.service, detail=BackendLimited.code))

@@ -32,7 +32,7 @@ MAX_BACKOFF_SECONDS: Final = 1.0
 class RetryState:
     """One request's attempts so far."""
 
-    __slots__ = ("_deadline", "call", "clock", "exchange", "permit", "policy", "tried", "upload")
+    __slots__ = ("_deadline", "call", "clock", "exchange", "fault", "permit", "policy", "tried", "upload")
 
     def __init__(
         self, exchange: Exchange, permit: CallPermit, call: Call, upload: Upload | None, clock: Callable[[], float]
@@ -45,6 +45,8 @@ class RetryState:
         self.clock = clock
         self._deadline = clock() + self.policy.timeout.total
         self.tried: list[TargetState] = []
+        self.fault = ""
+        """Why the last attempt is to be repeated."""
 
     @property
     def deadline(self) -> float:
@@ -100,22 +102,38 @@ class Attempts:
                     exchange.call.outcome = await judge(policy, exchange.request.method, response, now)
             except BaseException as error:
                 backoff = self._failed(retry, state, error)
-                if backoff is None:
+                if backoff is None or not await self._may_begin(retry, backoff):
                     raise
             else:
                 backoff = self._responded(retry, state, response)
-                if backoff is None:
+                if backoff is None or not await self._replaces(retry, backoff, state, response):
                     return response, state
-                permit.upstream.balancer.release(state)
-                await response.aclose()
             exchange.call.outcome = None
-            await self._pause(retry, backoff)
 
-    async def _pause(self, retry: RetryState, backoff: float) -> None:
-        """Wait before a retry, which counts under an outbound limit as any call. Raises BackendLimited."""
+    async def _may_begin(self, retry: RetryState, backoff: float) -> bool:
+        """Wait before a retry. False if an outbound limit, under which it counts as any call, does not allow it in
+        time: then the result so far is the call's.
+        """
+        exchange = retry.exchange
         await asyncio.sleep(backoff)
-        if retry.policy.outbound is not None:
-            await self._limits.enter(retry.exchange)
+        if retry.policy.outbound is not None and not await self._limits.permits_retry(exchange, retry.left):
+            retry.permit.upstream.budget.deposit(1.0)
+            return False
+        exchange.call.retries += 1
+        url, service = retry.tried[-1].target.url, exchange.service
+        self._emit(BackendEvent(kind=BackendEventKind.RETRIED, service=service, target=url, detail=retry.fault))
+        return True
+
+    async def _replaces(self, retry: RetryState, backoff: float, state: TargetState, response: BackendResponse) -> bool:
+        """The same after a response, which is discarded if it is to be replaced by that of the retry."""
+        may_begin = True
+        try:
+            may_begin = await self._may_begin(retry, backoff)
+        finally:
+            if may_begin:
+                retry.permit.upstream.balancer.release(state)
+                await response.aclose()
+        return may_begin
 
     def _failed(self, retry: RetryState, state: TargetState, error: BaseException) -> float | None:
         """Seconds until the next attempt after one without a response; None if there is no next one."""
@@ -178,9 +196,7 @@ class Attempts:
         backoff = random.random() * limit  # noqa: S311 - spreads retries, protects nothing
         if backoff >= retry.left or not permit.upstream.budget.withdraw(retries.budget):
             return None
-        retry.exchange.call.retries += 1
-        url, service = retry.tried[-1].target.url, retry.exchange.service
-        self._emit(BackendEvent(kind=BackendEventKind.RETRIED, service=service, target=url, detail=fault))
+        retry.fault = fault
         return backoff
 
     def _mark(self, retry: RetryState, verdict: str) -> None:

@@ -3,9 +3,16 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.gateway.backend_limits import OK, answer, serve
 from tests.gateway.conftest import World
-from tests.origin import Peer
+from tests.origin import Peer, Script
+
+
+async def reset_connection(peer: Peer) -> None:
+    peer.reset()
+
 
 PATH = "/api/v1/slack/users.list"
 PACED: dict[str, Any] = {"outbound": {"rate": "2/m", "queue": "0s"}, "cache": False}
@@ -66,6 +73,51 @@ async def test_a_retry_counts(world: World) -> None:
     origin = await serve(world, failing, answer(OK), outcome=outcome, **PACED)
     assert await statuses(world, 2) == [200, 429]
     assert len(origin.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [(answer({"error": "fatal"}, 200), 200), (reset_connection, 502)],
+    ids=["a response", "a broken connection"],
+)
+async def test_a_retry_that_is_refused_leaves_the_result_of_the_call(
+    world: World, failure: Script, status: int
+) -> None:
+    """Else a backend that is down would never open its circuit: each of its failures would be a limit of ours."""
+    outcome = {"failed": {"body": {"error": "fatal"}}}
+    outbound = {"rate": "1/m", "queue": 0, "per": ["path"]}
+    origin = await serve(
+        world, failure, outcome=outcome, outbound=outbound, breaker={"failure_threshold": 2}, cache=False
+    )
+    assert await statuses(world, 1, f"{PATH}/1") == [status]
+    assert await statuses(world, 1, f"{PATH}/2") == [status]
+    assert len(origin.requests) == 2
+    assert [record.retries for record in world.observer.requests] == [0, 0]
+    assert (await world.request("GET", f"{PATH}/3")).json()["code"] == "circuit_open"
+
+
+async def test_a_retry_waits_for_its_turn_no_longer_than_the_request_may_take(world: World) -> None:
+    await serve(
+        world,
+        reset_connection,
+        outbound={"rate": "1/s", "queue": "5s"},
+        timeout={"connect": 0.5, "read": 0.5, "total": 0.5},
+        cache=False,
+    )
+    assert await statuses(world, 1) == [502]
+
+
+@pytest.mark.parametrize("world", ["asgi"], indirect=True)  # cancelling a call leaves Django's upload open
+async def test_a_client_that_leaves_before_a_retry_frees_what_its_call_held(world: World) -> None:
+    outcome = {"failed": {"body": {"error": "fatal"}}}
+    settings: dict[str, Any] = {"max_concurrency": 1, "outcome": outcome, "cache": False}
+    await serve(world, answer({"error": "fatal"}), answer(OK), outbound={"rate": "1/s", "queue": "5s"}, **settings)
+    leaving = asyncio.ensure_future(world.request("GET", PATH))
+    await asyncio.sleep(0.2)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    world.clock.advance(5)
+    assert await statuses(world, 1) == [200]
 
 
 async def test_a_refused_call_is_no_failure_and_does_not_count(world: World) -> None:
