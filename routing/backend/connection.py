@@ -1,6 +1,7 @@
 """Connections to targets: bytes in and out, flow control in both directions, a deadline; and the pool of idle ones."""
 
 import asyncio
+import os
 import select
 import socket
 import ssl
@@ -15,6 +16,8 @@ from routing.tls.policy import TlsPolicy
 
 PoolKey = tuple[str, int, bool] | tuple[str, int, bool, TlsPolicy]
 """What connections are shared by: the server, and the TLS settings where there are any."""
+MAX_UNREAD_BYTES: Final = 256 * 1024
+"""Of a response that is read after its connection was lost."""
 READABLE: Final = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
@@ -75,6 +78,8 @@ class BackendConnection(asyncio.Protocol):
         self.alive = False
         if self._timer is not None:
             self._timer.cancel()
+        if self.listener is not None and exc is not None and (data := self._unread()):
+            self.listener.received(data)
         if self.listener is not None:
             self.listener.lost(exc)
         self.resume_writing()
@@ -140,6 +145,19 @@ class BackendConnection(asyncio.Protocol):
         except ssl.SSLError:
             return False
         return False
+
+    def _unread(self) -> bytes:
+        """What the kernel has still received before the connection was lost. A target that refuses an upload responds
+        and closes; the rest of the upload is then what finds the connection reset (RFC 9112 section 9.6). Of TLS it
+        would be what only the transport could decrypt.
+        """
+        if self._transport.get_extra_info("ssl_object") is not None:
+            return b""
+        try:
+            with socket.socket(fileno=os.dup(self._socket.fileno())) as received:
+                return received.recv(MAX_UNREAD_BYTES, socket.MSG_DONTWAIT)
+        except OSError:
+            return b""
 
     def write(self, data: bytes) -> None:
         """Send, or drop the data if the connection is closed, of which the listener is notified."""

@@ -1,10 +1,14 @@
 import asyncio
+import socket
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from routing.backend.client import Backend
 from routing.errors import BadGateway, BadRequest, BodyTooLarge
+from routing.router.policy import Target, Timeout
 from tests.origin import Peer, ScriptedOrigin
 from tests.routing.backend.calls import OK, call, chunks, fetch, read, send
 
@@ -150,6 +154,38 @@ async def test_a_reset_during_the_upload_is_a_bad_gateway(backend: Backend) -> N
     async with ScriptedOrigin(reset) as origin:
         with pytest.raises(BadGateway):
             await send(backend, origin, call("POST", body=endless()))
+
+
+@pytest.mark.parametrize("length", [None, 300_000])
+async def test_a_response_sent_before_the_reset_is_the_response(backend: Backend, length: int | None) -> None:
+    """The rest of the upload finds the connection reset, while the response that was sent before has not been read."""
+    refused = threading.Event()
+
+    def refuse() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            while b"\r\n\r\n" not in connection.recv(65_536, socket.MSG_PEEK):
+                pass
+            connection.sendall(TOO_LARGE)
+        refused.set()  # and reset, since nothing was read
+
+    async def in_a_burst() -> AsyncIterator[bytes]:
+        yield bytes(100_000)
+        refused.wait(5)
+        for _ in range(2):
+            yield bytes(100_000)
+            await asyncio.sleep(0)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as threads:
+        refusing = threads.submit(refuse)
+        response = await backend.send(
+            Target(f"http://127.0.0.1:{listener.getsockname()[1]}"),
+            call("POST", body=in_a_burst(), length=length),
+            Timeout(),
+        )
+        assert (response.status, await read(response)) == (413, b"no")
+        await response.aclose()
+        refusing.result()
 
 
 async def test_a_large_body_arrives_complete(backend: Backend) -> None:
