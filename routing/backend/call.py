@@ -91,7 +91,7 @@ class CallStream:
 
     async def _send_body(self, body: Body, length: int | None) -> None:
         """From its end on the read timeout applies. The client's time is not the target's."""
-        await write_body(body, length, self._connection.write, self._drain)
+        await write_body(body, length, self._connection.write_next, self._drain)
         self._sent = True
         if not self.parser.head_complete:
             self._deadline += self._upload_seconds

@@ -16,6 +16,8 @@ from routing.tls.policy import TlsPolicy
 
 PoolKey = tuple[str, int, bool] | tuple[str, int, bool, TlsPolicy]
 """What connections are shared by: the server, and the TLS settings where there are any."""
+READING_ROUNDS: Final = 2
+"""Of the event loop, until it has read what has been received: asyncio's own runs ready tasks before it reads."""
 MAX_UNREAD_BYTES: Final = 256 * 1024
 """Of a response that is read after its connection was lost."""
 READABLE: Final = select.POLLIN | select.POLLHUP | select.POLLERR
@@ -163,6 +165,15 @@ class BackendConnection(asyncio.Protocol):
         """Send, or drop the data if the connection is closed, of which the listener is notified."""
         if self.alive:
             self._transport.write(data)
+
+    async def write_next(self, data: bytes) -> None:
+        """The same for a piece of a body, once what has been received is read: it may be the target's refusal, which a
+        write on the connection that the target has then reset would lose.
+        """
+        if self._poll.poll(0):
+            for _ in range(READING_ROUNDS):
+                await asyncio.sleep(0)
+        self.write(data)
 
     async def drain(self) -> None:
         """Wait until it is no longer `full`."""

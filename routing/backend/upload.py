@@ -11,28 +11,28 @@ LENGTH_MISMATCH: Final = "The request body's length differs from its Content-Len
 
 
 async def write_body(
-    body: Body, length: int | None, write: Callable[[bytes], None], drain: Callable[[], Awaitable[None]]
+    body: Body, length: int | None, write: Callable[[bytes], Awaitable[None]], drain: Callable[[], Awaitable[None]]
 ) -> None:
     """Write `body`: in chunks, or `length` bytes. Raises BadRequest if it has another length, or what `body` raises."""
     if length is None:
         async for data in body:
             if data:
-                write(encode_chunk(data))
+                await write(encode_chunk(data))
                 await drain()
-        write(LAST_CHUNK)
+        await write(LAST_CHUNK)
     elif length:
         await _write_bytes(body, length, write, drain)
 
 
 async def _write_bytes(
-    body: Body, remaining: int, write: Callable[[bytes], None], drain: Callable[[], Awaitable[None]]
+    body: Body, remaining: int, write: Callable[[bytes], Awaitable[None]], drain: Callable[[], Awaitable[None]]
 ) -> None:
     """Return without waiting for the iterator's end: the response may arrive before it."""
     async for data in body:
         remaining -= len(data)
         if remaining < 0:
             break
-        write(data)
+        await write(data)
         if not remaining:
             return
         await drain()

@@ -1,6 +1,7 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +10,8 @@ import pytest
 from routing.backend.client import Backend
 from routing.errors import BadGateway, BadRequest, BodyTooLarge
 from routing.router.policy import Target, Timeout
+from routing.tls.policy import TlsPolicy
+from tests.internal_ca import InternalCa, server_context
 from tests.origin import Peer, ScriptedOrigin
 from tests.routing.backend.calls import OK, call, chunks, fetch, read, send
 
@@ -156,30 +159,41 @@ async def test_a_reset_during_the_upload_is_a_bad_gateway(backend: Backend) -> N
             await send(backend, origin, call("POST", body=endless()))
 
 
-@pytest.mark.parametrize("length", [None, 300_000])
-async def test_a_response_sent_before_the_reset_is_the_response(backend: Backend, length: int | None) -> None:
+@pytest.mark.parametrize("length", [None, 201_000])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_response_sent_before_the_reset_is_the_response(
+    backend: Backend, scheme: str, length: int | None
+) -> None:
     """The rest of the upload finds the connection reset, while the response that was sent before has not been read."""
-    refused = threading.Event()
+    refused, ca = threading.Event(), InternalCa()
 
     def refuse() -> None:
         connection, _ = listener.accept()
+        connection.settimeout(5)
+        if scheme == "https":
+            connection = server_context(ca.server()).wrap_socket(connection, server_side=True)
         with connection:
-            while b"\r\n\r\n" not in connection.recv(65_536, socket.MSG_PEEK):
-                pass
+            connection.recv(200)
+            time.sleep(0.1)
             connection.sendall(TOO_LARGE)
-        refused.set()  # and reset, since nothing was read
+        refused.set()  # and reset, since the body was not read
 
     async def in_a_burst() -> AsyncIterator[bytes]:
-        yield bytes(100_000)
+        yield bytes(1_000)
+        await asyncio.sleep(0.05)  # written
         refused.wait(5)
         for _ in range(2):
             yield bytes(100_000)
             await asyncio.sleep(0)
 
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as threads:
+        listener.settimeout(5)
         refusing = threads.submit(refuse)
         response = await backend.send(
-            Target(f"http://127.0.0.1:{listener.getsockname()[1]}"),
+            Target(
+                f"{scheme}://127.0.0.1:{listener.getsockname()[1]}",
+                tls=TlsPolicy(ca=ca.pem) if scheme == "https" else None,
+            ),
             call("POST", body=in_a_burst(), length=length),
             Timeout(),
         )
