@@ -7,6 +7,7 @@ from routing.alerts.policy import HOUR, Alert, Recipient
 from routing.configuration.alert_conditions import condition
 from routing.configuration.alert_recipients import canonical_recipient, recipient
 from routing.configuration.faults import ConfigurationError, Faults
+from routing.configuration.key_order import in_order
 from routing.configuration.values import (
     SecretLookup,
     ValueParser,
@@ -143,7 +144,9 @@ def canonical_alert(item: dict[str, Any], order: Iterable[str]) -> dict[str, Any
     if merged.get("name") == default_name(texts):
         del merged["name"]
     return {
-        key: merged[key] for key in order if merged.get(key) is not None and (key, merged[key]) != ("enabled", True)
+        key: merged[key]
+        for key in in_order(merged, order)
+        if merged[key] is not None and (key, merged[key]) != ("enabled", True)
     }
 
 

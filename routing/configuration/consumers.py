@@ -7,6 +7,7 @@ from typing import Any, Final
 from resilience.usage.policy import MAX_AMOUNT, Anchor, Per, QuotaPolicy
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
 from routing.configuration.identities import canonical_identities, check_identities, parse_identity
+from routing.configuration.key_order import in_order
 from routing.configuration.networks import build_addresses, ip
 from routing.configuration.section_parsers import PRICE
 from routing.configuration.sections import build
@@ -202,8 +203,8 @@ def unknown_services(plans: Mapping[str, Any], services: Collection[str]) -> lis
 def canonical_item(section: str, item: Mapping[str, Any]) -> dict[str, Any]:
     """A valid plan, team or consumer in canonical form: keys in a fixed order, no defaults."""
     found: dict[str, Any] = {}
-    for key in PARSERS[section]:
-        value = item.get(key)
+    for key in in_order(item, PARSERS[section]):
+        value = item[key]
         if value is None or value is _DEFAULTS.get(key) or (key in ("quota", "identities", "ip") and not value):
             continue
         found[key] = _CANONICAL[key](value) if key in _CANONICAL else value
@@ -232,7 +233,7 @@ _CANONICAL: Final[dict[str, Any]] = {
     "quota": _canonical_quota,
     "services": _canonical_services,
     "identities": canonical_identities,
-    "price": lambda value: {key: value[key] for key in PRICE if key in value},
+    "price": lambda value: {key: value[key] for key in in_order(value, PRICE)},
     "signed_up": lambda value: format_timestamp(timestamp(value)),
 }
 

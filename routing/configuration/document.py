@@ -13,6 +13,7 @@ from routing.configuration.consumers import CONSUMER_SECTIONS, canonical_item
 from routing.configuration.decode import decode, route_parsers, service_parsers
 from routing.configuration.faults import ConfigurationError, Fault, Path
 from routing.configuration.issuers import issuer_parsers
+from routing.configuration.key_order import in_order
 from routing.configuration.placeholders import placeholders
 from routing.configuration.section_parsers import SECTIONS
 from routing.configuration.targets import target_parsers
@@ -224,8 +225,8 @@ def _service(service: dict[str, Any]) -> dict[str, Any]:
 def _ordered(settings: dict[str, Any], order: Iterable[str]) -> dict[str, Any]:
     return {
         key: settings[key] if key in ("targets", "routes") else _section(key, settings[key])
-        for key in order
-        if settings.get(key) is not None and not _is_default(key, settings[key])
+        for key in in_order(settings, order)
+        if settings[key] is not None and not _is_default(key, settings[key])
     }
 
 
@@ -236,7 +237,7 @@ def _is_default(key: str, value: Any) -> bool:
 def _section(key: str, value: Any) -> Any:
     if not isinstance(value, dict):
         return plain(value)
-    return {name: plain(value[name]) for name in SECTIONS.get(key, sorted(value)) if name in value}
+    return {name: plain(value[name]) for name in in_order(value, SECTIONS.get(key, ()))}
 
 
 def plain(value: Any) -> Any:

@@ -236,6 +236,21 @@ def test_defaults_are_left_out_and_other_values_kept() -> None:
     }
 
 
+def test_keys_that_this_version_does_not_know_are_shown() -> None:
+    """An export of rows that a later version has written shows what is wrong with them."""
+    structure = {
+        "version": 1,
+        "services": {"a": {"targets": [{"url": "http://a"}], "cache": {"new": 1, "ttl": 5}, "newer": {"x": 1}}},
+        "plans": {"free": {"later": True, "rate": "1/s"}},
+        "alerts": [{"name": "down", "on": "circuit.open", "to": "email:a@example.com", "quiet": "5m"}],
+    }
+    shown = parse(dump(structure)).structure
+    assert list(shown["services"]["a"]["cache"]) == ["ttl", "new"]
+    assert shown["services"]["a"]["newer"] == {"x": 1}
+    assert shown["plans"]["free"] == {"rate": "1/s", "later": True}
+    assert shown["alerts"][0]["quiet"] == "5m"
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()
