@@ -4,13 +4,10 @@ import tomllib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-import yaml
-
+from routing.configuration.anchors import parse_with_aliases
 from routing.configuration.decode import decode
-from routing.configuration.document import LIMIT, parse
 from routing.configuration.faults import ConfigurationError, Fault
 from routing.imports import deck, krakend, litellm, traefik
-from routing.imports.anchors import TooLarge, expanded
 from routing.imports.report import Imported
 
 
@@ -30,9 +27,9 @@ PRODUCTS: Final = {
 def read(content: bytes) -> dict[str, Any]:
     """A file in YAML, JSON or TOML. Raises ConfigurationError."""
     try:
-        structure = parse(content).structure
+        structure = parse_with_aliases(content)
     except ConfigurationError:
-        structure = _toml(content) or _with_aliases(content)
+        structure = _toml(content)
         if structure is None:
             raise
     if not isinstance(structure, dict):
@@ -45,19 +42,6 @@ def _toml(content: bytes) -> dict[str, Any] | None:
         return tomllib.loads(content.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError):
         return None
-
-
-def _with_aliases(content: bytes) -> Any:
-    """The structure of YAML that has anchors; None for any other. Raises ConfigurationError."""
-    if b"&" not in content or len(content) > LIMIT:
-        return None
-    try:
-        text = expanded(content.decode("utf-8-sig"))
-    except TooLarge:
-        raise ConfigurationError([Fault((), "the aliases of the file expand to too much")]) from None
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError):
-        return None
-    return parse(text).structure
 
 
 def product_of(structure: dict[str, Any]) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from routing.configuration.document import parse
+from routing.configuration.anchors import parse_with_aliases
 from routing.configuration.faults import ConfigurationError, Fault
 from routing.configuration.json_text import parse_json
 
@@ -36,7 +36,7 @@ def read(content: bytes) -> OpenApi:
     if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         structure = parse_json(content, MAX_BYTES, MAX_DEPTH)
     else:
-        structure = parse(content).structure
+        structure = parse_with_aliases(content)
     if not isinstance(structure, dict):
         raise ConfigurationError([Fault((), "an OpenAPI document is a mapping")])
     _check_version(structure)

@@ -55,7 +55,7 @@ def test_a_version_that_yaml_reads_as_a_number_is_a_version() -> None:
         (b'{"openapi": "3.0.0", "info": {}, "paths": {"/a": [1]}}', "paths./a: must be a mapping of methods"),
         (b'{"openapi": "3.0.0",\n"info": }', "line 2: not valid JSON"),
         (b'{"openapi": "3.0.0", "openapi": "3.1.0"}', "not valid JSON: duplicate key 'openapi'"),
-        (b"openapi: 3.0.0\ninfo: &a {title: *a}\npaths: {}\n", "line 2: not valid YAML or JSON: anchors and aliases"),
+        (b"openapi: 3.0.0\ninfo: &a {title: *a}\npaths: {}\n", "the aliases of the file expand to too much"),
         (b"openapi: 3.0.0\ninfo: {title: .nan, x: .inf}\npaths: {}\n", "cannot be written as JSON"),
         (b'{"openapi": "3.0.0", "info": {"title": NaN}, "paths": {}}', "not valid JSON: NaN"),
         (b"{" + b" " * MAX_BYTES, "larger than 16 MB"),
@@ -114,3 +114,28 @@ def test_a_large_document_with_circular_schemas_makes_a_route_of_each_path(versi
     assert len(found.routes) == 200
     assert found.warnings == ()
     assert found.routes[1] == ("/resource0/{resource0_id}", ("GET", "PATCH", "DELETE"))
+
+
+def test_anchors_and_merge_keys_are_written_out() -> None:
+    text = b"""
+openapi: 3.0.3
+info: {title: Shop, version: "1"}
+x-responses: &common
+  "401": {description: no}
+paths:
+  /orders:
+    get: &get
+      responses: {<<: *common, "200": {description: ok}}
+  /invoices: {get: *get}
+"""
+    found = read(text)
+    assert set(found.structure["paths"]["/invoices"]["get"]["responses"]) == {"401", "200"}
+    assert "<<" not in found.text
+
+
+def test_aliases_that_expand_without_bound_are_refused() -> None:
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"k{n}: &k{n} [{', '.join(['*' + ('a' if n == 0 else f'k{n - 1}')] * 9)}]\n" for n in range(9)
+    )
+    with pytest.raises(ConfigurationError, match="expand to too much"):
+        read(bomb.encode())

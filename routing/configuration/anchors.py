@@ -1,8 +1,11 @@
-"""Writes out YAML's anchors, aliases and merge keys, which files of other gateways have and this gateway's do not."""
+"""Writes out YAML's anchors, aliases and merge keys, which files of others have and this gateway's do not."""
 
 from typing import Any, Final
 
 import yaml
+
+from routing.configuration.document import LIMIT, parse
+from routing.configuration.faults import ConfigurationError, Fault
 
 MAX_NODES: Final = 200_000
 """What a file may expand to: a few aliases of aliases would expand to any size."""
@@ -24,6 +27,29 @@ def expanded(text: str) -> str:
     if node is None:
         return text
     return str(yaml.serialize(_Copy().of(node), Dumper=_Plain, allow_unicode=True))
+
+
+def parse_with_aliases(content: bytes) -> Any:
+    """The structure of a file in YAML or JSON, its aliases written out. Raises ConfigurationError."""
+    try:
+        return parse(content).structure
+    except ConfigurationError:
+        text = _expanded(content)
+        if text is None:
+            raise
+    return parse(text).structure
+
+
+def _expanded(content: bytes) -> str | None:
+    """None for a file without anchors, or with other faults. Raises ConfigurationError."""
+    if b"&" not in content or len(content) > LIMIT:
+        return None
+    try:
+        return expanded(content.decode("utf-8-sig"))
+    except TooLarge:
+        raise ConfigurationError([Fault((), "the aliases of the file expand to too much")]) from None
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        return None
 
 
 class _Copy:
