@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from routing.configuration.faults import Path
 from routing.imports.building import Services, compact, duration, methods, rate, route_pattern, seconds_of, target
 from routing.imports.cors import read_cors
-from routing.imports.krakend_components import component, has_component
+from routing.imports.krakend_components import component, has_component, is_no_http, makes_requests
 from routing.imports.report import Imported, Item, Report
 from routing.imports.route_order import Ranked, arranged, specificity
 
@@ -160,6 +160,13 @@ def _route(item: Item, method: str, common: _Common) -> tuple[str, dict[str, Any
     code = [key for key in extra.names if key.startswith(_CODE) or _OLD_CODE.match(key)]
     for key in code:
         extra.explain(key, "it may refuse callers, who need a key or a token instead")
+    made_of = [key for key in extra.names if makes_requests(key)]
+    for key in made_of:
+        extra.explain(key, "requests are passed on as they are: callers need a key instead")
+    others = [key for key in extra.names if is_no_http(key)]
+    for key in others:
+        extra.take(key)
+        report.left_out((*item.path, "extra_config", key), "backends speak HTTP: the endpoint is left out")
     _backend_settings(extra, service)
     filters = [key for key in _FILTERS if item.take(key)]
     for key in filters:
@@ -169,10 +176,10 @@ def _route(item: Item, method: str, common: _Common) -> tuple[str, dict[str, Any
         report.left_out((*item.path, "url_pattern"), "parameters that the pattern adds: callers need a key instead")
     pattern = route_pattern(call, (*item.path, "url_pattern"), report)
     allowed = methods([sent], (*item.path, "method"), report)
-    if found is None or pattern is None or not allowed:
+    if found is None or pattern is None or not allowed or others:
         return None
     made: dict[str, Any] = {"path": pattern, "methods": allowed}
-    if question or filters or code:  # what is returned may have been restricted
+    if question or filters or code or made_of:  # what is asked for or returned may have been restricted
         made["auth"] = "required"
     return found[0], made, pattern
 

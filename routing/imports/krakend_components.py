@@ -13,7 +13,23 @@ _FORMER: Final = {
     "qos/http-cache": "krakend-httpcache",
     "security/cors": "krakend-cors",
 }
+_COMPOSING: Final = ("backend/graphql", "backend/soap", "modifier/martian", "modifier/request-body-generator")
+_OLD_COMPOSING: Final = re.compile(r"github[._]com/.*(?:graphql|martian)", re.IGNORECASE)
+_NOT_HTTP: Final = tuple(
+    f"backend/{name}" for name in ("amqp", "grpc", "lambda", "nats", "pubsub", "static-filesystem")
+)
+_OLD_NOT_HTTP: Final = re.compile(r"github[._]com/.*(?:amqp|lambda|pubsub)", re.IGNORECASE)
 _CAPITAL: Final = re.compile(r"(?<=[a-z])([A-Z])")
+
+
+def makes_requests(component: str) -> bool:
+    """Whether it makes the request to the backend. Without it, callers may ask for anything."""
+    return component.startswith(_COMPOSING) or _OLD_COMPOSING.match(component) is not None
+
+
+def is_no_http(component: str) -> bool:
+    """Whether the backend is no HTTP server. Its host is not called, and may not be here either."""
+    return component.startswith(_NOT_HTTP) or _OLD_NOT_HTTP.match(component) is not None
 
 
 def has_component(extra: Item, name: str) -> bool:

@@ -344,6 +344,26 @@ tls: {{options: {{modern: {{minVersion: VersionTLS13, clientAuth: {{clientAuthTy
          {"url_pattern": "/token", "extra_config": {"auth/client-credentials": {"client_id": "c"}}}]}]}""",
         {"/lua": "required", "/b": "required", "/p": "required", "/old": "required", "/token": "open"},
     ),
+    "krakend: backends that are no HTTP servers": Case(
+        """{"version": 3, "host": ["http://a.internal"], "endpoints": [
+        {"endpoint": "/1", "backend": [
+         {"url_pattern": "/lambda", "extra_config": {"backend/lambda": {"function_name": "f"}}}]},
+        {"endpoint": "/2", "backend": [
+         {"url_pattern": "/queue", "extra_config": {"github.com/devopsfaith/krakend-amqp/produce": {"name": "q"}}}]},
+        {"endpoint": "/3", "backend": [{"url_pattern": "/files", "extra_config": {"backend/static-filesystem": {}}}]},
+        {"endpoint": "/4", "backend": [{"url_pattern": "/open"}]}]}""",
+        {"/lambda": "no route", "/queue": "no route", "/files": "no route", "/open": "open"},
+    ),
+    "krakend: requests that it makes itself": Case(
+        """{"version": 3, "host": ["http://a.internal"], "endpoints": [
+        {"endpoint": "/1", "backend": [
+         {"url_pattern": "/graphql", "extra_config": {"backend/graphql": {"type": "query", "query": "{me}"}}}]},
+        {"endpoint": "/2", "backend": [
+         {"url_pattern": "/tenant", "extra_config": {"modifier/martian": {"querystring.Modifier": {}}}}]},
+        {"endpoint": "/3", "backend": [
+         {"url_pattern": "/old", "extra_config": {"github.com/devopsfaith/krakend-martian": {"a": {}}}}]}]}""",
+        {"/graphql": "required", "/tenant": "required", "/old": "required"},
+    ),
     "krakend: what holds for all endpoints": Case(
         """{"version": 3, "host": ["http://a"], "extra_config": {"plugin/http-server": {"name": ["ip-filter"]}},
         "endpoints": [{"endpoint": "/x", "backend": [{"url_pattern": "/x"}]}]}""",
