@@ -6,6 +6,7 @@ from typing import Any
 from resilience.cache.policy import Scope
 from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES
 from routing.configuration.faults import Fault, Path
+from routing.configuration.unreachable_routes import unreachable_routes
 from routing.configuration.webhook_values import OWN_TOPICS
 from routing.configuration.webhooks import decode_each_webhook
 from routing.networks import AddressPolicy
@@ -77,6 +78,7 @@ def warnings(services: Iterable[Service]) -> Iterator[Fault]:
         if service.policy.cache is not None and "POST" in service.policy.cache.methods:
             yield Fault(("services", service.name, "cache", "methods"), CACHED_POSTS)
         yield from _network_warnings(service)
+        yield from unreachable_routes(service)
         if service.tls not in (None, TlsPolicy()) and not any(target.is_https for target in service.targets):
             yield Fault(("services", service.name, "tls"), NO_HTTPS)
 
