@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from resilience.cache.policy import CachePolicy, OwnInvalidation, Scope
 from routing.configuration.conditions import conditions
 from routing.messages.outcome import OutcomePolicy
 from routing.router.policy import Auth, RoutePolicy
-from routing.router.table import Route
+from routing.router.table import Route, RouteTable
 from tests.gateway.cache_steps import reply
 from tests.gateway.conftest import QUICK, World
 from tests.origin import Peer
@@ -143,3 +144,15 @@ async def test_a_service_without_such_a_rule_stores_no_further_tags(world: World
     await serve(world)
     await look(world, "me/labels")
     assert (await world.cache.usage("crm", f"own:key:{world.key.split('_')[1]}/mailbox:me")).entries == 1
+
+
+async def test_what_was_stored_before_the_rule_existed_is_not_served(cache_world: World) -> None:
+    """It lacks the tags by which the rule would find it."""
+    await serve(cache_world, CachePolicy(ttl=0))
+    await fill(cache_world, "ann/messages", keys=(cache_world.key,))
+    (service,) = cache_world.live.table.services.values()
+    history, boxes = service.routes
+    changed = msgspec.structs.replace(history.policy, cache=HISTORY)
+    routes = (msgspec.structs.replace(history, policy=changed), boxes)
+    cache_world.live.table = RouteTable([msgspec.structs.replace(service, routes=routes)])
+    assert await look(cache_world, "ann/messages", cache_world.key) == "MISS"

@@ -42,6 +42,7 @@ LONGEST_RECORDED: Final = 1_024
 """Bytes of the longest path and query that are recorded for warming."""
 _CLAIMS: Final = {IdentityField.TENANT: "tenant", IdentityField.SCOPES: "scope", IdentityField.EMAIL: "email"}
 _BYTE_BY_BYTE: Final = QueryPolicy()
+_OWN: Final = b"own"
 MAX_HOSTS: Final = 8
 """Hosts of a service at which a stored response is looked for."""
 MAX_BACKENDS: Final = 4_096
@@ -147,16 +148,18 @@ class CacheKeys:
         if backend is None or backend.policy is not policy or backend.service is not service:
             if len(self._backends) >= MAX_BACKENDS:
                 self._backends.clear()
-            named = _named_fields(policy.cache)
+            named, has_own = _named_fields(policy.cache), _invalidates_own(service)
+            # What was stored before a response could invalidate it lacks the tags for that.
+            digest = backend_identity(service, policy, self._secret) + (_OWN if has_own else b"")
             backend = self._backends[id(policy)] = _Backend(
                 service,
                 policy,
-                backend_identity(service, policy, self._secret),
+                digest,
                 named,
                 _query_policy(policy.cache),
                 _cookie_names(policy.cache),
                 named | (_CREDENTIALS if policy.forward_authorization else _COOKIES),
-                _invalidates_own(service),
+                has_own,
                 _has_canaries(service),
             )
         return backend
