@@ -21,6 +21,7 @@ from resilience.cache.messages import (
     sent_directives,
 )
 from resilience.cache.policy import CachePolicy, Scope
+from resilience.statuses import FAILURE_STATUSES
 
 TTL_STATUSES: Final = frozenset({200, 203, 204, 300, 301, 308})
 """Statuses to which the policy's ttl applies."""
@@ -130,6 +131,7 @@ def _freshness(
 ) -> Freshness:
     generated_at = response.received_at - _corrected_initial_age(response)
     must_revalidate = not _REVALIDATING.isdisjoint(control) or _is_unqualified(control, b"no-cache")
+    must_revalidate = must_revalidate or response.status in FAILURE_STATUSES  # an old failure replaces no new one
     fresh_until = 0.0 if _is_unqualified(control, b"no-cache") else generated_at + lifetime
     stale_at = max(response.received_at, fresh_until)
     refresh_until = stale_at + _extension(

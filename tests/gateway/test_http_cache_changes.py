@@ -180,6 +180,15 @@ STALE_IF_ERROR: list[Case] = (
             [WITH_ETAG, DOWN],
             [get("MISS"), get("MISS", 1, 503, cache_control="no-cache")],
         ),
+        *(
+            (
+                f"5861 4 not a stored {status}",
+                [reply(status, b"old", cache_control=control), reply(status, b"new", cache_control="max-age=9")],
+                [get("MISS", 0, status), get("HIT", 1, status), get("MISS", 11, status, body=b"new")],
+            )
+            for status in (500, 502, 503, 504)
+            for control in ("max-age=9, stale-if-error=99", "max-age=9, stale-while-revalidate=99")
+        ),
         (
             "5861 4 recovered",
             [WITH_ETAG, DOWN, NOT_MODIFIED],
