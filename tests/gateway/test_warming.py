@@ -211,7 +211,7 @@ class TestTheCommand:
     ) -> None:
         await cache_world.serve(reply(), policy=SHARED)
         file = tmp_path / "list"
-        file.write_text("# two\ncrm/a\n\n/api/v1/crm/b?q=1\n")
+        file.write_text("\ufeffcrm/a\n# two\n\n/api/v1/crm/b?q=1\n")
         assert "2 warmed, 0 failed" in await run_command(
             "warm", "--list", str(file), "--address", "http://gateway.test"
         )

@@ -161,7 +161,7 @@ def _send_operation(action: str, service: str, after: dict[str, object], before:
 def _lines(file: str) -> list[str]:
     """Raises CommandError."""
     try:
-        text = (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
+        text = (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode("utf-8-sig")
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from None
     except UnicodeDecodeError:
