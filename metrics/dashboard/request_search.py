@@ -1,6 +1,7 @@
 """The form of the page of requests: what is searched for."""
 
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django import forms
 from django.http import QueryDict
@@ -11,6 +12,7 @@ from metrics.dashboard.request_rows import WHY
 from metrics.request_log.identifiers import id_in, key_prefix
 from metrics.request_log.record import Kind
 from metrics.request_log.search import RequestQuery
+from metrics.timestamps import iso_timestamp
 from routing.rights import Names
 
 TEXTS: Final = ("id", "caller", "key", "consumer", "team", "service", "route", "method", "code")
@@ -56,6 +58,16 @@ class RequestsForm(RangeForm):
         times = {name: data[name].timestamp() for name in ("start", "end") if data.get(name)}
         texts = {name: data[name] for name in (*TEXTS, "status") if data.get(name)}
         return RequestQuery(kind=Kind(data["kind"]) if data.get("kind") else None, names=names, **texts, **times)
+
+    @property
+    def api_query(self) -> str:
+        """The same search as the query of `GET /metrics/requests`, once the form has been validated."""
+        query = self.query()
+        found: dict[str, str] = {name: getattr(query, name) for name in (*TEXTS, "status")}
+        times = {"from": query.start, "to": query.end}
+        found |= {name: iso_timestamp(at) for name, at in times.items() if at is not None}
+        found["kind"] = query.kind or ""
+        return urlencode({name: value for name, value in found.items() if value})
 
 
 def read_form(parameters: QueryDict) -> RequestsForm:

@@ -1,6 +1,7 @@
 """The pages of the request log and their live feed: what they show, and to whom."""
 
 import asyncio
+import re
 from html import unescape
 from types import SimpleNamespace
 from typing import Any
@@ -47,6 +48,26 @@ def test_the_list_shows_and_links_what_matches(served: Harness, staff_client: Cl
     assert "500 Failed" in raw
     assert "<script>alert" not in raw
     assert "No requests found" in text(staff_client, "/dashboard/requests/?service=other&status=2xx")
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("id=&service=broken&status=5xx&kind=failed&start=&end=", 1),
+        ("start=2020-01-01T03:00&end=2999-01-01T05:00:00", 1),
+        ("start=2020-01-01T03:00&end=2021-01-01T05:00:00", 0),
+        ("status=abc&kind=bogus&key=gw_abcdefgh&other=1", 0),
+        ("service=broken&service=other", 0),
+    ],
+)
+def test_the_same_search_is_there_as_json(served: Harness, staff_client: Client, query: str, expected: int) -> None:
+    link = re.search(
+        r'href="(/metrics/requests[^"]*)"', staff_client.get(f"/dashboard/requests/?{query}").content.decode()
+    )
+    assert link is not None
+    response = staff_client.get(unescape(link[1]))
+    assert response.status_code == 200, response.content
+    assert len(response.json()["requests"]) == expected
 
 
 def test_a_search_that_has_not_read_all_says_so(
