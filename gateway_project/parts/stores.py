@@ -10,8 +10,9 @@ from metrics.counting.memory import MemoryStore as CountsMemory
 from metrics.counting.redis import RedisStore as CountsRedis
 from metrics.failures import store as failures
 from metrics.failures.redis import RedisStore as FailuresRedis
-from metrics.request_log import store as request_log
+from metrics.request_log.memory import MemoryStore as RequestLogMemory
 from metrics.request_log.redis import RedisStore as RequestLogRedis
+from metrics.request_log.store import Store as RequestLogStore
 from metrics.usage.redis import RedisBackup
 from metrics.usage.store import Backup, NoBackup
 from resilience.breaker import store as breaker
@@ -67,7 +68,7 @@ class Stores:
     usage: usage.Store
     metering: Backup
     failures: failures.Store
-    request_log: request_log.Store
+    request_log: RequestLogStore
     nonces: Nonces
 
     @property
@@ -105,7 +106,7 @@ class Stores:
             usage=usage.MemoryStore(),
             metering=NoBackup(),
             failures=failures.MemoryStore(),
-            request_log=request_log.MemoryStore(),
+            request_log=RequestLogMemory(),
             nonces=MemoryNonces(time.time),
         )
 

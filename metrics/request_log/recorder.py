@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Final
 
 from metrics.request_log.building import build_record, kind_of
+from metrics.request_log.memory import MemoryStore
 from metrics.request_log.record import Kind, RequestRecord
 from metrics.request_log.search import RequestQuery, SearchResult, decoded, encode, search
-from metrics.request_log.store import MemoryStore, NewRecord, Position, Store
+from metrics.request_log.store import NewRecord, Position, Store
 from resilience.outage import StoreUnavailable
 from resilience.periodic_flush import PeriodicFlush
 from routing.exchange import Exchange

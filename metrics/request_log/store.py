@@ -1,8 +1,6 @@
-"""The port to the stored records, how many are kept, and the store of a single process."""
+"""The port to the stored records, and how many are kept."""
 
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from metrics.request_log.record import Kind
@@ -67,61 +65,3 @@ class Store(Protocol):
 
     async def omitted(self) -> int:
         """How many requests were not recorded since the log began, because too many came at once."""
-
-
-class _Kept:
-    """One kind's records, the oldest first."""
-
-    def __init__(self) -> None:
-        self.records: deque[tuple[Position, str, bytes]] = deque()
-        self.bytes = 0
-
-    def trim(self, now: float) -> None:
-        oldest = Position(int((now - KEPT_SECONDS) * 1_000))
-        while self.records and (
-            len(self.records) > MAX_RECORDS or self.bytes > MAX_BYTES or self.records[0][0] < oldest
-        ):
-            self.bytes -= len(self.records.popleft()[2])
-
-
-class MemoryStore:
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-        self._kept = {kind: _Kept() for kind in Kind}
-        self._last = Position(0)
-        self._omitted = 0
-
-    async def add(self, records: Sequence[NewRecord], omitted: int) -> None:
-        self.put(records)
-        self._omitted += omitted
-
-    def put(self, records: Iterable[NewRecord]) -> None:
-        now = self._clock()
-        for kind, identifier, data in records:
-            self._last = max(Position(int(now * 1_000)), Position(self._last.milliseconds, self._last.number + 1))
-            kept = self._kept[kind]
-            kept.records.append((self._last, identifier, data))
-            kept.bytes += len(data)
-        for kept in self._kept.values():
-            kept.trim(now)
-
-    async def page(self, kinds: Sequence[Kind], before: Position | None, count: int) -> list[StoredRecord]:
-        found = [
-            StoredRecord(position, data)
-            for kind in kinds
-            for position, _, data in self._kept[kind].records
-            if before is None or position < before
-        ]
-        return sorted(found, reverse=True)[:count]
-
-    async def find(self, identifier: str) -> list[StoredRecord]:
-        found = [
-            StoredRecord(position, data)
-            for kept in self._kept.values()
-            for position, name, data in kept.records
-            if name == identifier
-        ]
-        return sorted(found, reverse=True)[:MAX_SAME_ID]
-
-    async def omitted(self) -> int:
-        return self._omitted

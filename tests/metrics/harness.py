@@ -15,8 +15,8 @@ from metrics.counting.memory import MemoryStore as CountsMemory
 from metrics.counting.observer import MetricsObserver
 from metrics.failures.recorder import FailureRecorder
 from metrics.failures.store import MemoryStore as FailureMemory
+from metrics.request_log.memory import MemoryStore as RequestLogMemory
 from metrics.request_log.recorder import RequestRecorder
-from metrics.request_log.store import MemoryStore as RequestLogMemory
 from metrics.usage.ledger import UsageLedger
 from metrics.usage.meter import UsageMeter
 from metrics.usage.recorder import UsageRecorder

@@ -9,10 +9,10 @@ import msgspec
 
 from metrics.replay.simulated_gateway import NoLedger
 from metrics.replay.virtual_time import VirtualTimeLoop
+from metrics.request_log.memory import MemoryStore
 from metrics.request_log.record import RequestRecord
 from metrics.request_log.recorder import RequestRecorder
 from metrics.request_log.search import RequestQuery
-from metrics.request_log.store import MemoryStore
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.cache.driver import Cache

@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from metrics.request_log.memory import MemoryStore
 from metrics.request_log.record import MASK, Kind, RequestRecord, mask_query
 from metrics.request_log.recorder import MAX_PENDING, MAX_PER_SECOND, RequestRecorder
 from metrics.request_log.search import RequestQuery
-from metrics.request_log.store import MemoryStore, NewRecord
+from metrics.request_log.store import NewRecord
 from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.outage import StoreUnavailable

@@ -1,16 +1,22 @@
 """The stored records: their order, their bounds, and what is found by a request id, in memory and in Redis."""
 
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from metrics.request_log import memory as memory_module
 from metrics.request_log import redis as redis_module
 from metrics.request_log import store as store_module
+from metrics.request_log.memory import MemoryStore
 from metrics.request_log.record import Kind, RequestRecord
 from metrics.request_log.redis import RedisStore
-from metrics.request_log.search import RequestQuery, encode, search
-from metrics.request_log.store import MAX_SAME_ID, MemoryStore, NewRecord, Position, Store
+from metrics.request_log.search import RequestQuery, decode, encode, search
+from metrics.request_log.store import MAX_SAME_ID, NewRecord, Position, Store, StoredRecord
 from resilience.redis import RedisLink
 from tests.clock import FakeClock
 from tests.stores import opened_store
@@ -27,6 +33,12 @@ def record(identifier: str, kind: Kind = Kind.FAILED, **fields: object) -> NewRe
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     async with opened_store(request, MemoryStore, RedisStore) as opened:
         yield opened
+
+
+def record_of(stored: StoredRecord) -> str:
+    found = decode(stored.data)
+    assert found is not None
+    return found.id
 
 
 async def ids(store: Store, **query: object) -> list[str]:
@@ -122,6 +134,68 @@ async def test_memory_keeps_no_more_than_the_bounds() -> None:
     clock.now += store_module.KEPT_SECONDS + 1
     await store.add([record("new")], 0)
     assert await ids(store) == ["new"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(EVERY), st.integers(1, 350), st.sampled_from([0, 1, 86_400])), max_size=12),
+    st.integers(0, 700),
+)
+@settings(deadline=None)
+async def test_memory_finds_what_a_plain_list_would_have(added: list[tuple[Kind, int, int]], skipped: int) -> None:
+    """Whether it is compressed or not, and while the oldest of a block have been removed."""
+    clock = FakeClock()
+    kept: list[tuple[float, str, Kind]] = []
+    with patch.object(memory_module, "MAX_RECORDS", 500):
+        store = MemoryStore(clock)
+        for kind, count, seconds in added:
+            clock.now += seconds
+            names = [f"r{len(kept) + number}" for number in range(count)]
+            await store.add([record(name, kind) for name in names], 0)
+            kept += [(clock.now, name, kind) for name in names]
+    oldest = int((clock.now - store_module.KEPT_SECONDS) * 1_000)
+    expected: list[str] = []
+    for kind in EVERY:
+        of_kind = [name for at, name, each in kept if each is kind and int(at * 1_000) >= oldest]
+        expected += of_kind[-500:]
+    expected.sort(key=lambda name: int(name[1:]), reverse=True)
+    page = [record_of(stored) for stored in await store.page(EVERY, None, 10_000)]
+    assert page == expected
+    if skipped < len(expected):
+        before = (await store.page(EVERY, None, skipped + 1))[-1].position
+        rest = await store.page(EVERY, before, 10_000)
+        assert [record_of(stored) for stored in rest] == expected[skipped + 1 :]
+        assert [record_of(stored) for stored in await store.find(expected[skipped])] == [expected[skipped]]
+
+
+def failed_call(number: int) -> NewRecord:
+    return record(
+        f"019bf3a1-7c40-7d5e-8c1f-{number * 7919:012x}",
+        path=f"/api/v1/crm/contacts/{number}",
+        caller=f"key:k3m5pq{number % 90}",
+        service="crm",
+        route="/contacts/{id}",
+        status=502,
+        target="http://10.0.0.7:8080",
+        duration=0.01 + number / 7_919,
+        steps=[(step, f"decided {number}", number / 1_000) for step in ("limits", "cache", "breaker", "call")],
+    )
+
+
+async def test_memory_takes_less_than_the_records_do() -> None:
+    """Without compression it would take them, and some 200 bytes more for each."""
+    store = MemoryStore(FakeClock())
+    encoded = 0
+    tracemalloc.start()
+    try:
+        for start in range(0, store_module.MAX_RECORDS, 50):
+            added = [failed_call(number) for number in range(start, start + 50)]
+            encoded += sum(len(each.data) for each in added)
+            await store.add(added, 0)
+        del added
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < encoded / 2
 
 
 @pytest.mark.slow
