@@ -44,7 +44,8 @@ from routing.router.gateway_cookies import GatewayCookies
 from routing.router.live import LiveConfiguration
 from routing.router.table import NOT_LOADED
 from routing.steps.backend_limits import BackendLimits
-from routing.steps.cache.cache_key import CacheKeys, holds_response
+from routing.steps.cache.cache_key import CacheKeys
+from routing.steps.cache.held_responses import holds_response
 from routing.steps.calls import Calls
 from routing.tls.context import TlsContexts
 

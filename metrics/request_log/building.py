@@ -20,6 +20,7 @@ from routing.exchange import Exchange
 from routing.http import CLIENT_GONE, joined
 from routing.messages.identifiers import TRACEPARENT
 from routing.messages.outcome import OutcomeClass
+from routing.messages.selecting_fields import SELECTING_FIELDS
 from routing.observability.events import RequestFinished
 from routing.router.request_log_policy import RequestLogPolicy
 
@@ -117,10 +118,13 @@ def _cache_fields(exchange: Exchange, event: RequestFinished) -> dict[str, Any]:
 
 
 def cache_key_of(exchange: Exchange) -> str:
-    """Under which key the response is or would be stored; empty if it was not looked up."""
+    """Under which key the response is or would be stored; empty if it was not looked up, or the key of a hit is not
+    memoised.
+    """
     if exchange.cache_slot is not None:
         return exchange.cache_slot.target.key
-    return exchange.caller_slot.cache_key if exchange.cache.x_cache == "HIT" else ""
+    is_memoised = exchange.cache.x_cache == "HIT" and SELECTING_FIELDS.isdisjoint(exchange.request.fields)
+    return exchange.caller_slot.cache_key if is_memoised else ""
 
 
 def cache_rule_of(policy: CachePolicy | None) -> str:

@@ -246,6 +246,42 @@ class TestCredentialsInResponses:
         assert tokens == [("MISS", "of ann"), ("HIT", None)]
 
 
+class TestFieldsThatSelectAResponse:
+    """Many backends do not name in Vary what decides which version, part or mask of a resource they send."""
+
+    @pytest.mark.parametrize(
+        "name", ["X-Goog-FieldMask", "Accept-Profile", "Stripe-Version", "Prefer", "HX-Request", "X-Requested-With"]
+    )
+    async def test_are_part_of_the_key(self, world: World, name: str) -> None:
+        await world.serve(Echo(name.lower(), cache_control=FRESH), policy=SHARED)
+        one, two = ({"headers": [(name, value)]} for value in ("1", "2"))
+        assert await bodies(world, {}, one, two, {}, one, two) == [
+            "MISS -|",
+            "MISS 1|",
+            "MISS 2|",
+            "HIT -|",
+            "HIT 1|",
+            "HIT 2|",
+        ]
+
+    async def test_select_variants_where_the_policy_says_so(self, cache_world: World) -> None:
+        policy = RoutePolicy(timeout=QUICK, cache=CachePolicy(vary=("prefer",)))
+        await cache_world.serve(Echo("prefer", cache_control=FRESH), policy=policy)
+        one = {"headers": [("Prefer", "count=exact")]}
+        assert await bodies(cache_world, {}, one, {}, one) == [
+            "MISS -|",
+            "MISS count=exact|",
+            "HIT -|",
+            "HIT count=exact|",
+        ]
+
+    async def test_do_not_count_where_the_policy_says_so(self, cache_world: World) -> None:
+        policy = RoutePolicy(timeout=QUICK, cache=CachePolicy(ignore_vary=("x-requested-with",)))
+        await cache_world.serve(Echo("x-requested-with", cache_control=FRESH), policy=policy)
+        script = {"headers": [("X-Requested-With", "XMLHttpRequest")]}
+        assert await bodies(cache_world, script, {}) == ["MISS XMLHttpRequest|", "HIT XMLHttpRequest|"]
+
+
 class TestFieldsThatEndAtTheGateway:
     async def test_a_field_that_connection_lists_selects_no_variant(self, cache_world: World) -> None:
         await cache_world.serve(Echo("accept-language", cache_control=FRESH, vary="Accept-Language"), policy=SHARED)

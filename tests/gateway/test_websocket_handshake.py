@@ -22,7 +22,8 @@ from routing.realtime.service import Realtime
 from routing.rights import Grant
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Route, RouteTable, Service
-from routing.steps.cache.cache_key import CacheKeys, holds_response
+from routing.steps.cache.cache_key import CacheKeys
+from routing.steps.cache.held_responses import holds_response
 from tests.gateway.cache_steps import reply
 from tests.gateway.conftest import COOKIES, World, make_world
 from tests.websocket import Socket
@@ -153,10 +154,14 @@ async def test_a_resource_without_an_owner_in_its_path_is_for_callers_with_a_cac
         await each.disconnect()
 
 
+@pytest.mark.parametrize("by_script", [False, True])
 @pytest.mark.parametrize("host", ["shop.test", "shop.test:81"])
-async def test_a_response_that_was_requested_at_the_services_own_host_counts_too(world: World, host: str) -> None:
+async def test_a_response_that_was_requested_at_the_services_own_host_counts_too(
+    world: World, host: str, by_script: bool
+) -> None:
     await world.serve(reply(200, cache_control="max-age=60"), name="shop", hosts=("shop.test",), routes=(ORDERS,))
-    assert (await world.request("GET", "/orders/7", host=host)).get("x-cache") == "MISS"
+    headers = [("X-Requested-With", "XMLHttpRequest")] if by_script else []
+    assert (await world.request("GET", "/orders/7", headers, host=host)).get("x-cache") == "MISS"
     wanted = [f"resource:/api/v1/shop/orders/{number}" for number in (7, 8)]
     granted = []
     for key in (world.key, world.other_key):

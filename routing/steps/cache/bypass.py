@@ -9,6 +9,7 @@ from resilience.cache.policy import CachePolicy
 from resilience.cache.query_key import has_parameter
 from routing.http import IDEMPOTENCY_KEY, Request
 from routing.messages.credentials import LONGEST_NAME, is_credential
+from routing.messages.selecting_fields import SELECTING_FIELDS
 from routing.router.policy import RoutePolicy
 
 _CONTENT: Final = frozenset({b"content-length", b"transfer-encoding"})
@@ -18,7 +19,7 @@ CONTENT_SECONDS: Final = 10.0
 _LAST_EVENT_ID: Final = b"last-event-id"
 EVENT_STREAM: Final = b"text/event-stream"
 
-_SPECIAL_FIELDS: Final = CACHE_FIELDS | _CONTENT | {_LAST_EVENT_ID}
+_SPECIAL_FIELDS: Final = CACHE_FIELDS | _CONTENT | {_LAST_EVENT_ID} | SELECTING_FIELDS
 _AMBIGUOUS: Final = frozenset(name.replace(b"-", b"_") for name in _SPECIAL_FIELDS if b"-" in name)
 """What some backends read as one of these, as CGI does, and others do not read at all."""
 MAX_PLAIN_FIELDS: Final = 4_096

@@ -1,7 +1,6 @@
 """The cache key and tags of a request, and how a request is recorded to be repeated for warming."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -14,7 +13,6 @@ from resilience.cache.key import key as digest_of
 from resilience.cache.key import scope_id
 from resilience.cache.policy import CachePolicy, QueryPolicy, Scope
 from resilience.cache.query_key import query_key
-from resilience.cache.store import Store, holds
 from routing.authentication.identity_signer import caller_claims
 from routing.balancing.rules import canary_of, canary_point
 from routing.caller import Caller
@@ -24,7 +22,7 @@ from routing.exchange import Exchange
 from routing.http import Header, Headers, Request
 from routing.messages import forwarding
 from routing.messages.own_cookies import OwnCookies
-from routing.router import paths
+from routing.messages.selecting_fields import SELECTING_FIELDS
 from routing.router.backend_identity import backend_identity
 from routing.router.credential_policy import CredentialPolicy
 from routing.router.gateway_cookies import GatewayCookies
@@ -33,7 +31,7 @@ from routing.router.policy import RoutePolicy
 from routing.router.table import Match, Service
 from routing.router.tags import ANONYMOUS, NO_CONTENT, filled, own_tags
 
-_NOT_RECORDED: Final = frozenset({b"cookie", b"range", b"if-range"})
+_NOT_RECORDED: Final = SELECTING_FIELDS | {b"cookie", b"range", b"if-range"}
 _COOKIES: Final = frozenset({b"cookie"})
 _CREDENTIALS: Final = frozenset({b"cookie", b"authorization"})
 _NEGOTIATION: Final = frozenset({b"accept", b"accept-encoding", b"accept-language"})
@@ -43,8 +41,6 @@ LONGEST_RECORDED: Final = 1_024
 _CLAIMS: Final = {IdentityField.TENANT: "tenant", IdentityField.SCOPES: "scope", IdentityField.EMAIL: "email"}
 _BYTE_BY_BYTE: Final = QueryPolicy()
 _OWN: Final = b"own"
-MAX_HOSTS: Final = 8
-"""Hosts of a service at which a stored response is looked for."""
 MAX_BACKENDS: Final = 4_096
 """The most digests of configurations that are remembered, one for each route."""
 
@@ -220,31 +216,12 @@ def _cookie_names(policy: CachePolicy | None) -> frozenset[bytes] | None:
 
 
 def _named_fields(policy: CachePolicy | None) -> frozenset[bytes]:
-    named = (*(policy.credentials or ()), *policy.key.headers) if policy else ()
-    return frozenset(name.lower().replace("_", "-").encode() for name in named)
-
-
-async def holds_response(store: Store, keys: CacheKeys, match: Match, caller: Caller, request: Request) -> bool:
-    """Whether a response to this caller's GET of a service's path is stored, under the gateway's host or one of the
-    service's own.
-    """
-    name = match.service.name
-    if await holds(store, name, keys.key(match, caller, paths.PREFIX + name.encode(), request)):
-        return True
-    for moved in _at_hosts(request, match.service.hosts[:MAX_HOSTS]):
-        if await holds(store, name, keys.key(match, caller, b"", moved)):
-            return True
-    return False
-
-
-def _at_hosts(request: Request, hosts: Iterable[str]) -> Iterator[Request]:
-    """The request to each host, at the default port and at that of the request."""
-    port = request.fields.get(b"host", b"").rpartition(b":")[2]
-    others = [field for field in request.headers if field[0] != b"host"]
-    for host in hosts:
-        yield replace(request, headers=[(b"host", host.encode()), *others], shared_head=None)
-        if port.isdigit():
-            yield replace(request, headers=[(b"host", b"%b:%b" % (host.encode(), port)), *others], shared_head=None)
+    """Those of the policy, and those that select a response, unless the policy has variants, or none, for them."""
+    if policy is None:
+        return SELECTING_FIELDS
+    named, varied = (*(policy.credentials or ()), *policy.key.headers), {*policy.vary, *policy.ignore_vary}
+    selecting = SELECTING_FIELDS.difference(name.lower().encode() for name in varied)
+    return selecting.union(name.lower().replace("_", "-").encode() for name in named)
 
 
 def query_spellings(service: Service, query: bytes) -> set[bytes]:

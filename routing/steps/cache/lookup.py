@@ -14,6 +14,7 @@ from routing.errors import NotCached
 from routing.exchange import CacheSlot, Exchange
 from routing.http import Response
 from routing.messages import forwarding
+from routing.messages.selecting_fields import SELECTING_FIELDS
 from routing.router.memoised_headers import HitHeaders
 from routing.steps.cache import cache_status
 from routing.steps.cache.bypass import EVENT_STREAM, PLAIN_FIELDS, bypass_detail, has_plain_fields
@@ -59,14 +60,11 @@ class CacheLookup:
         fields = request.fields
         is_plain = fields.keys() <= PLAIN_FIELDS or has_plain_fields(fields)
         is_plain = is_plain and EVENT_STREAM not in fields.get(b"accept", b"").lower()
-        if not is_plain and (detail := bypass_detail(request, policy)):
-            self.bypass(exchange, detail)
-            return None
+        if not is_plain:
+            return self._look_up_special(exchange, policy)
         key = slot.cache_key
         if not key or slot.scheme != request.scheme:
             key = self._key(exchange, policy)
-        if not is_plain:
-            return self._look_up(exchange, policy, key)
         entry = self._cache.peek_fresh(match.service.name, key, now)
         if entry is None:
             return self._look_up(exchange, policy, key)
@@ -84,10 +82,21 @@ class CacheLookup:
             self._mark(exchange, Fresh(entry, age), key, _PLAIN_GET)
         return Response(entry.status, last.headers.copy(), entry.body, True)
 
+    def _look_up_special(self, exchange: Exchange, policy: CachePolicy) -> Awaitable[Response | None] | None:
+        """The same for a request with fields that affect more than the variant."""
+        request, slot = exchange.request, exchange.caller_slot
+        if detail := bypass_detail(request, policy):
+            self.bypass(exchange, detail)
+            return None
+        is_known = slot.cache_key and slot.scheme == request.scheme and SELECTING_FIELDS.isdisjoint(request.fields)
+        return self._look_up(exchange, policy, slot.cache_key if is_known else self._key(exchange, policy))
+
     def _key(self, exchange: Exchange, policy: CachePolicy) -> str:
         """The request's key, memoised where all requests with its resolution have the same."""
         slot = exchange.caller_slot
         key = self._keys.key(exchange.match, exchange.caller, exchange.prefix, exchange.request)
+        if not SELECTING_FIELDS.isdisjoint(exchange.request.fields):
+            return key
         if self._keys.may_memoise(policy, exchange.match.service, exchange.caller):
             slot.cache_key, slot.scheme = key, exchange.request.scheme
         return key
