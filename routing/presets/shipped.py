@@ -29,7 +29,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Connection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How `manage.py connect` makes a service: `settings` with each `{key}` replaced by an answer.
 
-    `name` is the service's usual name, and `example` a path to try.
+    `name` is the service's usual name, and `example` a path to try. `headers` are fields that the API requires, which
+    its clients send by themselves.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     settings: dict[str, Any]
     check: Check
     example: str
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class ServicePreset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

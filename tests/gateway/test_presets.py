@@ -81,6 +81,11 @@ def answer(content: Any, status: int = 200, **fields: str) -> bytes:
         ("google-calendar", CALENDAR, "POST /calendar/v3/freeBusy", b'{"items": []}'),
         ("hubspot", HUBSPOT, "GET /crm/v3/objects/contacts?limit=10", b""),
         ("hubspot", HUBSPOT, "POST /crm/v3/objects/contacts/search", b'{"query": "ann"}'),
+        ("hubspot", HUBSPOT, "GET /crm/objects/2026-03/contacts/1?properties=email", b""),
+        ("hubspot", HUBSPOT, "POST /crm/objects/2026-03/contacts/search", b'{"query": "ann"}'),
+        ("hubspot", HUBSPOT, "GET /crm/properties/2026-03/contacts", b""),
+        ("hubspot", HUBSPOT, "GET /crm/owners/2026-03?limit=100", b""),
+        ("hubspot", HUBSPOT, "GET /crm-object-schemas/v3/schemas", b""),
         ("salesforce", SALESFORCE, "GET /services/data/v60.0/query?q=SELECT+Id", b""),
         ("salesforce", SALESFORCE, "GET /services/data/v60.0/query/?q=SELECT+Id", b""),
         ("salesforce", SALESFORCE, "GET /services/data/v60.0/sobjects/Contact/003", b""),
@@ -179,13 +184,18 @@ async def test_slacks_failures_open_the_circuit_and_callers_faults_do_not(world:
             answer({"error": {"code": 403, "errors": [{"reason": "rateLimitExceeded"}]}}, 403, retry_after="30"),
         ),
         ("hubspot", "/crm/v3/exports", answer({"policyName": "SECONDLY"}, 429, retry_after="30")),
+        ("hubspot", "/crm/v3/exports", answer({"message": "Migration in progress"}, 477, retry_after="30")),
         (
             "salesforce",
             "/services/data/v60.0/limits",
             answer([{"errorCode": "REQUEST_LIMIT_EXCEEDED"}], 403, retry_after="30"),
         ),
         ("github", "/rate_limit", answer({}, 403, x_ratelimit_remaining="0", retry_after="30")),
+        ("github", "/graphql", answer({"errors": [{"type": "RATE_LIMITED"}]}, retry_after="30")),
+        ("github", "/graphql", answer({"errors": [{"type": "RATE_LIMIT"}]}, retry_after="30")),
         ("openai", "/v1/files", answer({"error": {"code": "rate_limit_exceeded"}}, 429, retry_after="30")),
+        ("openai", "/v1/files", answer({"error": {"code": "429"}}, 429, retry_after="30")),
+        ("openai", "/v1/files", answer({"error": {"code": "NoCapacity"}}, 429, x_ms_retry_after_ms="30000")),
         ("anthropic", "/v1/files", answer({"error": {"type": "rate_limit_error"}}, 429, retry_after="30")),
     ],
 )
@@ -215,6 +225,15 @@ async def test_a_limit_of_one_model_holds_no_other_off(
     for model, status in (("large", 429), ("large", 429), ("small", 200)):
         assert (await send(world, "POST", path, json.dumps({"model": model}).encode(), JSON))[0] == status
     assert len(origin.requests) == 2
+
+
+@pytest.mark.parametrize(("preset", "path"), [("hubspot", "/crm/v3/exports"), ("openai", "/v1/files")])
+async def test_failures_of_the_network_in_front_of_an_api_open_the_circuit(
+    world: World, preset: str, path: str
+) -> None:
+    once = {"retries": {"attempts": 1}, "breaker": {"failure_threshold": 3}}
+    await connect(world, preset, reply(522, b"<p>Connection timed out", content_type="text/html"), **once)
+    assert [(await send(world, "GET", path))[0] for _ in range(4)] == [522, 522, 522, 503]
 
 
 @pytest.mark.parametrize(
@@ -286,13 +305,15 @@ async def test_names_with_slashes_reach_the_api(world: World, preset: str, path:
         ("salesforce", "/services/data/v60.0/query?q=S", "Sforce-Query-Options", ("batchSize=200", "x")),
         ("gmail", "/gmail/v1/users/me/labels", "X-Goog-FieldMask", ("labels(id)", "*")),
         ("google-calendar", "/calendar/v3/colors", "X-Goog-FieldMask", ("event", "*")),
+        ("anthropic", "/v1/models", "Anthropic-Version", ("2023-06-01", "2026-10-21")),
+        ("anthropic", "/v1/models", "Anthropic-Beta", ("a-2026-01-01", "b-2026-01-01")),
     ],
 )
 async def test_each_form_that_a_field_asks_for_is_an_answer_of_its_own(
     world: World, preset: str, path: str, name: str, values: tuple[str, ...]
 ) -> None:
     fields = {"github": GITHUB, "salesforce": SALESFORCE, "gmail": GMAIL, "google-calendar": CALENDAR}
-    origin = await connect(world, preset, answer({}, **fields[preset]))
+    origin = await connect(world, preset, answer({}, **fields.get(preset, {})))
     for value in values:
         for cached in ("MISS", "HIT"):
             assert await send(world, "GET", path, headers=[(name, value)]) == (200, cached)
@@ -425,6 +446,22 @@ GOOGLES = {"gmail": GMAIL, "google-calendar": CALENDAR}
             "POST /crm/v4/associations/contacts/companies/batch/create",
             ["GET /crm/v3/objects/contacts/1?associations=companies", "GET /crm/v3/objects/companies?limit=1"],
         ),
+        (
+            "hubspot",
+            "POST /crm/objects/2026-03/contacts/batch/update",
+            ["GET /crm/objects/2026-03/contacts/1", "GET /crm/v3/objects/contacts/1"],
+        ),
+        ("hubspot", "PATCH /crm/objects/2026-03/contacts/1", ["GET /crm/v3/objects/contacts/1"]),
+        (
+            "hubspot",
+            "POST /crm/v4/associations/contacts/companies/batch/labels/archive",
+            ["GET /crm/v3/objects/contacts/1?associations=companies"],
+        ),
+        (
+            "hubspot",
+            "PATCH /crm-object-schemas/v3/schemas/2-1",
+            ["GET /crm-object-schemas/v3/schemas", "GET /crm/v3/schemas"],
+        ),
         ("hubspot", "POST /crm/v3/properties/contacts", ["GET /crm/v3/properties/contacts"]),
         ("hubspot", "PATCH /crm/v3/pipelines/deals/1/stages/2", ["GET /crm/v3/pipelines/deals"]),
         (
@@ -438,6 +475,13 @@ GOOGLES = {"gmail": GMAIL, "google-calendar": CALENDAR}
             "POST /services/data/v60.0/sobjects/Contact/",
             ["GET /services/data/v60.0/query/?q=SELECT", "GET /services/data/v60.0/query?q=SELECT"],
         ),
+        (
+            "salesforce",
+            "PATCH /services/data/v60.0/ui-api/records/003",
+            ["GET /services/data/v60.0/sobjects/Contact/003"],
+        ),
+        ("salesforce", "POST /services/data/v60.0/graphql", ["GET /services/data/v60.0/query?q=SELECT"]),
+        ("salesforce", "POST /services/data/v60.0/process/approvals/", ["GET /services/data/v60.0/query?q=SELECT"]),
         ("github", "POST /repos/acme/site/issues", ["GET /repos/acme/site/issues?state=open"]),
         ("github", "PATCH /repos/acme/site", ["GET /repos/Acme/Site/issues"]),
         ("openai", "DELETE /v1/models/ft:1", ["GET /v1/models"]),

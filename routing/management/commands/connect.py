@@ -26,7 +26,7 @@ from routing.messages.conditions import MAX_BODY
 from routing.models import ANY_SECRET, Service
 from routing.presets import shipped
 from routing.presets.connect import service_settings
-from routing.presets.shipped import Check, Question, ServicePreset
+from routing.presets.shipped import Connection, Question, ServicePreset
 from routing.router.hosts import first_name
 from routing.router.paths import PREFIX
 from routing.runtime import Runtime
@@ -65,10 +65,11 @@ class Command(BaseCommand):
         service = service_settings(preset, found, answers)
         self._write(name, service, secret, replace=replace, emergency=options["emergency"])
         if not skip_check:
-            self._try(name, found.connect.check)
+            self._try(name, found.connect)
         self.stdout.write("Try it with a key from `manage.py apikey create`:")
         address = f"{settings.CONFIG.server.address}{PREFIX.decode()}{name}{found.connect.example}"
-        self.stdout.write(f'  curl -i -H "X-API-Key: $KEY" {shlex.quote(address)}')
+        fields = "".join(f" -H {shlex.quote(f'{field}: {value}')}" for field, value in found.connect.headers.items())
+        self.stdout.write(f'  curl -i -H "X-API-Key: $KEY"{fields} {shlex.quote(address)}')
 
     def _answers(self, found: ServicePreset, given: list[str], no_input: bool) -> dict[str, str]:
         """What was given, asked for or left at its default, by the questions' keys and `name`. Raises CommandError."""
@@ -115,13 +116,14 @@ class Command(BaseCommand):
         self.stdout.write(dump(structure), ending="")
         self.stdout.write(f"{'created' if changes.created else 'updated' if changes.updated else 'unchanged:'} {name}")
 
-    def _try(self, name: str, check: Check) -> None:
+    def _try(self, name: str, connection: Connection) -> None:
         """Send the preset's check through the gateway. Raises CommandError if the response is not as expected."""
+        check = connection.check
         current = runtime.current()
         standalone = not current.started
         current.opened()
         try:
-            status, headers, body = current.wait_for(_send(current, name, check))
+            status, headers, body = current.wait_for(_send(current, name, connection))
         except GatewayError as error:
             reason = error.reason if isinstance(error, CallFailed) else error.detail
             raise CommandError(f"the service is written, but the request failed: {reason}") from None
@@ -138,9 +140,11 @@ class Command(BaseCommand):
         self.stdout.write(f"the credential works: {check.method} {check.path} returned {status}")
 
 
-async def _send(current: Runtime, name: str, check: Check) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+async def _send(current: Runtime, name: str, connection: Connection) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    check = connection.check
     path, _, query = check.path.encode().partition(b"?")
     headers = [(b"host", first_name(settings.ALLOWED_HOSTS, LOCAL_HOST).encode()), (b"cache-control", b"no-store")]
+    headers += [(field.lower().encode(), value.encode()) for field, value in connection.headers.items()]
     if check.method == "POST":
         headers.append((b"content-length", b"0"))
     request = Request(check.method, PREFIX + name.encode() + path, query, headers, "127.0.0.1")

@@ -29,6 +29,11 @@ def test_the_service_has_what_the_preset_lacks() -> None:
     assert written["targets"] == []
 
 
+def test_the_request_to_paste_has_the_fields_that_the_api_requires() -> None:
+    assert "\"X-API-Key: $KEY\" -H 'anthropic-version: 2023-06-01' http://" in connect("anthropic")
+    assert set(raw_document()["services"]["anthropic"]["headers"]) == {"X-Api-Key"}
+
+
 def test_another_address_and_name() -> None:
     connect("slack", "name=chat", "url=http://127.0.0.1:9101/api")
     assert [target["url"] for target in raw_document()["services"]["chat"]["targets"]] == ["http://127.0.0.1:9101/api"]

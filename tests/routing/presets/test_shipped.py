@@ -1,6 +1,7 @@
 """Each preset that is shipped is a valid service by itself."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from routing.configuration.decode import decode_service
 from routing.presets import shipped
 from routing.router.credential_policy import GrantType
+from routing.router.table import RouteTable
 
 NAMES = ("anthropic", "github", "gmail", "google-calendar", "hubspot", "openai", "salesforce", "slack")
 
@@ -22,6 +24,17 @@ def test_a_preset_alone_is_a_valid_service(name: str) -> None:
     service = decode_service("any", {"preset": name, **own}, lambda _name: "secret")
     assert all(target.url.startswith("https://") for target in service.targets)
     assert shipped.preset(name).title
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_leaves_it_to_the_api_which_methods_a_path_has(name: str) -> None:
+    own = {"targets": [{"url": "https://acme.my.salesforce.com"}]}
+    service = decode_service("any", {"preset": name, **own}, lambda _name: "secret")
+    table = RouteTable([service])
+    for route in shipped.preset(name).service["routes"]:
+        path = re.sub(r"\{\w+\}", "a", route["path"]).replace("*", "a")
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
+            assert table.within(service, method, path.encode())
 
 
 @pytest.mark.parametrize("name", NAMES)
