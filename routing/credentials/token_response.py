@@ -19,6 +19,8 @@ MAX_RETRY_AFTER_SECONDS: Final = 900.0
 MAX_TOKEN_LENGTH: Final = 16_384
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 """The characters of an access token, which becomes part of a header field."""
+_UNSPECIFIC: Final = frozenset({"malformed_error", "refused"})
+"""Codes of ours for an error that is none of RFC 6749's: of an unsuccessful response, the status says more."""
 _ERROR_CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 PERMANENT: Final = frozenset(
     {
@@ -107,8 +109,10 @@ def read_tokens(
     application's own, and not when they are refreshed.
     """
     document = _object(body)
-    code = _error_code(document)
-    if not 200 <= status < 300 or code:
+    code, is_success = _error_code(document), 200 <= status < 300
+    if not is_success and code in _UNSPECIFIC:
+        code = ""
+    if code or not is_success:
         raise TokenRequestFailed(
             code or f"status_{status}",
             permanent=code in PERMANENT or (not code and status in (401, 403)),

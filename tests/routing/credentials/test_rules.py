@@ -105,8 +105,12 @@ def test_failures_that_no_repetition_mends_are_told_from_others() -> None:
     assert refused(200, {"ok": False, "error": "invalid_refresh_token"}).ends_grant
     assert not refused(503, {"error": "temporarily_unavailable"}).permanent
     assert not refused(500, {}).permanent
-    assert refused(400, {"error": "x" * 1_000}).code == "malformed_error"
-    assert refused(400, {"error": "line\nbreak"}).code == "malformed_error"
+    for error in ("x" * 1_000, "line\nbreak"):
+        assert refused(200, {"error": error}).code == "malformed_error"
+        assert refused(400, {"error": error}).code == "status_400"
+    for document in ({"error": "Unknown client"}, {"error": {"code": 401, "message": "m"}}):
+        assert refused(404, document).code == "status_404"
+        assert (refused(401, document).code, refused(401, document).permanent) == ("status_401", True)
     assert refused(200, {"ok": False}).code == "refused"
 
 
