@@ -379,6 +379,8 @@ GOOGLES = {"gmail": GMAIL, "google-calendar": CALENDAR}
         ("slack", "POST /files.completeUploadExternal", ["POST /conversations.history"]),
         ("slack", "POST /chat.stopStream", ["POST /conversations.history", "POST /conversations.replies"]),
         ("slack", "POST /files.delete", ["POST /conversations.history"]),
+        ("slack", "POST /pins.add", ["POST /conversations.history"]),
+        ("slack", "POST /conversations.setTopic", ["POST /conversations.history", "POST /conversations.info"]),
         ("slack", "POST /conversations.open", ["GET /conversations.list"]),
         ("slack", "POST /users.setPhoto", ["POST /users.info"]),
         ("slack", "POST /conversations.create", ["GET /conversations.list"]),
@@ -484,6 +486,8 @@ GOOGLES = {"gmail": GMAIL, "google-calendar": CALENDAR}
         ("salesforce", "POST /services/data/v60.0/process/approvals/", ["GET /services/data/v60.0/query?q=SELECT"]),
         ("github", "POST /repos/acme/site/issues", ["GET /repos/acme/site/issues?state=open"]),
         ("github", "PATCH /repos/acme/site", ["GET /repos/Acme/Site/issues"]),
+        ("github", "PUT /user/starred/acme/site", ["GET /user/starred?per_page=5", "GET /search/repositories?q=a"]),
+        ("github", "POST /repos/acme/site/issues", ["GET /issues", "GET /search/issues?q=a"]),
         ("openai", "DELETE /v1/models/ft:1", ["GET /v1/models"]),
     ],
 )
