@@ -42,6 +42,11 @@ GITHUB: dict[str, Any] = {
     "etag": 'W/"a"',
     "vary": "Accept, Authorization, Cookie",
 }
+SECONDARY = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+SECONDARY_URL = (
+    "https://docs.github.com/free-pro-team@latest/rest/overview/rate-limits-for-the-rest-api"
+    "#about-secondary-rate-limits"
+)
 FORM = [("Content-Type", "application/x-www-form-urlencoded")]
 JSON = [("Content-Type", "application/json")]
 
@@ -190,6 +195,7 @@ async def test_slacks_failures_open_the_circuit_and_callers_faults_do_not(world:
             "/services/data/v60.0/limits",
             answer([{"errorCode": "REQUEST_LIMIT_EXCEEDED"}], 403, retry_after="30"),
         ),
+        ("salesforce", "/services/data/v60.0/limits", answer([], 429, retry_after="30")),
         ("github", "/rate_limit", answer({}, 403, x_ratelimit_remaining="0", retry_after="30")),
         ("github", "/graphql", answer({"errors": [{"type": "RATE_LIMITED"}]}, retry_after="30")),
         ("github", "/graphql", answer({"errors": [{"type": "RATE_LIMIT"}]}, retry_after="30")),
@@ -225,6 +231,27 @@ async def test_a_limit_of_one_model_holds_no_other_off(
     for model, status in (("large", 429), ("large", 429), ("small", 200)):
         assert (await send(world, "POST", path, json.dumps({"model": model}).encode(), JSON))[0] == status
     assert len(origin.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "limited",
+    [
+        answer({"message": SECONDARY, "documentation_url": "https://docs.github.com/rest"}, 403),
+        answer({"message": f"{SECONDARY} Request ID: 1", "documentation_url": SECONDARY_URL}, 403),
+        answer({"message": "Slow down"}, 403, gh_limited_by="search-elapsed-time-shared-grouped"),
+    ],
+)
+async def test_a_secondary_limit_of_github_that_says_no_time_holds_calls_off(world: World, limited: bytes) -> None:
+    origin = await connect(world, "github", limited, answer({}))
+    assert (await send(world, "GET", "/search/issues?q=a"))[0] == 403
+    assert (await send(world, "GET", "/search/issues?q=b"))[0] == 429
+    assert len(origin.requests) == 1
+
+
+async def test_a_permission_that_is_missing_at_github_is_no_limit(world: World) -> None:
+    refused = answer({"message": "Resource not accessible by integration", "documentation_url": "https://a"}, 403)
+    await connect(world, "github", refused)
+    assert [(await send(world, "GET", "/search/issues?q=a"))[0] for _ in range(2)] == [403, 403]
 
 
 @pytest.mark.parametrize(("preset", "path"), [("hubspot", "/crm/v3/exports"), ("openai", "/v1/files")])
