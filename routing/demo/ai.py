@@ -64,6 +64,7 @@ def _add_providers(ai: web.Application, openai: OpenAiApi, anthropic: AnthropicA
     ai.router.add_get("/v1/models", list_models)
     ai.router.add_get("/v1/models/{id}", openai.model)
     ai.router.add_post("/v1/chat/completions", openai.chat)
+    ai.router.add_post("/v1/responses", openai.responses)
     ai.router.add_post("/v1/embeddings", openai.embeddings)
     ai.router.add_post("/v1/messages", anthropic.messages)
     ai.router.add_post("/v1/messages/count_tokens", anthropic.count)

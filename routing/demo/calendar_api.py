@@ -111,6 +111,10 @@ class CalendarApi:
         sync = query.get("syncToken")
         items = calendar.current() if sync is None else calendar.changed_since(_version(calendar, sync))
         if query.get("orderBy") == "startTime":
+            if query.get("singleEvents") != "true":
+                raise GoogleError(
+                    400, "badRequest", "The requested ordering is not available for the particular query."
+                )
             items = sorted(items, key=lambda event: str(event["start"].get("dateTime") or event["start"].get("date")))
         shown, token = page(_within(items, query), query.get("pageToken", ""), query.get("maxResults"), 250, 2_500)
         head = {"kind": "calendar#events", "summary": calendar.summary, "timeZone": "UTC", "accessRole": "owner"}

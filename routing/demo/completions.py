@@ -12,6 +12,7 @@ EMBEDDING_MODEL: Final = "router-embedding"
 UNRELIABLE: Final = "router-unreliable"
 FAILS_AFTER: Final = 3
 """Words until `router-unreliable` fails."""
+FAILURE: Final = "The server had an error while processing your request. Sorry about that!"
 CREATED: Final = 1_771_900_000
 
 

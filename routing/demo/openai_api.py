@@ -1,4 +1,4 @@
-"""The OpenAI API: models, chat completions, whole or streamed, and embeddings."""
+"""The OpenAI API: models, chat completions and responses, whole or streamed, and embeddings."""
 
 import json
 import struct
@@ -13,6 +13,7 @@ from routing.demo.completions import (
     CREATED,
     EMBEDDING_MODEL,
     FAILS_AFTER,
+    FAILURE,
     MODELS,
     UNRELIABLE,
     answer,
@@ -21,6 +22,7 @@ from routing.demo.completions import (
 )
 from routing.demo.controls import Controls, reply
 from routing.demo.json_backend import json_body
+from routing.demo.responses import events, messages_of, response
 
 MINUTE: Final = 60.0
 REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE = 500, 200_000
@@ -77,6 +79,27 @@ class OpenAiApi:
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return reply({**head, "object": "chat.completion", "choices": [choice], "usage": usage}, headers=headers)
 
+    async def responses(self, request: web.Request) -> web.StreamResponse:
+        try:
+            headers = self._begin(request, "responses")
+            given = await json_body(request)
+            model, messages = _known(given.get("model")), _messages(messages_of(given), "input")
+        except OpenAiError as error:
+            return reply(error.body, error.status)
+        words, asked = answer(messages, int(str(given.get("max_output_tokens") or 1_000)))
+        whole = response(model, messages, words, asked)
+        await self._controls.wait(FIRST_TOKEN_SECONDS)
+        if not given.get("stream"):
+            await self._controls.wait(WORD_SECONDS * len(words))
+            return reply(whole, headers=headers)
+        stream = web.StreamResponse(headers=headers | STREAM)
+        await stream.prepare(request)
+        for event in events(whole, words, FAILS_AFTER if model == UNRELIABLE else None):
+            await stream.write(b"event: %s\n%s" % (event["type"].encode(), _event(event)))
+            await self._controls.wait(WORD_SECONDS)
+        await stream.write_eof()
+        return stream
+
     async def embeddings(self, request: web.Request) -> web.StreamResponse:
         try:
             headers = self._begin(request, "embeddings")
@@ -127,8 +150,7 @@ class OpenAiApi:
         await response.prepare(request)
         for number, chunk in enumerate(chunks):
             if chunk["model"] == UNRELIABLE and number == FAILS_AFTER:
-                message = "The server had an error while processing your request. Sorry about that!"
-                error = {"error": {"message": message, "type": "server_error", "param": None, "code": None}}
+                error = {"error": {"message": FAILURE, "type": "server_error", "param": None, "code": None}}
                 await response.write(_event(error))
                 break
             await response.write(_event(chunk))
@@ -168,15 +190,17 @@ def _model(name: str) -> Body:
 
 
 def _known(name: object) -> str:
+    if name is None:
+        raise OpenAiError(400, "invalid_request_error", None, "you must provide a model parameter")
     if not isinstance(name, str) or name not in (*MODELS, EMBEDDING_MODEL):
         message = f"The model `{name}` does not exist or you do not have access to it."
         raise OpenAiError(404, "invalid_request_error", "model_not_found", message)
     return name
 
 
-def _messages(given: object) -> list[Body]:
+def _messages(given: object, name: str = "messages") -> list[Body]:
     if not isinstance(given, list) or not given or not all(isinstance(message, dict) for message in given):
-        raise OpenAiError(400, "invalid_request_error", None, "'messages' must be a non-empty array.", "messages")
+        raise OpenAiError(400, "invalid_request_error", None, f"'{name}' must be a non-empty array.", name)
     return given
 
 

@@ -133,6 +133,39 @@ def _post_message(workspace: Workspace, arguments: Arguments) -> Result:
     return {"channel": channel, "ts": message["ts"], "message": message}, event
 
 
+def _change_message(workspace: Workspace, arguments: Arguments) -> Result:
+    channel, message = _own_message(workspace, arguments)
+    former, text = dict(message), arguments.get("text", "")
+    if not text:
+        raise SlackError("no_text")
+    message.update(text=text, edited={"user": BOT, "ts": message["ts"]})
+    event = {"type": "message", "subtype": "message_changed", "channel": channel, "channel_type": "channel"}
+    told = {**event, "message": message, "previous_message": former, "ts": message["ts"]}
+    return {"channel": channel, "ts": message["ts"], "text": text, "message": message}, told
+
+
+def _delete_message(workspace: Workspace, arguments: Arguments) -> Result:
+    channel, message = _own_message(workspace, arguments)
+    workspace.messages[channel].remove(message)
+    event = {"type": "message", "subtype": "message_deleted", "channel": channel, "channel_type": "channel"}
+    told = {**event, "deleted_ts": message["ts"], "previous_message": message, "ts": message["ts"]}
+    return {"channel": channel, "ts": message["ts"]}, told
+
+
+def _add_reaction(workspace: Workspace, arguments: Arguments) -> Result:
+    channel, name = _channel(workspace, arguments), arguments.get("name", "")
+    message = _message(workspace, channel, arguments.get("timestamp", ""))
+    if not name:
+        raise SlackError("invalid_name")
+    reactions = message.setdefault("reactions", [])
+    found = next((reaction for reaction in reactions if reaction["name"] == name), None)
+    if found is not None:
+        raise SlackError("already_reacted")
+    reactions.append({"name": name, "users": [BOT], "count": 1})
+    item = {"type": "message", "channel": channel, "ts": message["ts"]}
+    return {}, {"type": "reaction_added", "user": BOT, "reaction": name, "item": item, "item_user": message["user"]}
+
+
 def _begin_upload(workspace: Workspace, arguments: Arguments) -> Result:
     """The address is completed by the server, which knows its own."""
     name, length = arguments.get("filename", ""), arguments.get("length", "")
@@ -184,6 +217,9 @@ METHODS: Final = {
     "emoji.list": Method(_list_emoji, 20),
     "auth.test": Method(_test_auth, 100, 0.05),
     "chat.postMessage": Method(_post_message, 100),
+    "chat.update": Method(_change_message, 50),
+    "chat.delete": Method(_delete_message, 50),
+    "reactions.add": Method(_add_reaction, 50),
     "files.getUploadURLExternal": Method(_begin_upload, 20),
     "files.completeUploadExternal": Method(_complete_upload, 20),
     "search.messages": Method(_search, 20, 0.3),
@@ -199,6 +235,22 @@ def _channel(workspace: Workspace, arguments: Arguments) -> str:
         if given in (channel["name"], f"#{channel['name']}"):
             return key
     raise SlackError("channel_not_found")
+
+
+def _message(workspace: Workspace, channel: str, ts: str) -> Message:
+    found = next((message for message in workspace.messages[channel] if message["ts"] == ts), None)
+    if found is None:
+        raise SlackError("message_not_found")
+    return found
+
+
+def _own_message(workspace: Workspace, arguments: Arguments) -> tuple[str, Message]:
+    """The channel and the message that the application has posted."""
+    channel = _channel(workspace, arguments)
+    message = _message(workspace, channel, arguments.get("ts", ""))
+    if message["user"] != BOT:
+        raise SlackError("cant_update_message")
+    return channel, message
 
 
 def _between(messages: Sequence[Message], arguments: Arguments) -> list[Message]:

@@ -49,6 +49,23 @@ def test_openai_streams_a_chat_with_its_usage(gpt: OpenAI) -> None:
     assert chunks[-1].usage.total_tokens > 6
 
 
+def test_openai_answers_a_response(gpt: OpenAI) -> None:
+    response = gpt.responses.create(model="router-small", instructions="Be brief.", input=QUESTION)
+    assert (response.output_text, response.status) == (ANSWER, "completed")
+    assert response.usage
+    assert (response.usage.input_tokens, response.usage.output_tokens) == (8, len(ANSWER.split()))
+
+
+def test_openai_streams_a_response(gpt: OpenAI) -> None:
+    asked = [{"role": "user", "content": [{"type": "input_text", "text": QUESTION}]}]
+    with gpt.responses.stream(model="router-small", input=asked) as stream:  # type: ignore[arg-type] # a TypedDict
+        text = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+        final = stream.get_final_response()
+    assert (text, final.output_text) == (ANSWER, ANSWER)
+    failing = gpt.responses.create(model="router-unreliable", input=QUESTION, stream=True)
+    assert [event.type for event in failing][-1] == "error"
+
+
 def test_the_words_of_a_stream_arrive_one_by_one(gpt: OpenAI, gateway: Gateway) -> None:
     gateway.set(BACKEND, latency=2.0)
     stream = gpt.chat.completions.create(

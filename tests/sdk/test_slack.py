@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from slack_sdk import WebClient
@@ -52,6 +53,24 @@ def test_a_message_that_is_posted_is_in_the_next_history(slack: WebClient) -> No
     replies = slack.conversations_replies(channel=INCIDENTS, ts=posted["ts"])
     assert history["messages"][0]["text"] == text
     assert [message["text"] for message in replies["messages"]] == [text, "a reply"]
+
+
+def test_a_message_that_is_changed_is_in_the_next_history_as_it_is(slack: WebClient) -> None:
+    def newest() -> dict[str, Any]:
+        found: dict[str, Any] = slack.conversations_history(channel=INCIDENTS, limit=1)["messages"][0]
+        return found
+
+    posted = slack.chat_postMessage(channel=INCIDENTS, text=f"posted {uuid.uuid4()}")
+    former = newest()
+    slack.chat_update(channel=INCIDENTS, ts=posted["ts"], text="changed")
+    assert newest()["text"] == "changed"
+    slack.reactions_add(channel=INCIDENTS, timestamp=posted["ts"], name="eyes")
+    assert newest()["reactions"][0]["name"] == "eyes"
+    slack.chat_delete(channel=INCIDENTS, ts=posted["ts"])
+    assert newest()["ts"] != former["ts"]
+    with pytest.raises(SlackApiError) as missing:
+        slack.chat_delete(channel=INCIDENTS, ts=posted["ts"])
+    assert missing.value.response["error"] == "message_not_found"
 
 
 def test_a_file_that_is_uploaded_is_in_the_next_history(slack: WebClient) -> None:
