@@ -14,6 +14,7 @@ from routing.demo.openai_api import OpenAiApi
 MODELS: Final = {"data": [{"id": "router-small", "context": 32_768}, {"id": "router-large", "context": 200_000}]}
 WORD_SECONDS: Final = 0.15
 STREAMED: Final = "Three renewals close this week; Contoso is the largest and waits for legal."
+VERSION_FIELD: Final = "anthropic-version"
 STREAM: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
 
 
@@ -59,7 +60,9 @@ def _add_providers(ai: web.Application, openai: OpenAiApi, anthropic: AnthropicA
     """Both APIs. They share `/v1/models`, which is Anthropic's for requests with its version."""
 
     async def list_models(request: web.Request) -> web.StreamResponse:
-        return await (anthropic if "anthropic-version" in request.headers else openai).models(request)
+        response = await (anthropic if VERSION_FIELD in request.headers else openai).models(request)
+        response.headers["Vary"] = VERSION_FIELD
+        return response
 
     ai.router.add_get("/v1/models", list_models)
     ai.router.add_get("/v1/models/{id}", openai.model)

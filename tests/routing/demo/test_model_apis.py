@@ -48,6 +48,9 @@ def test_the_unreliable_model_sends_an_error_after_its_200(call: Call) -> None:
 def test_models_are_listed_in_the_form_of_the_api_that_is_used(call: Call) -> None:
     assert call(AI, "/v1/models").json()["object"] == "list"
     assert call(AI, "/v1/models", headers=VERSION).json()["data"][0]["type"] == "model"
+    assert {call(AI, "/v1/models", headers=headers).headers["Vary"] for headers in (VERSION, {})} == {
+        "anthropic-version"
+    }
 
 
 @pytest.mark.parametrize(
