@@ -17,6 +17,7 @@ from routing.errors import GatewayError, MisdirectedRequest, UnknownService
 from routing.http import Request
 from routing.messages import validation
 from routing.messages.identifiers import request_id
+from routing.problems import identified_problem
 from routing.realtime.consumer import EventsConsumer
 from routing.realtime.handshake import send_denial
 from routing.router.hosts import domain_of, explain_refusal
@@ -70,7 +71,7 @@ async def _refuse(request: Request, scope: Scope, send: Send) -> None:
         if current.started and not current.gateway.allowed_hosts.allows(name):
             error = MisdirectedRequest(explain_refusal(name))
     identifier = request_id(request.fields.get(b"x-request-id"), time.time())
-    if not await send_denial(error, identifier, scope, send):
+    if not await send_denial(identified_problem(error, identifier), scope, send):
         await send({"type": "websocket.close", "code": NOT_FOUND})
 
 

@@ -183,6 +183,10 @@ class Gateway:
         response.headers.append((b"cache-status", exchange.cache.cache_status.encode()))
         return response
 
+    def refusal(self, exchange: Exchange, error: GatewayError) -> Response:
+        """The response to a WebSocket's handshake that is refused, which `account` accounts for."""
+        return self._responder.refusal(exchange, error)
+
     def account(self, exchange: Exchange, status: int, code: str = "") -> None:
         """Account for an exchange that was answered otherwise than by a Response."""
         exchange.error_code = code

@@ -15,9 +15,9 @@ class Socket:
         self._peer = communicator(application, {**base, **scope})
 
     async def connect(self) -> int | None:
-        """Returns None if it is accepted, otherwise the close code."""
+        """Returns None if it is accepted, otherwise the close code. The reply is then `refusal`."""
         await self._peer.send_input({"type": "websocket.connect"})
-        reply = await self.receive()
+        self.refusal = reply = await self.receive()
         return None if reply["type"] == "websocket.accept" else int(reply.get("code", 1000))
 
     async def receive(self) -> dict[str, Any]:
@@ -30,6 +30,10 @@ class Socket:
 
     async def send(self, text: str) -> None:
         await self._peer.send_input({"type": "websocket.receive", "text": text})
+
+    async def leave(self, code: int = 1000) -> None:
+        """Disconnect without a wait for the application's end."""
+        await self._peer.send_input({"type": "websocket.disconnect", "code": code, "reason": ""})
 
     async def disconnect(self, code: int = 1000, reason: str = "") -> None:
         await self._peer.send_input({"type": "websocket.disconnect", "code": code, "reason": reason})

@@ -54,8 +54,9 @@ class EventsConsumer(AsyncWebsocketConsumer):
             self._writer = asyncio.create_task(self._write(self._session))
 
     async def _deny(self, gateway: Gateway, exchange: Exchange, error: GatewayError, code: str) -> None:
-        gateway.account(exchange, int(error.status), code)
-        if not await handshake.send_denial(error, exchange.id, cast(Scope, self.scope), cast(Send, self.base_send)):
+        response = gateway.refusal(exchange, error)
+        gateway.account(exchange, response.status, code)
+        if not await handshake.send_denial(response, cast(Scope, self.scope), cast(Send, self.base_send)):
             await self.close()
 
     async def admit(self, gateway: Gateway, exchange: Exchange) -> None:

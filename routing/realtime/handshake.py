@@ -9,12 +9,11 @@ import msgspec
 
 from routing import asgi
 from routing.asgi import Scope, Send
-from routing.errors import Forbidden, GatewayError
+from routing.errors import Forbidden
 from routing.exchange import Exchange, InternalEndpoint
-from routing.http import Headers, first
+from routing.http import Headers, Response, first
 from routing.messages.origins import Origins
 from routing.pipeline import Gateway
-from routing.problems import identified_problem
 from routing.realtime.limits import HANDSHAKE_RATE
 
 BEARER: Final = "bearer"
@@ -86,14 +85,13 @@ def _origins(patterns: tuple[str, ...]) -> Origins:
     return Origins(patterns)
 
 
-async def send_denial(error: GatewayError, request_id: str, scope: Scope, send: Send) -> bool:
-    """Reject the handshake with the error's own status and problem document. False: the server can only send a 403.
+async def send_denial(response: Response, scope: Scope, send: Send) -> bool:
+    """Reject the handshake with this response. False: the server can only send a 403.
 
     ASGI's WebSocket Denial Response extension.
     """
     if "websocket.http.response" not in (scope.get("extensions") or {}):
         return False
-    response = identified_problem(error, request_id)
     await send({"type": "websocket.http.response.start", "status": response.status, "headers": response.headers})
     await send({"type": "websocket.http.response.body", "body": response.body})
     return True

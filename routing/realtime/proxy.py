@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import Final
 
 from routing.asgi import Receive, Scope, Send
@@ -22,6 +22,7 @@ from routing.errors import (
     UpstreamTimeout,
 )
 from routing.exchange import Exchange
+from routing.http import Response
 from routing.messages.validation import client_prefix
 from routing.networks import permits
 from routing.pipeline import Gateway
@@ -84,15 +85,15 @@ class SocketProxy:
             caller = exchange.caller.id if exchange.caller else client_prefix(exchange.request.client)
             if not self._connections.enter(caller):
                 raise RateLimited("this caller has reached its limit of WebSockets", service=exchange.service)
-            try:
-                await self._serve(shake, receive, send)
-            finally:
-                self._connections.leave(caller)
+            with ExitStack() as held:
+                held.callback(self._connections.leave, caller)
                 if exchange.slots is not None:
-                    exchange.slots.release()
+                    held.callback(exchange.slots.release)
+                await self._serve(shake, receive, send, held)
         except GatewayError as error:
-            self._gateway.account(exchange, int(error.status), error.code)
-            await _refuse(error, shake, scope, send)
+            response = self._gateway.refusal(exchange, error)
+            self._gateway.account(exchange, response.status, error.code)
+            await _refuse(error, response, shake, scope, send)
 
     async def _admit(self, exchange: Exchange) -> None:
         """Steps 2 to 4, the origin, and whether the route accepts WebSockets."""
@@ -104,8 +105,10 @@ class SocketProxy:
         if not exchange.match.policy.websocket:
             raise Forbidden("this service does not accept WebSockets", service=exchange.service)
 
-    async def _serve(self, shake: Handshake, receive: Receive, send: Send) -> None:
-        """Steps 6 and 7, and the tunnel until it closes."""
+    async def _serve(self, shake: Handshake, receive: Receive, send: Send, held: ExitStack) -> None:
+        """Steps 6 and 7, and the tunnel until it closes. `held` is what the client holds: it is released once that is
+        gone, though the backend may take its time to close.
+        """
         exchange = shake.exchange
         async with AsyncExitStack() as stack:
             opened = await self._opening.open(stack, shake)
@@ -125,7 +128,11 @@ class SocketProxy:
             if self._meter is not None:
                 self._meter.opened(exchange, tunnel, SWITCHING_PROTOCOLS)
                 stack.callback(self._meter.closed, exchange)
-            await tunnel.run(socket.subprotocol or shake.subprotocol, opened.headers)
+            try:
+                await tunnel.run(socket.subprotocol or shake.subprotocol, opened.headers)
+            finally:
+                held.close()
+                await tunnel.close_backend()
 
     def _reason_to_close(self, exchange: Exchange, other: Exchange, withdrawal: Withdrawal) -> CloseReason | None:
         """Why the tunnel must be closed, or None. `other` is the exchange with the service that has accepted."""
@@ -158,7 +165,7 @@ class SocketProxy:
         return self._rechecks.current(caller, proof, now)
 
 
-async def _refuse(error: GatewayError, shake: Handshake, scope: Scope, send: Send) -> None:
+async def _refuse(error: GatewayError, response: Response, shake: Handshake, scope: Scope, send: Send) -> None:
     """Close with a code that tells the client what to do; for all other errors, reject the handshake."""
     code = None
     if isinstance(error, Unauthenticated):
@@ -170,5 +177,5 @@ async def _refuse(error: GatewayError, shake: Handshake, scope: Scope, send: Sen
     if code is not None:
         await send({"type": "websocket.accept", "subprotocol": shake.subprotocol})
         await send({"type": "websocket.close", "code": code, "reason": error.code})
-    elif not await handshake.send_denial(error, shake.exchange.id, scope, send):
+    elif not await handshake.send_denial(response, scope, send):
         await send({"type": "websocket.close"})

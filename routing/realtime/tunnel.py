@@ -61,13 +61,13 @@ class Tunnel:
         self._total_timeout = total_timeout
         self._opened_at = self._last_activity_at = timer()
         self.received = self.sent = 0
+        self._end = CloseReason(CloseCode.INTERNAL_ERROR, "the gateway failed")
 
     async def run(self, subprotocol: str | None, headers: Headers) -> None:
         """Accept the client's handshake with these header fields, pass messages on until either side or the gateway
-        ends it, and close both.
+        ends it, and close the client's side. `close_backend` must follow.
         """
         tasks: list[asyncio.Task[CloseReason]] = []
-        end = CloseReason(CloseCode.INTERNAL_ERROR, "the gateway failed")
         try:
             await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
             work = (self._client_to_backend(), self._backend_to_client(), self._check_periodically())
@@ -76,18 +76,21 @@ class Tunnel:
             if all(part.exception() for part in done):
                 # Sending fails as soon as the client has closed; its close code may still have to be received.
                 done, _ = await asyncio.wait(tasks[:1], timeout=CHECK_SECONDS)
-            end = next((part.result() for part in done if not part.exception()), _GONE)
+            self._end = next((part.result() for part in done if not part.exception()), _GONE)
         finally:
             for task in tasks:
                 task.cancel()
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(CHECK_SECONDS):  # a client that does not read holds up what is sent to it
-                    code = end.client_code or end.code
-                    await self._send({"type": "websocket.close", "code": code, "reason": end.reason})
-            try:
-                await self._backend.close(end.code, end.reason)
-            except Exception:  # noqa: BLE001 - a code that may not be sent, or a connection already lost
-                self._backend.transport.abort()
+                    code = self._end.client_code or self._end.code
+                    await self._send({"type": "websocket.close", "code": code, "reason": self._end.reason})
+
+    async def close_backend(self) -> None:
+        """Close the backend's side as the client's, and wait for its close frame, for ten seconds at most."""
+        try:
+            await self._backend.close(self._end.code, self._end.reason)
+        except Exception:  # noqa: BLE001 - a code that may not be sent, or a connection already lost
+            self._backend.transport.abort()
 
     async def _client_to_backend(self) -> CloseReason:
         while True:

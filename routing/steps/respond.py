@@ -158,6 +158,13 @@ class Responder:
         # Errors are memoised, and kept by a call that has failed; their tracebacks would keep this request's objects.
         return problem(error.with_traceback(None), exchange.id)
 
+    def refusal(self, exchange: Exchange, error: GatewayError) -> Response:
+        """The response to a handshake that is refused, with the fields of any other error. Nothing is accounted."""
+        exchange.error_code = error.code
+        response = problem(error, exchange.id)
+        self._add_fields(exchange, response.headers)
+        return response
+
     def _add_fields(self, exchange: Exchange, headers: Headers) -> None:
         headers += ((b"x-request-id", exchange.id.encode()), timing_field(exchange, self._timer()))
         cache = exchange.cache

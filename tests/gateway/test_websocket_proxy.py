@@ -20,6 +20,7 @@ from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Service
 from tests.clock import FakeClock
 from tests.gateway.conftest import World, make_world
+from tests.gateway.test_plans import subscribe
 from tests.gateway.websocket_world import client_of, closed_with, greet, proxy_of, socket_to, websocket_world
 from tests.resilience.cache.entries import until
 from tests.routing.backend.names import FakeResolver, unresponsive
@@ -170,6 +171,49 @@ async def test_a_caller_has_a_limit_of_sockets_until_one_ends(chat: World) -> No
     assert await third.connect() is None
     for socket in (second, third):
         await socket.disconnect()
+
+
+async def test_a_backend_that_does_not_close_holds_no_place_of_its_caller() -> None:
+    """Its own connection is closed for up to ten seconds, in which the caller has none."""
+    over = threading.Event()
+
+    async def deaf(ws: ServerConnection) -> None:
+        ws.transport.pause_reading()
+        await asyncio.to_thread(over.wait, 30)
+        ws.transport.resume_reading()
+        await ws.wait_closed()
+
+    with websocket_server(deaf) as port:
+        world = websocket_world(port)
+        (key,) = subscribe(world, {"concurrency": 1})
+        proxy = proxy_of(world, FakeClock(), limits=Limits(per_api_key=1))
+        sockets = [client_of(proxy, world, key=key) for _ in range(3)]
+        try:
+            assert await sockets[0].connect() is None
+            assert await sockets[1].connect() is not None
+            await sockets[0].leave()
+            await until(lambda: not world.gateway._plan_limits._slots._held)  # type: ignore[union-attr]
+            assert await sockets[2].connect() is None
+        finally:
+            over.set()
+        for socket in (sockets[0], sockets[2]):
+            await socket.disconnect()
+
+
+async def test_a_refused_handshake_has_the_fields_of_other_refused_requests(chat: World) -> None:
+    (key,) = subscribe(chat, {"rate": "1/m", "quota": [{"amount": 9, "per": "day"}]})
+    proxy = proxy_of(chat, FakeClock())
+    first = client_of(proxy, chat, key=key)
+    assert await first.connect() is None
+    refused = client_of(proxy, chat, key=key, extensions={"websocket.http.response": {}})
+    await refused.connect()
+    start = refused.refusal
+    fields = dict(start["headers"])
+    assert (start["status"], fields[b"ratelimit-policy"]) == (429, b'"plan";q=1;w=60, "plan-day";q=9;w=86400')
+    assert fields[b"ratelimit"].startswith(b'"plan";r=0;t=')
+    assert {b"retry-after", b"server-timing"} <= fields.keys()
+    assert [name for name, _ in start["headers"]].count(b"x-request-id") == 1
+    await first.disconnect()
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429])
