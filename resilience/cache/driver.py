@@ -147,8 +147,8 @@ class Cache:
             if isinstance(result, Stale):
                 await self.supersede(target, request, result)
             return Skip("the body is too large")
-        if any(len(tag) > fields.MAX_TAG_LENGTH for tag in target.tags):  # it could not be invalidated by that tag
-            return Skip("a tag is too long")
+        if not fields.are_indexable(fields.tags(response.headers).union(target.tags)):  # see MAX_TAGS
+            return Skip("it has too many tags, or too long ones, to be invalidated by each")
         entry = _entry(response, storable, body, target.tags)
         if response.status == parts.PARTIAL:
             return await self._store_part(target, request, response, entry, result)

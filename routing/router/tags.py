@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import quote
 
 from resilience.cache import policy
+from resilience.cache.fields import MAX_TAGS
 from resilience.cache.policy import BODY_PLACEHOLDER, QUERY_PLACEHOLDER
 from resilience.cache.query_key import query_values
 from routing.caller import Caller
@@ -18,8 +19,10 @@ PARAMETER: Final = re.compile(r"\{([^{}]*?)(?:\|lower)?\}")
 ANONYMOUS: Final = "anonymous"
 """The caller of a request without a credential. No caller's id equals it, since those contain a colon."""
 NO_CONTENT: Final[Mapping[str, str]] = {}
-MAX_COMBINED: Final = 16
-"""Tags that one pattern becomes, where parameters of a query occur several times."""
+MAX_COMBINED: Final = MAX_TAGS + 1
+"""Tags that one pattern becomes, where parameters of a query occur several times: with more than MAX_TAGS, the response
+is not stored.
+"""
 _MESSAGE_FIELDS: Final = (BODY_PLACEHOLDER, QUERY_PLACEHOLDER)
 LONGEST: Final = 128
 """Longest field of a caller in a tag, in characters; a longer one is replaced by its digest."""

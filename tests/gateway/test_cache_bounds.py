@@ -84,6 +84,14 @@ async def test_a_url_of_eight_kilobytes_is_cached(cache_world: World) -> None:
     assert (await cache_world.request("GET", path + "z")).get("x-cache") == "MISS"
 
 
+async def test_a_url_with_more_tags_than_are_indexed_is_not_cached(cache_world: World) -> None:
+    """Parameters of the query are the client's to choose, and each tag costs an entry of the index."""
+    await cache_world.serve(reply(cache_control="max-age=60"), policy=policy(tags=("of:{query.c}",)))
+    for count, verdicts in ((400, ["MISS", "HIT"]), (600, ["MISS", "MISS"])):
+        query = "&".join(f"c={number}" for number in range(count))
+        assert [(await cache_world.request("GET", f"{PATH}/a?{query}")).get("x-cache") for _ in range(2)] == verdicts
+
+
 async def test_the_redis_key_of_a_long_url_is_short(workers: tuple[World, World], shared_redis: RedisServer) -> None:
     await workers[0].serve(WITH_ETAG)
     await workers[0].request("GET", f"{PATH}/{'x' * 8_000}")
