@@ -1,9 +1,11 @@
 """The connection of a WebSocket to a backend."""
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
@@ -17,7 +19,8 @@ class BackendSocket(ClientConnection):
     """A WebSocket to a target. `pings` is the number of pings received, which are answered here. `error` is what the
     connection was lost by.
 
-    What was read is parsed in pieces, the next one once most messages of the last have been taken.
+    What was read is parsed in pieces, the next one once most messages of the last have been taken. A pong is sent each
+    `ping_interval`.
     """
 
     pings = 0
@@ -35,6 +38,17 @@ class BackendSocket(ClientConnection):
             resume=self.transport.resume_reading,
         )
         self.recv_messages.resume = self._parser.release
+
+    async def keepalive(self) -> None:
+        """Send heartbeats that ask for no reply (RFC 6455 section 5.5.3): they keep the connection in the tables of
+        firewalls, and let the kernel notice a host that is gone. A backend that computes for a minute answers no ping
+        meanwhile, and must not lose its result.
+        """
+        assert self.ping_interval is not None  # noqa: S101 - as in the base class, which starts no task then
+        with suppress(ConnectionClosed):
+            while True:
+                await asyncio.sleep(self.ping_interval)
+                await self.pong()
 
     def data_received(self, data: bytes) -> None:
         self._parser.add(data)

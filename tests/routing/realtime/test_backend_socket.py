@@ -1,6 +1,7 @@
 """The connection of a WebSocket to a backend that sends many frames at once."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 from websockets.client import ClientProtocol
@@ -14,6 +15,9 @@ from tests.http1_client import MemoryTransport
 
 EMPTY_TEXT = b"\x81\x00"
 PING = b"\x89\x00"
+PONG = 0x8A
+FRAME_BYTES = 6
+"""Of an empty frame that a client sends: two of the header, and the mask."""
 
 
 class Transport(MemoryTransport):
@@ -32,10 +36,11 @@ class Transport(MemoryTransport):
 class Peer:
     """A backend that has accepted the handshake."""
 
-    def __init__(self) -> None:
+    def __init__(self, ping_interval: float | None = None) -> None:
         self.transport = Transport()
         protocol = ClientProtocol(parse_uri("ws://backend/"))
-        self.socket = BackendSocket(protocol, max_queue=MAX_QUEUED_MESSAGES, ping_interval=None)
+        self.socket = BackendSocket(protocol, max_queue=MAX_QUEUED_MESSAGES, ping_interval=ping_interval)
+        self.socket.ping_timeout = ping_interval
         self.socket.connection_made(self.transport)
         request = protocol.connect()
         protocol.send_request(request)
@@ -80,3 +85,21 @@ async def test_what_is_left_when_the_connection_ends_is_dropped() -> None:
     assert len(peer.socket.recv_messages.frames) <= PIECE_BYTES // 2
     await asyncio.sleep(0)
     assert not peer.transport.reading
+
+
+async def test_a_backend_that_answers_no_ping_for_a_while_is_still_there() -> None:
+    peer = Peer(ping_interval=0.02)
+    peer.socket.start_keepalive()
+    heartbeats = peer.socket.keepalive_task
+    await asyncio.sleep(0.3)
+    sent = Counter(peer.transport.received[start] for start in range(0, len(peer.transport.received), FRAME_BYTES))
+    assert set(sent) == {PONG}
+    assert sent[PONG] > 1
+    peer.socket.data_received(text(1))
+    assert await peer.socket.recv() == "1"
+    peer.transport.protocol = peer.socket
+    peer.transport.close()
+    await asyncio.sleep(0)
+    assert heartbeats is not None
+    await asyncio.wait([heartbeats], timeout=1)
+    assert heartbeats.done()
