@@ -52,14 +52,14 @@ def _waits(fields: Fields, now: float) -> Iterator[float | None]:
 
 def _retry_after(value: bytes, fields: Fields, now: float) -> float | None:
     """A date is compared with the response's own, so that the clocks need not agree. A proxy before the backend may
-    have added a field of its own, or joined several to a list. Some backends send a Unix time.
+    have added a field of its own, or joined several to a list. Some backends send a Unix time, `30s` or a timestamp.
     """
     items = _text(value).encode().split(b",")
     if all(_number(item) is not None for item in items):
         return max(_until(item, now) or 0.0 for item in items)
     at = _date(_text(value))
     sent = _date(_text(fields.get(b"date")))
-    return None if at is None else at - (now if sent is None else sent)
+    return _until(value, now) if at is None else at - (now if sent is None else sent)
 
 
 def _until(value: bytes, now: float, scale: float = 1.0) -> float | None:
