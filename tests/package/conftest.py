@@ -16,6 +16,8 @@ from tests.package.project import Project, projects
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("gateway_project", "metrics", "resilience", "routing")
 SOURCES = (*PACKAGES, "templates", "pyproject.toml", "setup.py", "README.md")
+STALE = "routing/migrations/0999_of_an_earlier_version.py"
+"""What an earlier build has left in the checkout."""
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 
 
@@ -61,6 +63,8 @@ def installed() -> Iterator[Installed]:
                 shutil.copytree(ROOT / item, source / item, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(ROOT / item, source)
+        (stale := source / "build" / "lib" / STALE).parent.mkdir(parents=True)
+        stale.touch()
         build = [*PIP, "wheel", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", str(directory)]
         subprocess.run([*build, str(source)], check=True, capture_output=True, timeout=120)
         wheel = next(directory.glob("*.whl"))

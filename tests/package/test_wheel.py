@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.package.conftest import PACKAGES, Installed
+from tests.package.conftest import PACKAGES, STALE, Installed
 
 ROOT = Path(__file__).resolve().parents[2]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -32,6 +32,7 @@ def test_the_wheel_has_all_files(installed: Installed) -> None:
         assert needed <= names
     top = {name.split("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == set(PACKAGES)
+    assert STALE not in names
 
 
 def test_the_command_runs_without_the_repository(installed: Installed, tmp_path: Path) -> None:
@@ -39,7 +40,9 @@ def test_the_command_runs_without_the_repository(installed: Installed, tmp_path:
     command = str(installed.site / "bin" / "intelligence-gateway")
     environment = {"HOME": str(tmp_path), "SECRET_KEY": "for tests alone, and long enough to sign with"}
     installed.run(command, "migrate", "--verbosity", "0", cwd=tmp_path, environment=environment)
-    assert (tmp_path / ".local/state/intelligence-gateway/gateway.sqlite3").is_file()
+    state = tmp_path / ".local/state/intelligence-gateway"
+    assert (state / "gateway.sqlite3").is_file()
+    assert state.stat().st_mode & 0o777 == 0o700
     assert "slack" in installed.run(command, "config", "presets", cwd=tmp_path, environment=environment)
     found = installed.run(command, "findstatic", "dashboard/page.js", cwd=tmp_path, environment=environment)
     assert str(installed.site) in found
