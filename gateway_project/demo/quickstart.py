@@ -48,7 +48,7 @@ class DemoState(msgspec.Struct):
 @contextlib.contextmanager
 def demonstration(config: Config) -> Iterator[str]:
     """Run the demonstration's backends and configure them. Yields the greeting."""
-    config.var.mkdir(parents=True, exist_ok=True)
+    config.var.mkdir(mode=0o700, parents=True, exist_ok=True)
     file, backends = config.var / STATE_FILE, Demonstration()
     try:
         ports = backends.start()

@@ -77,7 +77,7 @@ def _check_writable(file: Path) -> None:
     """SQLite writes files beside the database's own, and its own error does not name what it cannot write."""
     directory, reason = file.absolute().parent, ""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}"
     else:

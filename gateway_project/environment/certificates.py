@@ -38,7 +38,8 @@ def contradictions(
 ) -> Iterator[str]:
     if source is not None and not proxies:
         yield "CLIENT_CERTIFICATES: requires TRUSTED_PROXIES, which alone may forward certificates"
-    if environment.get("CLIENT_CA") and not environment.get("CLIENT_CERTIFICATES"):
+    given = {name for name, value in environment.items() if value.strip()}
+    if "CLIENT_CA" in given and "CLIENT_CERTIFICATES" not in given:
         yield "CLIENT_CA: requires CLIENT_CERTIFICATES"
-    if environment.get("CLIENT_CRL") and not environment.get("CLIENT_CA"):
+    if "CLIENT_CRL" in given and "CLIENT_CA" not in given:
         yield "CLIENT_CRL: requires CLIENT_CA, whose certificates it is of"

@@ -17,7 +17,7 @@ def generated_secret(var: Path) -> str:
     """
     path = var / FILE
     if not path.exists():
-        var.mkdir(parents=True, exist_ok=True)
+        var.mkdir(mode=0o700, parents=True, exist_ok=True)
         _create(path, secrets.token_urlsafe(48))
     return path.read_text().strip()
 

@@ -186,6 +186,7 @@ def test_a_secret_key_in_data_dir_is_used_and_none_is_made_unless_debug_is_on(tm
     assert faults(**given)[0].startswith("SECRET_KEY: must be set unless DEBUG is on")
     assert not (tmp_path / "own").exists()
     made = config.read({**given, "DEBUG": "1"}).secret_key
+    assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700
     assert config.read(given).secret_key == made
     assert config.read({**given, "SECRET_KEY": "y" * 32}).secret_key == "y" * 32
 
@@ -333,6 +334,7 @@ def test_client_certificates_need_proxies_and_authorities_that_can_be_read(tmp_p
         assert message in " ".join(faults(**GIVEN, **proxies, **given))
     file.write_text(certificates.authority().pem)
     assert faults(**GIVEN, CLIENT_CA=str(file)) == ["CLIENT_CA: requires CLIENT_CERTIFICATES"]
+    assert config.read({**GIVEN, "CLIENT_CA": " ", "CLIENT_CRL": "\r"}).client_crl is None
     lists = tmp_path / "revoked.pem"
     lists.write_bytes(certificates.revocations(certificates.authority()))
     assert "CLIENT_CRL: requires CLIENT_CA, whose certificates it is of" in faults(**GIVEN, CLIENT_CRL=str(lists))
