@@ -7,6 +7,8 @@ from typing import Final
 from gateway_project.reference.markdown import page, table
 
 _LINK: Final = re.compile(r"\[([^\]]*)\]\((?!https?://)([^)\s]+)\)")
+_BESIDE: Final = {"docs/adr": "decisions.md", "docs/environment.md": "environment.md"}
+"""Files whose page on the site is in docs/reference/ too."""
 _HEADING: Final = re.compile(r"^# (\d+)\. (.+)$", re.MULTILINE)
 _DECISIONS: Final = """\
 Why the gateway is built as it is: each decision with its context and its consequences, in the order in which they were
@@ -25,6 +27,9 @@ def relink(content: str) -> str:
         if link[2].startswith("#"):
             return link[0]
         words, target = link[1].removeprefix("docs/").removesuffix(".md"), link[2].removeprefix("../")
+        file, separator, fragment = target.partition("#")
+        if file in _BESIDE:
+            return f"[{words}]({_BESIDE[file]}{separator}{fragment})"
         return f"[{words}](../{target.removeprefix('docs/')})" if target.startswith("docs/") else words
 
     return _LINK.sub(replaced, content)
@@ -37,8 +42,7 @@ def relink_sibling(content: str) -> str:
 
 def overview_page(readme: str) -> str:
     """README.md, with its links to files replaced by links to the site's pages about them."""
-    found = relink(readme)
-    return found.replace("](../adr)", "](decisions.md)").replace("](../environment.md)", "](environment.md)")
+    return relink(readme)
 
 
 def changelog_page(changelog: str) -> str:

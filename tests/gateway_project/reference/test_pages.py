@@ -167,4 +167,6 @@ def test_links_lead_to_pages_of_the_site() -> None:
     assert relink("[docs/a.md](docs/a.md#b) [x](.env.example) [y](#z) [w](https://w.example)") == (
         "[a](../a.md#b) x [y](#z) [w](https://w.example)"
     )
+    beside = "[docs/adr](docs/adr) [docs/environment.md](docs/environment.md#a) [b](../docs/environment.md)"
+    assert relink(beside) == "[adr](decisions.md) [environment](environment.md#a) [b](environment.md)"
     assert relink_sibling("[a](a.md#b) [w](https://w.example)") == "[a](../a.md#b) [w](https://w.example)"
