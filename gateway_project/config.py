@@ -236,7 +236,7 @@ def _contradictions(config: Config) -> list[str]:
     faults += metering.faults(config.metering, config.secret, debug=config.debug)
     if not config.debug and any(str(item["issuer"]).startswith("http://") for item in config.issuers):
         faults.append("ISSUERS: http is not allowed unless DEBUG is on")
-    if not config.secret_key:
+    if not config.secret_key and not config.debug:
         faults.append("SECRET_KEY: must be set unless DEBUG is on")
     elif len(config.secret_key) < MIN_SECRET_KEY and not config.debug:
         faults.append(f"SECRET_KEY: must have at least {MIN_SECRET_KEY} characters unless DEBUG is on")

@@ -46,6 +46,19 @@ def run(
     return Supervisor(sockets, target, drain=drain, grace=grace, shared=shared).run(announce)
 
 
+def refused_address(config: Config) -> str | None:
+    """Why the gateway cannot listen on an address of its configuration; None if it can. To ask before anything is
+    written, such as an API key that would be shown once the gateway is ready.
+    """
+    for port in (config.server.port, config.staff.port):
+        try:
+            for each in () if port is None else listen_sockets.bind(config.server.host, port, 1):
+                each.close()
+        except OSError as error:
+            return f"cannot listen on {config.server.host}:{port}: {error.strerror or error}"
+    return None
+
+
 def load() -> None:
     """Import what workers run before they are forked: each would take a third of a second, and memory of its own."""
     for name in WORKER_MODULES:

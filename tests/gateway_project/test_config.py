@@ -181,6 +181,13 @@ def test_debug_generates_a_secret_key_and_keeps_it(data_dir: Path) -> None:
     assert [path.name for path in data_dir.iterdir()] == ["secret_key"]
 
 
+def test_a_secret_key_that_cannot_be_read_is_one_fault(tmp_path: Path) -> None:
+    (file := tmp_path / "secret_key").mkdir()
+    assert faults(DEBUG="1", DATA_DIR=str(tmp_path)) == [
+        f"SECRET_KEY: {file}: Is a directory; set DATA_DIR to a directory of your own"
+    ]
+
+
 def test_a_secret_key_in_data_dir_is_used_and_none_is_made_unless_debug_is_on(tmp_path: Path) -> None:
     given = {"DATA_DIR": str(tmp_path / "own")}
     assert faults(**given)[0].startswith("SECRET_KEY: must be set unless DEBUG is on")

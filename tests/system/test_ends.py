@@ -4,10 +4,12 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 import requests
@@ -17,7 +19,7 @@ from tests.ports import free_port
 from tests.processes import eventually, has_exited
 from tests.system.backend import Backend, ok
 from tests.system.conftest import Gateway, Seed, gateway
-from tests.system.server import Server, WorkerConnection
+from tests.system.server import PYTHON, ROOT, Server, WorkerConnection
 from tests.system.wire import head, received
 
 CALLED_OFF = 10.0
@@ -258,6 +260,17 @@ def test_a_port_in_use_is_an_error(own: Server) -> None:
         second.start()
     second.close()
     assert own.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("variable", ["PORT", "STAFF_PORT"])
+def test_a_port_in_use_is_noticed_before_a_first_key_is_made(own: Server, variable: str, tmp_path: Path) -> None:
+    """It would be shown once the gateway is ready, and never again."""
+    ports = {"PORT": str(free_port()), variable: str(own.port)}
+    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), "REDIS_URL": "", **ports}
+    done = subprocess.run([*PYTHON, "serve"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{own.port}: Address already in use" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
 
 
 def _serves(gateway: Gateway) -> bool:

@@ -51,6 +51,8 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         config = settings.CONFIG = _with_options(settings.CONFIG, self.overrides(options))
+        if (reason := serving.refused_address(config)) is not None:
+            raise CommandError(reason)
         self.prepare_database(config.server.start_timeout)
         with self.demonstration(config, options):
             if config.gateway_config:
