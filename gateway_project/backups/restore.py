@@ -54,7 +54,7 @@ class Restore:
         DatabaseError; the database then has what it had before, perhaps without its newest migrations.
         """
         with migration_lock(self._database):
-            has_data = self._has_data()
+            has_data = self.has_data()
             if has_data and not replace:
                 raise NotEmpty
             executor = MigrationExecutor(self._database)
@@ -82,7 +82,8 @@ class Restore:
         """Whether there are migrations that the backup was made without."""
         return any(node not in self._nodes for node in executor.loader.graph.nodes if node[0] in self.header.migrations)
 
-    def _has_data(self) -> bool:
+    def has_data(self) -> bool:
+        """Whether the database has rows that would be replaced."""
         present = set(self._database.introspection.table_names())
         with self._database.cursor() as cursor:
             for model in stored_models(installed_apps):

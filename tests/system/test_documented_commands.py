@@ -96,6 +96,13 @@ def test_commands_actions_and_options_exist(page: Path) -> None:
     assert [found for found in map(fault, commands(page)) if found] == []
 
 
+def test_every_command_of_an_example_can_be_pasted() -> None:
+    """`manage.py` is not executable, and a prompt is no part of a command."""
+    blocks = [block for page in PAGES for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.M | re.S)]
+    assert len(blocks) > 100
+    assert re.findall(r"^(?:\$ )?manage\.py .*", "\n".join(blocks), re.M) == []
+
+
 def test_a_command_that_does_not_exist_is_found() -> None:
     assert fault(["config", "appply"]) == "config has no appply"
     assert fault(["config", "apply", "f", "--purge"]) == "config apply f --purge: --purge"

@@ -34,7 +34,10 @@ class Command(BaseCommand):
             restore = Restore(file, connection, Cipher(config.credential_keys, config.secret_key))
             described = f"{restore.rows} rows of version {restore.header.gateway} at {restore.header.created_at}"
             if check:
-                self.stdout.write(f"{file}: {described}; it can be restored")
+                how = (
+                    " with --replace, which deletes what the database has" if not replace and restore.has_data() else ""
+                )
+                self.stdout.write(f"{file}: {described}; it can be restored{how}")
                 return
             restore.run(command_user(), replace=replace)
         except DatabaseUnavailable as error:
