@@ -57,8 +57,14 @@ def check_issuer(issuer: str) -> None:
 
 
 def check_subject(subject: str) -> None:
-    """Raise BadRequest for the id of a caller, as logs and backends have it, in place of its token's subject."""
+    """Raise BadRequest for what no token has as its subject: the id of a caller, as logs and backends have it, and a
+    name with a line break or spaces around it, as it is pasted.
+    """
+    if subject.strip() != subject or not subject.isprintable():
+        raise BadRequest("subject has spaces around it, or characters that are not printable: no token has")
     kind, _, name = subject.partition(":")
+    if name and settings.CONFIG.firebase.project and (kind == "firebase" or kind.startswith("firebase+")):
+        raise BadRequest(f"this is the id of a caller: its subject is {name}, a user of Firebase")
     for issuer in Issuer.objects.values_list("issuer", flat=True):
         own = f"jwt+{issuer_name(issuer)}"
         if name and (kind == own or kind.startswith(f"{own}+")):

@@ -8,7 +8,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_network
 from itertools import accumulate
 from typing import Final, NamedTuple
 
@@ -171,7 +171,9 @@ def parse_network(text: str) -> Network:
     host = bits - size
     first = number >> host << host
     if first != number:
-        network = ip_network(f"{address}/{size}", strict=False)
+        is_mapped = version == 6 and number >> 32 == _MAPPED and size <= _BITS[4]  # the length is that of IPv4
+        meant = f"{IPv4Address(number & 0xFFFFFFFF)}/{size}" if is_mapped else f"{address}/{size}"
+        network = ip_network(meant, strict=False)
         raise ValueError(f"{_short(text)} has host bits set: write {network}, or {address} for one address")
     if version == 6 and size >= _MAPPED_BITS and number >> 32 == _MAPPED:
         return Network(4, first & 0xFFFFFFFF, (first & 0xFFFFFFFF) | ((1 << host) - 1))

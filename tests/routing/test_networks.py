@@ -78,6 +78,7 @@ def test_an_unknown_address_is_refused_where_there_is_a_list(client: str) -> Non
     [
         ("10.0.0.5/8", "'10.0.0.5/8' has host bits set: write 10.0.0.0/8, or 10.0.0.5 for one address"),
         ("2001:db8::1/32", "has host bits set: write 2001:db8::/32, or 2001:db8::1 for one address"),
+        ("::ffff:10.0.0.0/8", "write 10.0.0.0/8, or ::ffff:10.0.0.0 for one address"),
         ("10.0.0.0/33", "what follows the slash must be from 0 to 32"),
         ("10.0.0.0/255.0.0.0", "what follows the slash must be from 0 to 32"),
         ("10.0.0.0/", "what follows the slash must be from 0 to 32"),

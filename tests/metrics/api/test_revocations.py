@@ -38,6 +38,24 @@ def test_the_project_of_firebase_is_an_issuer(harness: Harness, api_client: Clie
     with override_settings(CONFIG=msgspec.structs.replace(settings.CONFIG, firebase=own)):
         assert post(api_client, subject="uid", issuer="https://securetoken.google.com/acme-1")[0] == 201
         assert post(api_client, subject="uid", issuer="https://securetoken.google.com/other")[0] == 400
+        for caller in ("firebase:uid", "firebase+acme:uid"):
+            status, found = post(api_client, subject=caller)
+            assert (status, found["detail"]) == (
+                400,
+                "this is the id of a caller: its subject is uid, a user of Firebase",
+            )
+    assert post(api_client, subject="firebase:uid")[0] == 201, "without a project it may be a subject of another issuer"
+
+
+@pytest.mark.parametrize("subject", ["auth0|eve\n", " eve", "eve ", "a\x07b", "a\u200bb"])
+def test_a_subject_that_no_token_has_is_refused(harness: Harness, api_client: Client, subject: str) -> None:
+    """As it is pasted: nothing would be revoked."""
+    status, found = post(api_client, subject=subject)
+    assert (status, found["detail"]) == (
+        400,
+        "subject has spaces around it, or characters that are not printable: no token has",
+    )
+    assert not Revocation.objects.exists()
 
 
 @pytest.mark.parametrize("kind", ["jwt+login.example.com/", "jwt+login.example.com/+acme%2FEU"])
