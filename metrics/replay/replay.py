@@ -19,7 +19,7 @@ from metrics.request_log.search import FoundRecord, RequestQuery
 from metrics.runtime_access import run_on_loop, running, without_turn
 from routing.credentials.cipher import Cipher
 from routing.database.draft import Change, Draft, load_draft
-from routing.errors import Unavailable
+from routing.errors import BadRequest, Unavailable
 from routing.pages.cookies import have_domain, own_cookies
 from routing.router.gateway_cookies import GatewayCookies
 
@@ -39,12 +39,19 @@ class ReplayBusy(Unavailable):
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which requests are replayed: the latest `limit` of a service, or of all, that came between two Unix times."""
+    """Which requests are replayed: the latest `limit` of a service, or of all, that came between two Unix times.
+
+    Raises BadRequest if the first one is after the second one: no request would be replayed.
+    """
 
     service: str = ""
     start: float | None = None
     end: float | None = None
     limit: int = DEFAULT_LIMIT
+
+    def __post_init__(self) -> None:
+        if self.start is not None and self.end is not None and self.start > self.end:
+            raise BadRequest("the start must not be after the end")
 
 
 class Replay(msgspec.Struct, frozen=True):

@@ -108,6 +108,8 @@ def test_faults_of_the_draft_have_their_lines(recorded: RecordedGateway, owner: 
     faults = post(owner, "version: 1\nservices:\n  crm:\n    rate_limit: often\n", status=400)["errors"]
     assert {fault["line"] for fault in faults} <= {3, 4}
     assert post(owner, recorded.document(), "limits=1", status=400)["detail"].startswith("unknown parameter")
+    times = "from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z"
+    assert post(owner, recorded.document(), times, status=400)["detail"] == "the start must not be after the end"
     post(owner, recorded.document(), "limit=0", status=400)
     post(owner, f"# {'x' * 256_000}\n", status=413)
 
