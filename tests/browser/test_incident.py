@@ -170,6 +170,49 @@ def test_what_somebody_copies_or_reads_in_a_card_is_kept_as_it_is_updated(visit:
     assert "failure-list" in found["left"]  # its row is no longer among the latest
 
 
+CARD = """async () => {
+  const loaded = performance.getEntriesByType("resource").map(({ name }) => name);
+  const { IncidentCard } = await import(loaded.find((name) => /incident[^/]*\\.js/.test(name)));
+  const { fetch } = window;
+  let failed = 0;
+  window.fetch = async (address, options) => {
+    if (!String(address).includes("/shop/")) return fetch(address, options);
+    if (String(address).endsWith("/probe")) {
+      return new Promise((resolve) => { window.finishProbe = () => resolve(Response.json({ targets: [] })); });
+    }
+    return Response.json({
+      now: 1e9, incident: { since: 1e9 - 60, signals: [{ kind: "circuit" }] }, names: {}, traffic_share: 1,
+      meanwhile: "503", changes: [], failures: [],
+      evidence: { causes: [], requests: ++failed, failed, callers: 1, top_callers: [], answers: [] },
+    });
+  };
+  window.card = new IncidentCard("shop", { isOpen: true });
+  document.querySelector("#content").append(card.node);
+  await card.load();
+}"""
+
+
+def test_the_keyboard_stays_where_it_is_as_a_card_is_updated(visit: Open) -> None:
+    page = visit("/dashboard/services/crm/")
+    expect_live(page)
+    page.evaluate(CARD)
+    shown = page.locator("article").last
+    disable, probe = (shown.get_by_role("button", name=name) for name in ("Disable circuit…", "Probe targets"))
+    disable.press("Enter")
+    expect(page.get_by_role("dialog").get_by_label("Duration")).to_be_focused()
+    page.evaluate("card.load()")  # makes the button again, behind the dialog
+    page.keyboard.press("Escape")
+    expect(disable).to_be_focused()
+    probe.press("Enter")
+    expect(probe).to_be_disabled()
+    expect(probe).to_be_focused()
+    page.evaluate("finishProbe()")
+    expect(probe).to_be_enabled()
+    expect(probe).to_be_focused()
+    page.evaluate("card.remove()")
+    expect(page.locator("#content")).to_be_focused()
+
+
 def propose_to_roll_back(visit: Open) -> None:
     """Where changes need approval: the API's response says which proposal the change has become."""
     page = visit().context.new_page()

@@ -1,5 +1,6 @@
 // Operations on circuits and caches through the metrics API, with the session cookie and its CSRF token.
 import { el, find, setText, setTone } from "./dom.js";
+import { rememberFocus, whileBusy } from "./focus.js";
 import { plural } from "./format.js";
 import { gettext } from "./i18n.js";
 
@@ -79,18 +80,15 @@ export function toast(text, kind = "") {
 }
 
 /** Run an operation with its button disabled, and notify of the outcome: `message(result)` or the error. */
-export async function perform(button, operation, message) {
-  button.disabled = true;
+export const perform = (button, operation, message) => whileBusy(button, async () => {
   try {
     toast(message(await operation()));
     return true;
   } catch (error) {
     toast(gettext("Failed: %s", error.message), "bad");
     return false;
-  } finally {
-    button.disabled = false;
   }
-}
+});
 
 /** Open a modal dialog. `fields` are elements; the dialog closes when `submit(form)` resolves to true. */
 export function openDialog({ title, text, fields, verb, danger, submit, extra }) {
@@ -103,19 +101,22 @@ export function openDialog({ title, text, fields, verb, danger, submit, extra })
       el("div", { class: "actions" },
         el("button", { type: "button", onclick: () => dialog.close() }, gettext("Cancel")), extra ?? null, go)));
   const form = find("form", dialog);
-  form.addEventListener("submit", async (event) => {
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
-    go.disabled = true;
-    try {
-      if (await submit(form)) dialog.close();
-    } catch (error) {
-      setTone(outcome, "bad");
-      setText(outcome, error.message);
-    } finally {
-      go.disabled = false;
-    }
+    whileBusy(go, async () => {
+      try {
+        if (await submit(form)) dialog.close();
+      } catch (error) {
+        setTone(outcome, "bad");
+        setText(outcome, error.message);
+      }
+    });
   });
-  dialog.addEventListener("close", () => dialog.remove());
+  const returnFocus = rememberFocus(); // what has opened the dialog may be made again meanwhile
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    returnFocus();
+  });
   document.body.append(dialog);
   dialog.showModal();
   return { outcome, go };

@@ -2,6 +2,7 @@
 import { api, confirmDisable, confirmForceOpen, openDialog, perform, reasonField, toast } from "./actions.js";
 import { el, find, setText, setTone } from "./dom.js";
 import { diff, failureTable, list, share } from "./evidence.js";
+import { controlNamed, nameOf, whileBusy } from "./focus.js";
 import { count, latency, moment, percent, plural, span } from "./format.js";
 import { getJson, pageOf, stateDetail } from "./page.js";
 import { hasSelection } from "./selection.js";
@@ -106,8 +107,7 @@ export class IncidentCard {
     if (failures) failures.open = isListOpen;
     for (const [name, scrollTop, scrollLeft] of scrolled) Object.assign(this.regions().find((region) => nameOf(region) === name) ?? {}, { scrollTop, scrollLeft });
     if (focused === null) return;
-    const found = [...this.body.querySelectorAll("button, summary, a[href], [tabindex]")].find((node) => nameOf(node) === focused);
-    (found ?? find(".failure-list", this.body))?.focus({ preventScroll: true });
+    (controlNamed(focused, this.body) ?? find(".failures[open] .failure-list", this.body) ?? this.toggle).focus({ preventScroll: true });
   }
 
   /** What is scrolled by itself. */
@@ -134,7 +134,7 @@ export class IncidentCard {
     const button = (label, onclick, kind = "") => el("button", { type: "button", class: kind, "data-do": "act", onclick }, label);
     const buttons = [
       may("configure") && this.suspect && this.phase !== "recovered" ? button(gettext("Roll back…"), () => this.confirmRollback(), "primary") : null,
-      button(gettext("Probe targets"), (event) => this.probe(event.target)),
+      button(gettext("Probe targets"), (event) => whileBusy(event.target, () => this.probe())),
       may("configure") ? el("a", { class: "button", href: `${TARGETS}?${new URLSearchParams({ q: this.service })}` }, gettext("Mark targets down…")) : null,
       this.isOwnPage ? null : button(gettext("Force open…"), () => confirmForceOpen(this.service)),
       button(gettext("Disable circuit…"), () => confirmDisable(this.service)),
@@ -143,9 +143,8 @@ export class IncidentCard {
     return el("div", { class: "actions" }, buttons);
   }
 
-  async probe(button) {
+  async probe() {
     const outcome = find(".outcome", this.body);
-    button.disabled = true;
     setText(outcome, gettext("Calling…"));
     try {
       const { targets } = await api.probe(this.service);
@@ -155,8 +154,6 @@ export class IncidentCard {
     } catch (error) {
       setTone(outcome, "bad");
       setText(outcome, error.message);
-    } finally {
-      button.disabled = false;
     }
   }
 
@@ -183,7 +180,9 @@ export class IncidentCard {
 
   remove() {
     clearInterval(this.timer);
+    const hasFocus = this.node.contains(document.activeElement);
     this.node.remove();
+    if (hasFocus) find("#content").focus({ preventScroll: true });
   }
 }
 
@@ -192,9 +191,6 @@ function suspected({ changes, incident: { since, signals } }) {
   const precision = signals[0].kind === "circuit" ? 2 : MINUTE; // traffic is counted by minute
   return changes.find(({ at, undo, names_service }) => undo && names_service && (since === null || at <= since + precision)) ?? null;
 }
-
-/** What tells a control of the card from the others, also when it is made again. */
-const nameOf = (node) => node.getAttribute("aria-label") ?? node.textContent;
 
 const fact = (name, ...content) => el("div", {}, el("dt", {}, name), el("dd", {}, content));
 

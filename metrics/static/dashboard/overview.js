@@ -1,6 +1,7 @@
 // The overview: key figures, the table of services, and the history of all services.
 import { api, confirmFlush, perform, warm, warmed } from "./actions.js";
 import { find, setText, setTone } from "./dom.js";
+import { setDisabled } from "./focus.js";
 import { plural, time } from "./format.js";
 import { showHistory } from "./history.js";
 import { headline, Incidents } from "./incident.js";
@@ -26,7 +27,7 @@ function announceTransition(service) {
 /** Say that the shared store is unavailable, and whether there is any circuit to reset. */
 function showNotice(summary, services) {
   const box = find("#verdict");
-  find('[data-do="reset-all"]').disabled = services.every((service) => service.circuit.state === "CLOSED" && !service.circuit.hold_offs.length);
+  setDisabled(button("reset-all"), services.every((service) => service.circuit.state === "CLOSED" && !service.circuit.hold_offs.length));
   box.hidden = summary.connected;
   setTone(box, "warn");
   setText(box, summary.connected ? "" : gettext("The shared store is unavailable: each worker uses its local state."));

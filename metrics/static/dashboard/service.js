@@ -2,6 +2,7 @@
 import { api, confirmFlush, confirmForceOpen, confirmInvalidate, perform, warm, warmed } from "./actions.js";
 import { band } from "./charts.js";
 import { el, find, setText, setTone } from "./dom.js";
+import { setDisabled } from "./focus.js";
 import { count, moment, timeAttributes } from "./format.js";
 import { showHistory } from "./history.js";
 import { Incidents } from "./incident.js";
@@ -55,7 +56,7 @@ function show({ summary, services, incidents }) {
   box.hidden = own.length > 0 || (!open && !limited);
   setTone(box, open && circuit.state !== "DISABLED" ? "bad" : "warn");
   setText(box, open ? `${stateName(circuit.state)}: ${stateDetail(circuit)}` : limited);
-  find('[data-do="reset"]').disabled = circuit.state === "CLOSED" && !limited;
+  setDisabled(find('[data-do="reset"]'), circuit.state === "CLOSED" && !limited);
   if (state !== null && state !== circuit.state) {
     announce(gettext("The circuit is now %s. %s", stateName(circuit.state).toLowerCase(), sentence(circuit.reason)));
     setTimeout(load, 1200);

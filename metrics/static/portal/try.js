@@ -1,5 +1,6 @@
 // Calls a service with the person's own key, from this browser. The answer is shown as text, whatever it is.
 import { el, find, setText, setTone } from "../dashboard/dom.js";
+import { whileBusy } from "../dashboard/focus.js";
 import { gettext } from "../dashboard/i18n.js";
 
 const MAX_SHOWN = 200_000;
@@ -10,6 +11,7 @@ const TEXT = /^(text\/|application\/([\w.+-]*\+)?(json|xml|javascript|x-ndjson|y
 
 const form = find("[data-try]");
 const answer = find("[data-answer]");
+const sendButton = find('button[type="submit"]', form);
 const field = (name) => find(`[data-field="${name}"]`, form);
 const opened = Date.now();
 let running = null;
@@ -130,11 +132,10 @@ function showEnd(error, isTimeout, hasHead, show) {
 }
 
 async function send() {
-  const send = find('button[type="submit"]', form), stop = find("[data-stop]", form), body = find("[data-body]", answer);
+  const stop = find("[data-stop]", form), body = find("[data-body]", answer);
   let hasHead = false, isTimeout = false, shown = "";
   running = new AbortController();
   const timer = setTimeout(() => { isTimeout = true; running.abort(); }, TIMEOUT_MS);
-  send.disabled = true;
   stop.hidden = false;
   // What is shown until there is an answer would be taken for it.
   answer.hidden = true;
@@ -151,14 +152,14 @@ async function send() {
     answer.hidden = false;
   } finally {
     clearTimeout(timer);
-    send.disabled = false;
+    if (document.activeElement === stop) sendButton.focus();
     stop.hidden = true;
   }
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  send();
+  whileBusy(sendButton, send);
 });
 find("[data-stop]", form).addEventListener("click", () => running?.abort());
 find("[data-show]", form).addEventListener("click", (event) => {
@@ -178,4 +179,4 @@ for (const button of document.querySelectorAll("[data-fill]")) {
     form.scrollIntoView({ block: "nearest" });
   });
 }
-find('button[type="submit"]', form).disabled = false;
+sendButton.disabled = false;
