@@ -9,6 +9,9 @@ from typing import Any, Final
 
 from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import REASON_NO_CSRF_COOKIE
+from django.shortcuts import redirect
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views import csrf
 from rest_framework.request import Request
@@ -22,6 +25,7 @@ from routing.router.hosts import explain_refusal
 MAX_TEXT: Final = 300
 """The most characters of the reason why something is not allowed."""
 _API: Final = re.compile(r"/(?:metrics|api)(?:/|$)")
+_LOGIN_PAGES: Final = frozenset({"account_login", "admin_login", "mfa_authenticate", "portal:login"})
 
 
 class UnknownPathView(MetricsView):
@@ -62,12 +66,26 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
         return csrf.csrf_failure(request, reason)
     sent, received = request.headers.get("Origin", "null"), request.build_absolute_uri("/")[:-1]
     if sent in ("null", received):
-        return error_page(request, 403, _("The form is no longer valid. Go back, reload the page, and send it again."))
+        return _stale_form(request, reason)
     text = _(
         "The form was sent from %(sent)s, but the gateway was called as %(received)s. A proxy ahead of the gateway "
         "must pass on the host and the scheme, and be listed in TRUSTED_PROXIES."
     )
     return error_page(request, 403, text % {"sent": sent[:MAX_TEXT], "received": received})
+
+
+def _stale_form(request: HttpRequest, reason: str) -> HttpResponse:
+    """A sign-in replaces the token of the forms in other tabs. Their own login pages lead on to what was wanted there."""
+    user: Any = request.user
+    match = request.resolver_match
+    if user.is_authenticated and match is not None and match.view_name in _LOGIN_PAGES:
+        wanted = request.POST.get("next") or request.GET.get("next", "")
+        return redirect(f"{request.path}?{urlencode({'next': wanted})}" if wanted else request.path)
+    if reason == REASON_NO_CSRF_COOKIE:
+        text = _("The browser has sent no cookie. Allow cookies of this site, reload the page, and send the form again.")
+    else:
+        text = _("The form is no longer valid. Go back, reload the page, and send it again.")
+    return error_page(request, 403, text)
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature

@@ -6,6 +6,7 @@ from django.contrib.auth.models import Group, User
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from metrics.audit import record_operation, staff_actor
 from metrics.models import Identity
@@ -34,14 +35,14 @@ def user_of(person: Person) -> User:
         _check_active(user)
         _update(user, person)
         return user
-    raise Refused("Your account could not be created. Try again.")
+    raise Refused(gettext_lazy("Your account could not be created. Try again."))
 
 
 def connect(user: User, person: Person) -> None:
     """Let the person sign in to an account that exists. Raises Refused if they have another one."""
     owner = find_user(person)
     if owner is not None and owner != user:
-        raise Refused("This identity belongs to another account of the gateway.")
+        raise Refused(gettext_lazy("This identity belongs to another account of the gateway."))
     if owner is None:
         Identity.objects.create(user=user, issuer=person.issuer, subject=person.subject)
         record_operation(staff_actor(user), "account.connected", after={"issuer": person.issuer})
@@ -83,7 +84,7 @@ def _with_service_roles() -> QuerySet[ServiceRole, int | None]:
 
 def _check_active(user: User) -> None:
     if not user.is_active:
-        raise Refused("Your account is switched off. Ask an owner of the gateway.")
+        raise Refused(gettext_lazy("Your account is switched off. Ask an owner of the gateway."))
 
 
 def _create(person: Person) -> User:

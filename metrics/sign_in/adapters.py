@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 
 from metrics.sign_in.pages import landing, message
 from metrics.sign_in.policy import SecondFactor
@@ -50,7 +51,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return reverse("mfa_index")
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:  # noqa: ARG002 - as above
-        return message(request, "You may not sign in", "Your account is switched off.", 403)
+        return message(request, _("You may not sign in"), _("Your account is switched off."), 403)
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):
@@ -62,8 +63,10 @@ class SecondFactorAdapter(DefaultMFAAdapter):
         found = _cipher().decrypt(_SECRET_NAME, encrypted_text.encode())
         if found is None:
             raise PermissionDenied(
-                "Your second factor cannot be read: SECRET_KEY or CREDENTIAL_KEYS have changed. "
-                "A superuser can delete it."
+                _(
+                    "Your second factor cannot be read: SECRET_KEY or CREDENTIAL_KEYS have changed. "
+                    "A superuser can delete it."
+                )
             )
         return found.decode()
 

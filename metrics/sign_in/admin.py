@@ -3,6 +3,7 @@
 from typing import Any
 
 from allauth.account.models import EmailAddress
+from allauth.mfa.base.internal.flows import delete_dangling_recovery_codes
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.contrib import admin
@@ -93,13 +94,21 @@ class AuthenticatorAdmin(ModelAdmin):
         return False
 
     def delete_model(self, request: HttpRequest, obj: Authenticator) -> None:
-        _record_removal(request, obj)
-        super().delete_model(request, obj)
+        _remove(request, [obj])
 
     def delete_queryset(self, request: HttpRequest, queryset: "models.QuerySet[Authenticator]") -> None:
-        for each in queryset.select_related("user"):
-            _record_removal(request, each)
-        super().delete_queryset(request, queryset)
+        _remove(request, list(queryset.select_related("user")))
+
+
+def _remove(request: HttpRequest, rows: list[Authenticator]) -> None:
+    """Remove them, and recovery codes that stand for no app any more: they may be lost with the phone."""
+    for row in rows:
+        row.delete()
+        _record_removal(request, row)
+    for user in {row.user for row in rows}:
+        codes = delete_dangling_recovery_codes(user)
+        if codes is not None:
+            _record_removal(request, codes)
 
 
 def _record_removal(request: HttpRequest, row: Authenticator) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
 
 from metrics.sign_in.policy import Provider, Role
 from routing.authentication.issuer_token import MAX_NAME_LENGTH, check_audience, check_times, claim
@@ -24,7 +26,10 @@ _NOT_IN_USERNAME: Final = re.compile(r"[^A-Za-z0-9_.@+-]+")
 
 
 class Refused(Exception):
-    """This person may not sign in. The text is shown to them."""
+    """This person may not sign in. The text is shown to them, in their language."""
+
+    def __init__(self, text: Promise) -> None:
+        super().__init__(text)
 
 
 class ProviderSession(msgspec.Struct, frozen=True):
@@ -125,8 +130,10 @@ def _groups(claims: Mapping[str, Any], provider: Provider, email: str) -> list[s
     value = claim(claims, provider.groups_claim)
     if value is None and _has_too_many_groups(claims, provider):
         raise Refused(
-            "You are a member of more groups than the provider puts into a token. Its administrator can assign this "
-            "application fewer groups, or use app roles."
+            gettext_lazy(
+                "You are a member of more groups than the provider puts into a token. Its administrator can assign "
+                "this application fewer groups, or use app roles."
+            )
         )
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, list) or len(items) > MAX_GROUPS:
@@ -145,18 +152,20 @@ def _check_tenant(claims: Mapping[str, Any], provider: Provider) -> None:
         return
     named = {value for name in TENANT_CLAIMS if isinstance(value := claims.get(name), str)}
     if named.isdisjoint(provider.tenants):
-        raise Refused("Your account belongs to an organisation that may not sign in here.")
+        raise Refused(gettext_lazy("Your account belongs to an organisation that may not sign in here."))
 
 
 def _check_domain(claims: Mapping[str, Any], email: str, provider: Provider) -> None:
     if not provider.domains:
         return
     if not email:
-        unverified = isinstance(claims.get("email"), str)
-        reason = "has not verified your email address" if unverified else "did not send your email address"
-        raise Refused(f"The provider {reason}, which is needed to sign in here.")
+        if isinstance(claims.get("email"), str):
+            text = gettext_lazy("The provider has not verified your email address, which is needed to sign in here.")
+        else:
+            text = gettext_lazy("The provider did not send your email address, which is needed to sign in here.")
+        raise Refused(text)
     if email.rpartition("@")[2].lower() not in provider.domains:
-        raise Refused("Your email address is of a domain that may not sign in here.")
+        raise Refused(gettext_lazy("Your email address is of a domain that may not sign in here."))
 
 
 def _verified_email(claims: Mapping[str, Any]) -> str:

@@ -45,7 +45,9 @@ class _CodeForm(forms.Form):
                 authenticator.user = self.user
                 return code
         exceeds(context.request, "pages.failed.codes", self._account, FAILED_CODES_RATE, count=True)
-        raise forms.ValidationError(_("This is not the present code."))
+        raise forms.ValidationError(
+            _("This is not the present code, or it has been used. It is refused too if the clock of the phone is wrong.")
+        )
 
     def _account(self, _group: str, _request: object) -> str:
         return str(self.user.pk)
@@ -68,9 +70,19 @@ class SetUpForm(ActivateTOTPForm):
 
     def clean_code(self) -> str:
         code = str(self.cleaned_data["code"])[:64]
-        if matching_counter(self.secret, code, time.time()) is None:
-            raise forms.ValidationError(_("This is not the present code of this key."))
+        counter = matching_counter(self.secret, code, time.time())
+        if counter is None:
+            raise forms.ValidationError(
+                _("This is not the present code of this key. It is refused too if the clock of the phone is wrong.")
+            )
+        self._counter = counter
         return code
+
+    def use_code(self) -> None:
+        """To be called once the authenticator is stored."""
+        row = Authenticator.objects.get(user=self.user, type=Authenticator.Type.TOTP)
+        row.data[_LAST] = self._counter
+        row.save(update_fields=["data"])
 
 
 def matching_counter(secret: str, code: str, now: float, after: int = -1) -> int | None:
@@ -95,6 +107,6 @@ def _accepts(authenticator: Authenticator, code: str) -> bool:
 
 
 def _describe(field: forms.Field) -> None:
-    field.label = "Code"
+    field.label = _("Code")
     field.widget.attrs.pop("placeholder", None)
     field.widget.attrs.update(autocomplete="one-time-code", autofocus=True)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
@@ -37,7 +38,9 @@ def protect(response: HttpResponse, *, leads_to_provider: bool = False) -> HttpR
     return response
 
 
-def message(request: HttpRequest, title: str, text: str, status: int, **context: Any) -> HttpResponse:
+def message(
+    request: HttpRequest, title: str | Promise, text: str | Promise, status: int, **context: Any
+) -> HttpResponse:
     named = {"title": title, "text": text, "request_id": current_request_id(), **context}
     return protect(render(request, "sign_in/message.html", named, status=status))
 
@@ -54,7 +57,7 @@ def arrive(request: HttpRequest, user: Any, wanted: str) -> HttpResponse:
     if target is not None:
         return redirect(target)
     text = _("Your account has no page of the gateway that it may open. Ask an owner of the gateway for a role.")
-    return message(request, "You may not open this page", text, 403, account=user.get_username())
+    return message(request, _("You may not open this page"), text, 403, account=user.get_username())
 
 
 def landing(request: HttpRequest, user: Any, wanted: str) -> str | None:

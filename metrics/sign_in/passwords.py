@@ -58,7 +58,7 @@ class LoginView(plain.LoginView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method == "POST" and not provider.sign_in().has_password_login:
             text = _("Passwords are switched off here. Sign in with the identity provider.")
-            return message(request, "You may not sign in", text, 403)
+            return message(request, _("You may not sign in"), text, 403)
         return super().dispatch(request, *args, **kwargs)
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
@@ -93,6 +93,12 @@ def password_change(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Dja
     return redirect("account_change_password")
 
 
+def _focused(form: Any) -> Any:
+    """The form with the focus on its first field."""
+    next(iter(form.fields.values())).widget.attrs["autofocus"] = True
+    return form
+
+
 @method_decorator(login_required, name="dispatch")
 class AccountView(Protected, TemplateView):
     template_name = "sign_in/account.html"
@@ -118,6 +124,9 @@ class AccountView(Protected, TemplateView):
 class ConfirmPasswordView(Protected, ReauthenticateView):
     leads_to_provider = True
 
+    def get_form(self, *args: Any, **kwargs: Any) -> Any:
+        return _focused(super().get_form(*args, **kwargs))
+
 
 class ConfirmSecondFactorView(Protected, MFAReauthenticateView):
     leads_to_provider = True
@@ -129,13 +138,19 @@ class PasswordView(Protected, PasswordChangeView):
             return redirect("mfa_index")
         return super().dispatch(request, *args, **kwargs)
 
+    def get_form(self, *args: Any, **kwargs: Any) -> Any:
+        return _focused(super().get_form(*args, **kwargs))
+
 
 class SecondFactorView(Protected, AuthenticateView):
     pass
 
 
 class SetUpView(Protected, ActivateTOTPView):
-    pass
+    def form_valid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = super().form_valid(form)
+        form.use_code()
+        return response
 
 
 class RemoveView(Protected, DeactivateTOTPView):
@@ -143,7 +158,13 @@ class RemoveView(Protected, DeactivateTOTPView):
 
 
 class CodesView(Protected, ViewRecoveryCodesView):
-    pass
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Leads on to new codes if a superuser has deleted those that there were."""
+        types = set(Authenticator.objects.filter(user_id=request.user.pk).values_list("type", flat=True))
+        if types == {Authenticator.Type.TOTP}:
+            return redirect("mfa_generate_recovery_codes")
+        response: HttpResponseBase = super().get(request, *args, **kwargs)
+        return response
 
 
 class NewCodesView(Protected, GenerateRecoveryCodesView):
@@ -175,6 +196,7 @@ class FirstSecondFactorView(Protected, _SetUpFormView):
     def form_valid(self, form: Any) -> HttpResponse:
         user, stage = self._stage.login.user, self._stage
         authenticator = TOTP.activate(user, form.secret).instance
+        form.use_code()
         RecoveryCodes.activate(user)
         clear_totp_secret(self.request)
         authenticator_added.send(sender=Authenticator, request=self.request, user=user, authenticator=authenticator)

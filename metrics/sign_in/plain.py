@@ -32,7 +32,7 @@ class LoginView(views.LoginView):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.user.is_authenticated:
-            return arrive(request, request.user, request.GET.get("next", ""))
+            return arrive(request, request.user, request.POST.get("next") or request.GET.get("next", ""))
         response = super().dispatch(request, *args, **kwargs)
         if not isinstance(response, HttpResponse):
             return response

@@ -48,7 +48,7 @@ def _back_channel() -> list[URLPattern]:
 def admin_urls() -> list[URLPattern]:
     """Replacements of the admin's own login pages, which know no second factor and forget the page that was wanted."""
     if settings.CONFIG.sign_in is None:
-        return [path("login/", plain.admin_login)]
+        return [path("login/", plain.admin_login, name="admin_login")]
     from metrics.sign_in import passwords  # noqa: PLC0415 - as above
 
     return [

@@ -8,7 +8,9 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
+from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, override
 from django.views import View
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
@@ -23,7 +25,7 @@ from routing.errors import InvalidToken
 
 _ERROR: Final = re.compile(r"[a-z_]{1,40}")
 _CODE: Final = re.compile(r"[\x21-\x7e]{1,4096}")
-_NOT_SIGNED_IN: Final = "You are not signed in"
+_NOT_SIGNED_IN: Final = gettext_lazy("You are not signed in")
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -59,6 +61,7 @@ class CallbackView(View):
         begun = pending.finish(request.session, request.GET.get("state", ""))
         if configured is None or begun is None:
             return _not_begun(request)
+        request.session.save()  # Django does not after a status of 5xx, and the state would be good again
         refusal = _refusal(request, configured)
         if refusal is not None:
             return refusal
@@ -68,7 +71,7 @@ class CallbackView(View):
             return _unavailable(request, error)
         except ProviderRefused as error:
             log.warning("the identity provider refused a sign-in: %s", error)
-            return message(request, _NOT_SIGNED_IN, "The provider refused the sign-in.", 502, code=str(error))
+            return message(request, _NOT_SIGNED_IN, _("The provider refused the sign-in."), 502, code=str(error))
         except InvalidToken as error:
             log.warning("an ID token of the identity provider is not valid: %s", error.detail)
             text = _("The provider's confirmation of who you are is not valid.")
@@ -80,7 +83,7 @@ def _finish(request: HttpRequest, configured: Provider, begun: pending.PendingLo
     """Redeem the code, and sign the person in or connect the identity."""
     client = provider.client(configured)
     if "iss" not in request.GET and client.metadata().names_itself:
-        return message(request, _NOT_SIGNED_IN, "The provider's response is incomplete.", 400)
+        return message(request, _NOT_SIGNED_IN, _("The provider's response is incomplete."), 400)
     code, address = request.GET.get("code", ""), provider.redirect_uri(request)
     claims = client.claims(code, address, begun.verifier, begun.nonce)
     name = f"{claims['sub']} at {configured.issuer}"
@@ -90,8 +93,9 @@ def _finish(request: HttpRequest, configured: Provider, begun: pending.PendingLo
             return _connect(request, person, begun.user)
         return _sign_in(request, person, begun.next, claims["id_token"], provider_session(claims, configured))
     except Refused as error:
-        record_operation(f"provider:{name}", "account.refused", after={"reason": str(error)})
-        return message(request, "You may not sign in", str(error), 403)
+        with override("en"):
+            record_operation(f"provider:{name}", "account.refused", after={"reason": str(error)})
+        return message(request, _("You may not sign in"), str(error), 403)
 
 
 def _sign_in(
@@ -104,10 +108,11 @@ def _sign_in(
     if person.role is None and not teams and not _may_open_something(request, known, wanted):
         if known is not None:
             accounts.set_role(known, None)
-        raise Refused(
-            f"You are known as {person.username}, but none of your groups may use the gateway. "
+        text = gettext_lazy(
+            "You are known as {name}, but none of your groups may use the gateway. "
             "Ask for membership of one that may, and sign in again."
         )
+        raise Refused(format_lazy(text, name=person.username))
     user = accounts.user_of(person)
     accounts.set_role(user, person.role, teams)
     if request.user.is_authenticated and request.user != user:
@@ -136,14 +141,15 @@ def _refusal(request: HttpRequest, configured: Provider) -> HttpResponse | None:
     """The page for a response without a code, or of another provider (RFC 9207); None for a good one."""
     sent = request.GET.get("iss")
     if sent is not None and sent != configured.issuer:
-        return message(request, _NOT_SIGNED_IN, "The response is another provider's.", 400)
+        return message(request, _NOT_SIGNED_IN, _("The response is another provider's."), 400)
     error = request.GET.get("error", "")
     if error:
         code = error if _ERROR.fullmatch(error) else "unknown"
-        text = "The sign-in was cancelled." if code == "access_denied" else "The provider refused the sign-in."
+        cancelled, refused = _("The sign-in was cancelled."), _("The provider refused the sign-in.")
+        text = cancelled if code == "access_denied" else refused
         return message(request, _NOT_SIGNED_IN, text, 403, code=code)
     if _CODE.fullmatch(request.GET.get("code", "")) is None:
-        return message(request, _NOT_SIGNED_IN, "The provider's response is incomplete.", 400)
+        return message(request, _NOT_SIGNED_IN, _("The provider's response is incomplete."), 400)
     return None
 
 
@@ -159,6 +165,6 @@ def _not_begun(request: HttpRequest) -> HttpResponse:
 def _unavailable(request: HttpRequest, error: ProviderUnavailable) -> HttpResponse:
     log.warning("a sign-in failed: %s", error)
     text = _("The identity provider does not respond. Try again in a minute.")
-    response = message(request, "The provider is not available", text, 503)
+    response = message(request, _("The provider is not available"), text, 503)
     response["Retry-After"] = "60"
     return response

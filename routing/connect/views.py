@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
@@ -76,7 +77,7 @@ class ConnectView(View):
             return _unusable(request)
         found = _found(request, owner)
         if found is None:
-            return _message(request, service, "No account can be connected here.", 403)
+            return _message(request, service, _("No account can be connected here."), 403)
         if request.POST.get("action") == "disconnect":
             return _disconnect(request, owner, found[0], found[2], by_link=bool(token))
         return _begin(request, owner, found[1])
@@ -90,15 +91,17 @@ class CallbackView(View):
         browser = request.COOKIES.get(settings.CONFIG.connect_cookie, "")
         begun = pending.finish(service, request.GET.get("state", ""), browser)
         if begun is None or not _is_same_person(request, begun.owner):
-            text = "This authorization was not begun in this browser, or too long ago. Nothing was connected."
+            text = _(
+                "This authorization was not begun in this browser, began too long ago, or has been used. "
+                "Nothing has changed now."
+            )
             return _message(request, service, text, 400)
         found, code = _found(request, begun.owner), request.GET.get("code", "")
         if found is None:
-            return _message(request, service, "No account can be connected here.", 403)
-        if _CODE.fullmatch(code) is None:
-            error = request.GET.get("error", "")
-            reason = error if _ERROR.fullmatch(error) else "no code"
-            return _message(request, service, f"The account was not connected ({reason}).", 400)
+            return _message(request, service, _("No account can be connected here."), 403)
+        error = request.GET.get("error", "")
+        if error or _CODE.fullmatch(code) is None:
+            return _not_connected(request, service, error if _ERROR.fullmatch(error) else "no_code", 400)
         return _exchange(request, begun, found[0], found[2], code)
 
 
@@ -130,16 +133,19 @@ def _exchange(
     connections, name = runtime.current().connections, service.name
     verifier = connections.cipher.decrypt(_verifier_name(begun.owner), begun.verifier.encode())
     if verifier is None:
-        return _message(request, name, "The account was not connected: the gateway's keys have changed.", 400)
+        return _message(request, name, _("The account was not connected: the gateway's keys have changed."), 400)
     exchange = connections.exchange(service, subject, code, verifier.decode(), _redirect_uri(request, name))
     try:
         account = runtime.current().wait_for(exchange)
     except TokenRequestFailed as error:
-        return _message(request, name, f"The account was not connected: {error.code}.", 502)
+        return _not_connected(request, name, error.code, 502)
     except (VaultUnavailable, StoreUnavailable):
-        return _message(request, name, "The account was not connected: the gateway cannot store it now.", 503)
+        text = _("The account was not connected: the gateway cannot store it now.")
+        return _message(request, name, text, 503)
     _record("credential.connected", begun.owner, subject, {"account": account} if account else {})
-    text = f"The account {account} is connected." if account else "The account is connected."
+    text = _("The account is connected.")
+    if account:
+        text = _("The account %(account)s is connected.") % {"account": account}
     return _message(request, name, text, 200)  # the cookie stays: another tab may be connecting another account
 
 
@@ -155,25 +161,25 @@ def _disconnect(
     try:
         revoked = runtime.current().wait_for(runtime.current().connections.disconnect(service, subject))
     except (VaultUnavailable, StoreUnavailable):
-        return _message(request, service.name, "The account could not be removed now. Try again.", 503)
+        return _message(request, service.name, _("The account could not be removed now. Try again."), 503)
     _record("credential.disconnected", owner, subject, {"revoked": revoked})
     if not revoked:
-        text = "The account is disconnected. Its provider could not be told: remove the access there too."
+        text = _("The account is disconnected. Its provider could not be told: remove the access there too.")
         return _message(request, service.name, text, 200)
     if by_link:
-        return _message(request, service.name, "The account is disconnected.", 200)
+        return _message(request, service.name, _("The account is disconnected."), 200)
     return redirect("connect-service", service.name)
 
 
 def _page(request: HttpRequest, owner: Owner, token: str) -> HttpResponse:
     found = _found(request, owner)
     if found is None:
-        return _message(request, owner.service, "No account can be connected here.", 404)
+        return _message(request, owner.service, _("No account can be connected here."), 404)
     service, policy, subject = found
     state: AccountState = account_state(service.name, subject)
     context = {
         "service": service.name,
-        "owner": subject.id.partition(":")[2] or "all calls to this service",
+        "owner": subject.id.partition(":")[2] or _("all calls to this service"),
         "per": policy.per.value,
         "provider": urlsplit(policy.authorize_url).hostname,
         "scopes": policy.scopes,
@@ -244,7 +250,14 @@ def _log_in(request: HttpRequest) -> HttpResponse:
 
 
 def _unusable(request: HttpRequest) -> HttpResponse:
-    return _message(request, "", "This link has been used, has expired, or never was one. Create a new one.", 404)
+    text = _("This link has been used, has expired, or never was one. Create a new one.")
+    return _message(request, "", text, 404)
+
+
+def _not_connected(request: HttpRequest, service: str, code: str, status: int) -> HttpResponse:
+    """`code` is the provider's error code, or one of ours."""
+    text = _("The account was not connected (%(code)s).") % {"code": code}
+    return _message(request, service, text, status)
 
 
 def _message(request: HttpRequest, service: str, text: str, status: int) -> HttpResponse:

@@ -74,8 +74,25 @@ def test_a_foreign_host_and_an_old_form(harness: Harness) -> None:
         assert_page(
             browser().get("/admin/login/", headers={"Host": "evil.test"}), 400, "The request cannot be read", "/admin/"
         )
-    response = browser(enforce_csrf_checks=True).post("/admin/login/", {"username": "ada"})
-    assert "reload the page" in assert_page(response, 403, "Not allowed", "/admin/")
+    client = browser(enforce_csrf_checks=True)
+    response = client.post("/admin/login/", {"username": "ada"})
+    assert "Allow cookies" in assert_page(response, 403, "Not allowed", "/admin/")
+    client.get("/admin/login/")
+    response = client.post("/admin/login/", {"username": "ada", "csrfmiddlewaretoken": "a" * 64})
+    assert "The form is no longer valid" in assert_page(response, 403, "Not allowed", "/admin/")
+
+
+@pytest.mark.parametrize("path", ["/accounts/login/", "/admin/login/"])
+def test_a_login_page_that_was_open_before_a_login_in_another_tab_leads_on(harness: Harness, path: str) -> None:
+    client = staff(enforce_csrf_checks=True)
+    form = {"username": "ada", "password": "any", "csrfmiddlewaretoken": "a" * 64}
+    wanted = "/dashboard/requests/?status=5xx"
+    response = client.post(path, {**form, "next": wanted}, follow=True)
+    assert (response.status_code, response.request["PATH_INFO"]) == (200, "/dashboard/requests/")
+    assert response.request["QUERY_STRING"] == "status=5xx"
+    response = client.post(path, {**form, "next": "https://evil.example/"})
+    assert client.get(response["Location"])["Location"] == "/admin/"
+    assert client.post("/admin/logout/", {"csrfmiddlewaretoken": "a" * 64}).status_code == 403
 
 
 def test_a_proxy_that_is_not_trusted_is_named_as_the_reason(harness: Harness) -> None:

@@ -81,7 +81,9 @@ def test_a_second_factor_is_set_up_and_then_needed(site: Site) -> None:
     assert other.get("/dashboard/").url.endswith("/accounts/login/?next=%2Fdashboard%2F")
     assert other.get("/metrics").status_code == 401
     assert WRONG in other.post("/accounts/second-factor/", code="000000").text
-    code = code_of(key)
+    assert WRONG in other.post("/accounts/second-factor/", code=code_of(key, -1)).text
+    assert WRONG in other.post("/accounts/second-factor/", code=code_of(key)).text, "setting up has used it"
+    code = code_of(key, 1)
     assert other.post("/accounts/second-factor/", code=code).headers["Location"] == "/dashboard/"
     assert other.get("/dashboard/").status_code == 200
 
@@ -97,6 +99,27 @@ def test_a_second_factor_is_set_up_and_then_needed(site: Site) -> None:
     actions = site.actions(f"staff:{name}")
     assert actions.count("account.signed_in") == 3
     assert "account.second_factor_added" in actions
+
+
+def test_recovery_codes_end_with_the_app_that_a_superuser_removes(site: Site) -> None:
+    name, visitor, owner = new_user(site, "lost"), site.visitor(), site.visitor()
+    visitor.log_in(PASSWORD, name)
+    confirm(visitor, visitor.get("/accounts/second-factor/set-up/", follow=False))
+    _, codes = set_up(visitor)
+    owner.log_in(PASSWORD, "root")
+    page = "/admin/mfa/authenticator/"
+    rows = "SELECT a.id, a.type FROM mfa_authenticator a JOIN auth_user u ON u.id = a.user_id WHERE u.username = 'lost'"
+    found = {kind: pk for pk, kind in site.rows(rows)}
+    owner.post(f"{page}{found['recovery_codes']}/delete/", post="yes")
+    response = visitor.get("/accounts/recovery-codes/", follow=False)
+    assert response.headers["Location"] == "/accounts/recovery-codes/new/"
+    visitor.post("/accounts/recovery-codes/new/")
+    owner.post(f"{page}{found['totp']}/delete/", post="yes")
+    assert site.rows(rows) == []
+    assert site.actions("staff:root").count("account.second_factor_removed") == 3
+    assert visitor.get("/accounts/recovery-codes/", follow=False).status_code == 404
+    _, new = set_up(visitor)
+    assert not set(codes) & set(new)
 
 
 def test_wrong_codes_of_an_account_are_limited(site: Site) -> None:
@@ -204,7 +227,7 @@ def test_where_a_second_factor_is_required_no_session_begins_without_it(open_sit
     assert visitor.get("/dashboard/").status_code == 200
     other = site.visitor()
     assert other.log_in(PASSWORD, "root").headers["Location"] == "/accounts/second-factor/"
-    assert other.post("/accounts/second-factor/", code=code_of(key)).headers["Location"] == "/admin/"
+    assert other.post("/accounts/second-factor/", code=code_of(key, 1)).headers["Location"] == "/admin/"
     confirmed = confirm(other, other.get("/accounts/second-factor/remove/", follow=False))
     assert confirmed.headers["Location"] == "/accounts/second-factor/remove/"
     other.post("/accounts/second-factor/remove/")

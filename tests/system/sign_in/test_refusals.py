@@ -126,6 +126,7 @@ def test_a_code_of_another_sign_in(site: Site) -> None:
     response = attacker.get(mine.replace(own, stolen), follow=False)
     refused(site, attacker, response, 502, "The provider refused the sign-in.")
     assert "invalid_grant" in response.text
+    refused(site, attacker, attacker.get(mine, follow=False), 400, "was not begun in this browser")
 
 
 def test_a_code_that_is_used_twice(site: Site) -> None:

@@ -33,7 +33,7 @@ def test_a_sign_in_may_reach_another_worker_at_each_step(redis_url: str) -> None
         again = site.visitor()
         again.session.headers["Connection"] = "close"
         again.log_in(PASSWORD, "olga")
-        again.post("/accounts/second-factor/", code=code_of(key))
+        again.post("/accounts/second-factor/", code=code_of(key, 1))
         assert again.is_signed_in
         again.post("/accounts/sessions/", page="/accounts/")
         assert [other.is_signed_in for _ in range(4)] == [False] * 4
