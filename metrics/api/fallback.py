@@ -75,14 +75,16 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def _stale_form(request: HttpRequest, reason: str) -> HttpResponse:
-    """A sign-in replaces the token of the forms in other tabs. Their own login pages lead on to what was wanted there."""
+    """A sign-in replaces the token of forms in other tabs. Login pages there lead on to what was wanted."""
     user: Any = request.user
     match = request.resolver_match
     if user.is_authenticated and match is not None and match.view_name in _LOGIN_PAGES:
         wanted = request.POST.get("next") or request.GET.get("next", "")
         return redirect(f"{request.path}?{urlencode({'next': wanted})}" if wanted else request.path)
     if reason == REASON_NO_CSRF_COOKIE:
-        text = _("The browser has sent no cookie. Allow cookies of this site, reload the page, and send the form again.")
+        text = _(
+            "The browser has sent no cookie. Allow cookies of this site, reload the page, and send the form again."
+        )
     else:
         text = _("The form is no longer valid. Go back, reload the page, and send it again.")
     return error_page(request, 403, text)

@@ -46,7 +46,10 @@ class _CodeForm(forms.Form):
                 return code
         exceeds(context.request, "pages.failed.codes", self._account, FAILED_CODES_RATE, count=True)
         raise forms.ValidationError(
-            _("This is not the present code, or it has been used. It is refused too if the clock of the phone is wrong.")
+            _(
+                "This is not the present code, or it has been used. "
+                "It is refused too if the clock of the phone is wrong."
+            )
         )
 
     def _account(self, _group: str, _request: object) -> str:

@@ -151,6 +151,20 @@ def test_a_caller_without_an_account_is_told_where_to_connect_one(server: Server
     assert "/connect/mail/" in response.json()["detail"]
 
 
+def test_a_person_reads_in_their_language_why_nothing_was_connected(
+    server: Server, seed: Seed, provider: Provider
+) -> None:
+    with requests.Session() as session:
+        session.headers["Accept-Language"] = "de"
+        asked = len(provider.forms)
+        page = session.get(link(server, seed.ours), timeout=30)
+        refused = grant(session, submit(session, page), error="access_denied")  # beside a code, which is not used
+        assert (refused.status_code, len(provider.forms)) == (400, asked)
+        assert "Das Konto wurde nicht verbunden (access_denied)." in refused.text
+        assert "schon benutzt. Es hat sich jetzt nichts geändert." in session.get(refused.url, timeout=30).text
+        assert "Dieser Link wurde schon benutzt" in session.get(page.url, timeout=30).text
+
+
 def test_a_key_connects_an_account_by_a_link(server: Server, seed: Seed, provider: Provider) -> None:
     with requests.Session() as session:
         page = session.get(link(server, seed.ours), timeout=30)

@@ -62,9 +62,10 @@ def test_who_has_left_the_groups_has_no_rights_any_more(site: Site) -> None:
 def test_somebody_without_a_mapped_group_gets_no_account(site: Site) -> None:
     site.provider.person = person("stranger", "guests")
     visitor = site.visitor()
+    visitor.session.headers["Accept-Language"] = "de"
     response = visitor.sign_in("/dashboard/")
     assert response.status_code == 403
-    assert "You are known as stranger" in response.text
+    assert "Sie sind als stranger bekannt" in response.text
     assert not site.rows("SELECT 1 FROM auth_user WHERE username = 'stranger'")
     assert not visitor.is_signed_in
     refused = site.rows("SELECT after FROM metrics_operation WHERE actor LIKE 'provider:stranger at %'")
