@@ -8,6 +8,7 @@ from secrets import token_hex
 from typing import Final
 
 import msgspec
+from django.db import transaction
 
 from metrics import cluster_counts, selectors
 from metrics.audit import record_operation, record_performed
@@ -89,25 +90,34 @@ def _usage(names: Sequence[str], tag: str | None = None) -> dict[str, int] | Non
 def replay_delivery(actor: str, failed: FailedDelivery) -> bool:
     """Queue a failed delivery again, for the parts of its work that are not done. False if the queue has no room.
 
-    Raises StoreUnavailable.
+    Raises StoreUnavailable, and FailedDelivery.DoesNotExist if somebody else has replayed or dismissed it meanwhile.
     """
     delivery = decode(bytes(failed.data))
     # With another id, so that its event is not taken for one that was sent.
     again = msgspec.structs.replace(delivery, id=token_hex(16), tries=0, error="")
-    if run_on_loop(running().deliveries.queue.add(None, encode(again))) is not Added.QUEUED:
-        return False
-    _remove_delivery(actor, "webhook.replay", failed, delivery.id)
+    with transaction.atomic():
+        _take_delivery(failed)
+        if run_on_loop(running().deliveries.queue.add(None, encode(again))) is not Added.QUEUED:
+            transaction.set_rollback(True)
+            return False
+    _record_delivery(actor, "webhook.replay", failed, delivery.id)
     return True
 
 
 def dismiss_delivery(actor: str, failed: FailedDelivery) -> None:
-    """Delete a failed delivery: its work is not done any more."""
-    _remove_delivery(actor, "webhook.dismiss", failed, decode(bytes(failed.data)).id)
+    """Delete a failed delivery: its work is not done any more. Raises as `replay_delivery` if it is gone."""
+    _take_delivery(failed)
+    _record_delivery(actor, "webhook.dismiss", failed, decode(bytes(failed.data)).id)
 
 
-def _remove_delivery(actor: str, action: str, failed: FailedDelivery, identifier: str) -> None:
+def _take_delivery(failed: FailedDelivery) -> None:
+    """Delete the row: of several requests at once, one does."""
+    if not FailedDelivery.objects.filter(pk=failed.pk).delete()[0]:
+        raise FailedDelivery.DoesNotExist
+
+
+def _record_delivery(actor: str, action: str, failed: FailedDelivery, identifier: str) -> None:
     before = {"webhook": failed.webhook, "delivery": identifier, "error": failed.error, "tries": failed.tries}
-    failed.delete()
     record_operation(actor, action, before=before)
 
 

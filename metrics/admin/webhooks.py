@@ -1,5 +1,6 @@
 """Webhooks, and their deliveries whose work has failed."""
 
+import contextlib
 from typing import Any, Final
 
 from django.contrib import admin, messages
@@ -106,15 +107,22 @@ class FailedDeliveryAdmin(ServiceReadOnlyAdmin):
 
     @admin.action(description=_("Replay"), permissions=("operate",))
     def replay(self, request: HttpRequest, queryset: "models.QuerySet[FailedDelivery]") -> None:
-        replayed = sum(self._replay(request, failed) for failed in queryset)
+        replayed = 0
+        for failed in queryset:
+            is_queued = self._replay(request, failed)
+            if is_queued is None:  # there is no room for the others either, and each would wait for it
+                break
+            replayed += is_queued
         self.message_user(request, gettext("%(number)d replayed.") % {"number": replayed})
 
     @admin.action(description=_("Dismiss: the work is not done"), permissions=("operate",))
     def dismiss(self, request: HttpRequest, queryset: "models.QuerySet[FailedDelivery]") -> None:
-        dismissed = list(queryset)
-        for failed in dismissed:
-            services.dismiss_delivery(staff_actor(request.user), failed)
-        self.message_user(request, gettext("%(number)d dismissed.") % {"number": len(dismissed)})
+        dismissed = 0
+        for failed in queryset:
+            with contextlib.suppress(FailedDelivery.DoesNotExist):  # somebody else was faster
+                services.dismiss_delivery(staff_actor(request.user), failed)
+                dismissed += 1
+        self.message_user(request, gettext("%(number)d dismissed.") % {"number": dismissed})
 
     @action(
         description=_("Replay"),
@@ -134,13 +142,17 @@ class FailedDeliveryAdmin(ServiceReadOnlyAdmin):
             self.message_user(request, gettext("The delivery was queued again."))
         return leave_dialog(request, "routing_faileddelivery_changelist")
 
-    def _replay(self, request: HttpRequest, failed: FailedDelivery) -> bool:
+    def _replay(self, request: HttpRequest, failed: FailedDelivery) -> bool | None:
+        """Whether it was queued again; None if the queue takes nothing now. Says why it was not."""
         try:
-            replayed = services.replay_delivery(staff_actor(request.user), failed)
+            if services.replay_delivery(staff_actor(request.user), failed):
+                return True
+        except FailedDelivery.DoesNotExist:
+            text = gettext("Somebody else has replayed or dismissed the delivery of %(webhook)s.")
+            self.message_user(request, text % {"webhook": failed.webhook}, messages.WARNING)
+            return False
         except StoreUnavailable:
-            replayed = False
-        if not replayed:
-            self.message_user(
-                request, gettext("The queue is unavailable or full: nothing was replayed."), messages.ERROR
-            )
-        return replayed
+            pass
+        text = gettext("The queue is unavailable or full: what is still listed was not replayed.")
+        self.message_user(request, text, messages.ERROR)
+        return None

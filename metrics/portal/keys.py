@@ -160,12 +160,12 @@ def _secret_page(request: MemberRequest, key: ApiKey, secret: str, context: dict
 
 
 def _key_page(request: MemberRequest, key: ApiKey, **forms: Any) -> HttpResponse:
-    allowed = allowed_of(request.member.consumer)
+    allowed, now = allowed_of(request.member.consumer), timezone.now()
     chosen = [name for name in allowed.services if name in (key.scopes or ())]
     context = {
         "page": "keys",
-        "key": _row(key, timezone.now()),
-        "retired": [secret for secret in key.retired.all() if secret.valid_until > timezone.now()],
+        "key": _row(key, now),
+        "retired": [secret for secret in key.retired.all() if secret.valid_until > now and key.state(now) == "active"],
         "is_own": _is_own(key),
         "may_rotate": may_rotate(key),
         "rotate_form": RotateForm(),

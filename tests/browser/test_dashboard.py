@@ -165,6 +165,8 @@ def test_a_disconnection_is_shown_and_the_page_reconnects(
     page.context.set_offline(True)
     expect(page.locator("#feed")).to_have_text("Disconnected, retrying", timeout=15_000)
     expect(page.locator("body")).to_have_attribute("data-stale", "")
+    page.get_by_role("button", name="Warm cache").click()
+    expect_toast(page, "Failed: The gateway cannot be reached.")
     screenshot(page, "cut")
     page.context.set_offline(False)
     expect_live(page)
@@ -214,6 +216,14 @@ def test_the_page_polls_while_the_socket_is_silent(visit: Open, screenshot: Scre
     screenshot(page, "polling")
     muted["now"] = False
     expect_live(page)
+
+
+def test_the_page_polls_where_the_browser_opens_no_sockets(visit: Open, gateway: Gateway) -> None:
+    page = visit("/admin/explain/")
+    page.add_init_script("WebSocket = class { constructor() { throw new DOMException('blocked', 'SecurityError'); } };")
+    page.goto(f"{gateway.url}/dashboard/")
+    expect(page.locator("#feed")).to_have_text("Disconnected, polling", timeout=15_000)
+    expect(page.locator('[data-service="crm"]')).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [PHONE, WIDE])

@@ -205,6 +205,23 @@ def test_the_first_call_has_the_key_and_a_call_without_one_is_refused(visit: Ses
     assert "401" in send(page, "/contacts")
     page.get_by_label("API key").fill("gw_aaaaaaaa_" + "x" * 49)
     assert "401" in send(page, "/contacts")
+    page.get_by_label("API key").fill("gw_aaaaaaaa_…")  # as a list shortens it
+    assert "characters that no key has" in send(page, "/contacts")
+
+
+STOPPED = """form => {
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.requestSubmit();
+  const sent = form.dataset.sent;
+  dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
+  return [sent, form.dataset.sent ?? null];
+}"""
+
+
+def test_a_form_whose_loading_was_stopped_can_be_sent_again(visit: Session) -> None:
+    page = visit("keys/")
+    page.get_by_label("Name").fill("stopped")
+    assert page.locator("main form").last.evaluate(STOPPED) == ["1", None]
 
 
 def test_what_a_stopped_call_shows_is_not_of_the_one_before(visit: Session) -> None:

@@ -33,7 +33,8 @@ const send = (method, address, body) =>
   });
 
 async function call(method, address, body, isRepeated = false) {
-  const response = await send(method, address, body);
+  const response = await send(method, address, body).catch(() => null);
+  if (!response) throw new Error(gettext("The gateway cannot be reached. Try again in a moment."));
   const payload = await response.json().catch(() => ({}));
   if (response.status === FORBIDDEN && payload.detail?.startsWith(STALE_TOKEN) && !isRepeated) {
     await renewToken();

@@ -31,7 +31,13 @@ export class ReconnectingSocket {
   connect() {
     clearTimeout(this.retry);
     this.retry = null;
-    const socket = new WebSocket(this.address);
+    let socket;
+    try {
+      socket = new WebSocket(this.address);
+    } catch { // a browser that is told to open none
+      this.disconnect();
+      return;
+    }
     this.socket = socket;
     this.lastMessageAt = performance.now();
     socket.addEventListener("open", () => socket === this.socket && this.onOpen());

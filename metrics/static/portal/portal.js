@@ -2,6 +2,8 @@
 import { find } from "../dashboard/dom.js";
 import { gettext } from "../dashboard/i18n.js";
 
+const STOPPED_AFTER = 30000; // milliseconds
+
 /** Copy a text. On plain http there is no clipboard for pages: select it then, and use the browser's command. */
 async function copy(node) {
   if (navigator.clipboard) {
@@ -27,7 +29,10 @@ for (const form of document.querySelectorAll('form[method="post"]')) {
   form.addEventListener("submit", (event) => {
     if (form.dataset.sent) event.preventDefault();
     form.dataset.sent = "1";
-    // A page that comes back from the browser's memory can send its forms again.
-    addEventListener("pageshow", () => { delete form.dataset.sent; }, { once: true });
+    const release = () => { delete form.dataset.sent; };
+    // A page that comes back from the browser's memory can send its forms again, and so can one whose loading was stopped.
+    addEventListener("pageshow", release, { once: true });
+    addEventListener("keydown", ({ key }) => key === "Escape" && release());
+    setTimeout(release, STOPPED_AFTER);
   });
 }

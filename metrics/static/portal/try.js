@@ -40,7 +40,11 @@ function requestHeaders() {
   if (!headers.has("Cache-Control")) headers.set("Cache-Control", "no-transform");
   if (!headers.has("Pragma")) headers.set("Pragma", "gateway");
   const key = field("key").value.trim();
-  if (key) headers.set("X-API-Key", key);
+  try {
+    if (key) headers.set("X-API-Key", key);
+  } catch {
+    throw new Error(gettext("The API key has characters that no key has."));
+  }
   return headers;
 }
 

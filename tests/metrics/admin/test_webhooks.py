@@ -1,9 +1,12 @@
 """The admin pages of webhooks and of their failed deliveries: who may see them, secrets, and replay."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from metrics import services
+from metrics.admin import webhooks as admin_webhooks
 from metrics.models import Operation
 from routing.database import failed_deliveries
 from routing.models import FailedDelivery, Service, Webhook
@@ -63,10 +66,33 @@ def test_a_replay_queues_what_is_not_done_and_is_recorded(
 
 
 def test_a_full_queue_keeps_the_delivery(harness: Harness, failed: FailedDelivery) -> None:
+    failed_deliveries.store(decode(bytes(failed.data)))
     harness.deliveries.queue._max_deliveries = 0
-    page = member_of("Operator").post(FAILED, {"action": "replay", "_selected_action": [failed.pk]}, follow=True)
-    assert "nothing was replayed" in page.content.decode()
-    assert FailedDelivery.objects.exists()
+    rows = list(FailedDelivery.objects.values_list("pk", flat=True))
+    page = member_of("Operator").post(FAILED, {"action": "replay", "_selected_action": rows}, follow=True)
+    assert page.content.decode().count("is still listed was not replayed") == 1
+    assert FailedDelivery.objects.count() == 2
+    assert not Operation.objects.filter(action="webhook.replay").exists()
+
+
+@pytest.mark.parametrize("action", ["replay", "dismiss"])
+def test_of_two_people_at_once_one_replays_a_delivery(
+    harness: Harness, failed: FailedDelivery, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """Both have read the row when the first of them takes it."""
+
+    def take_first(actor: str, row: FailedDelivery) -> Any:
+        if FailedDelivery.objects.exists():
+            assert services.replay_delivery("staff:eve", FailedDelivery.objects.get())
+        return own(actor, row)
+
+    own = getattr(services, f"{action}_delivery")
+    monkeypatch.setattr(admin_webhooks, "services", SimpleNamespace(**{f"{action}_delivery": take_first}))
+    page = member_of("Operator").post(FAILED, {"action": action, "_selected_action": [failed.pk]}, follow=True)
+    assert f"0 {action}ed" in page.content.decode()
+    assert ("Somebody else has replayed" in page.content.decode()) is (action == "replay")
+    assert len(harness.run(harness.deliveries.queue.take(10))) == 1
+    assert [each.actor for each in Operation.objects.filter(action__startswith="webhook.")] == ["staff:eve"]
 
 
 def test_a_delivery_is_dismissed(harness: Harness, failed: FailedDelivery) -> None:

@@ -153,8 +153,11 @@ def test_a_revoked_key_is_refused_and_neither_rotated_nor_changed(acme: Team) ->
     prefix = ApiKey.objects.get().prefix
     assert acme.post(f"keys/{prefix}/revoke/").status_code == 200  # not confirmed
     assert acme.call(key) == 200
+    acme.post(f"keys/{prefix}/rotate/", grace="3600")
+    assert "Earlier secret" in acme.text(f"keys/{prefix}/")
     acme.post(f"keys/{prefix}/revoke/", confirm="on")
     assert acme.call(key) == 401
+    assert "Earlier secret" not in acme.text(f"keys/{prefix}/"), "it is not accepted either"
     assert acme.post(f"keys/{prefix}/rotate/", grace="0")["Location"] == f"/portal/keys/{prefix}/"
     assert "the key is revoked" in acme.text(f"keys/{prefix}/")
     acme.post(f"keys/{prefix}/services/", services="crm")
