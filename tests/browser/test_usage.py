@@ -27,6 +27,19 @@ def test_it_shows_what_was_used_on_any_screen(
     assert list(faults(page, "usage", screenshot, width)) == []
 
 
+@pytest.mark.parametrize("width", [320, PHONE])
+def test_the_labels_of_its_cells_fit_a_phone_in_german(visit: Open, gateway: Gateway, width: int) -> None:
+    gateway.get("/api/v1/crm/contacts")
+    page = visit("/admin/explain/", width=PHONE)
+    page.set_viewport_size({"width": width, "height": 844})
+    page.set_extra_http_headers({"Accept-Language": "de"})
+    page.goto(f"{gateway.url}/dashboard/usage/")
+    cells = page.locator("table.usage tbody td")
+    expect(cells.first).to_be_visible()
+    assert cells.evaluate_all("cells => cells.filter((cell) => cell.scrollWidth > cell.clientWidth).length") == 0
+    assert not overflows(page)
+
+
 def test_it_is_filtered_by_keyboard_and_downloaded(visit: Open, gateway: Gateway) -> None:
     gateway.get("/api/v1/crm/contacts")
     gateway.get("/api/v1/slackIntelligence/channels")
