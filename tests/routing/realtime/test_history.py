@@ -1,19 +1,22 @@
 """Which events the history keeps, and for how long."""
 
+import random
 import tracemalloc
+from unittest.mock import patch
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routing.realtime import history as history_module
 from routing.realtime.event import Event, EventRecord, decode_event, encode_record
 from routing.realtime.event_id import following_id, format_event_id, parse_event_id
-from routing.realtime.history import EVENT_OVERHEAD_BYTES, History
+from routing.realtime.history import EVENT_OVERHEAD_BYTES, RETENTION_SECONDS, History
 
 
-def event(ms: int, size: int = 10) -> Event:
-    data = msgspec.json.encode("x" * size)
+def event(ms: int, size: int = 10, text: str = "") -> Event:
+    data = msgspec.json.encode(text or "x" * size)
     return decode_event((ms, 0), encode_record(EventRecord("k", "t", ms / 1_000, msgspec.Raw(data))))
 
 
@@ -47,18 +50,59 @@ def test_the_history_is_bounded_in_count_and_bytes_and_has_no_gaps(sizes: list[i
     assert [found.id[0] for found in kept] == list(range(history.floor[0] + 1, len(sizes) + 1))
 
 
-@pytest.mark.parametrize("size", [0, 500, 10_000])
-def test_the_limit_applies_to_memory_and_not_only_to_text(size: int) -> None:
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(0, 300)), max_size=60),
+    st.integers(0, 1_300),
+    st.integers(1, 90),
+)
+def test_compressed_events_are_returned_like_others(added: list[tuple[int, int]], start: int, limit: int) -> None:
+    """Also while the oldest of a block have been removed."""
+    history = History(max_events=300, max_bytes=40_000)
+    ids: list[int] = []
+    with patch.object(history_module, "BLOCK", 16), patch.object(history_module, "BLOCK_BYTES", 8_000):
+        for count, size in added:
+            for _ in range(count):
+                ids.append(len(ids) + 1)
+                history.add(event(ids[-1], size))
+        expected = [ms for ms in ids if (ms, 0) > history.floor]
+        assert len(history) == len(expected) <= 300
+        everything = history.after(history.floor, 1_000)
+        assert [(found.id, found.record.type) for found in everything] == [((ms, 0), "t") for ms in expected]
+        later = [ms for ms in expected if ms > start]
+        assert [found.id[0] for found in history.after((start, 0), limit)] == later[:limit]
+        history.expire(RETENTION_SECONDS + (start + 1.5) / 1_000)
+        assert [found.id[0] for found in history.after((0, 0), 1_000)] == later
+
+
+@pytest.mark.parametrize(("size", "count"), [(0, 40_000), (500, 8_000), (10_000, 1_000)])
+def test_the_limit_applies_to_memory_and_not_only_to_text(size: int, count: int) -> None:
+    """Of texts that have nothing in common."""
     history = History(max_bytes=1_000_000)
     history.reset((0, 0), (0, 0))
+    chance = random.Random(7)
     tracemalloc.start()
     try:
-        for ms in range(5_000):
-            history.add(event(1_790_000_000_000 + ms, size))
+        for ms in range(count):
+            history.add(event(1_790_000_000_000 + ms, text=chance.randbytes(size // 2).hex()))
         allocated, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert 500_000 < allocated < 1_200_000
+
+
+def test_events_that_are_alike_take_little_memory() -> None:
+    history = History()
+    history.reset((0, 0), (0, 0))
+    text = "the circuit of crm was opened after 12 of 20 calls had failed"
+    tracemalloc.start()
+    try:
+        for ms in range(20_000):
+            history.add(event(1_790_000_000_000 + ms, text=f"{text} {ms * 7_919}"))
+        allocated, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(history) == 20_000
+    assert allocated < 20_000 * EVENT_OVERHEAD_BYTES / 2
 
 
 def test_ids_increase_even_if_the_clock_does_not() -> None:
