@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 
 from routing.configuration.faults import Fault, format_path
 
@@ -25,3 +25,14 @@ def to_validation_error(faults: Iterable[Fault], fields: Iterable[str]) -> Valid
         message = f"{rest}: {fault.message}" if rest else fault.message
         messages.setdefault(field, []).append(FaultError(message, fault))
     return ValidationError(messages)
+
+
+def fault_lines(error: ValidationError) -> str:
+    """What a command prints of a row's faults: each in a line, with the field that it is about."""
+    if not hasattr(error, "error_dict"):
+        return "\n".join(error.messages)
+    return "\n".join(
+        message if field == NON_FIELD_ERRORS else f"{field}{'' if message.startswith('[') else ': '}{message}"
+        for field, messages in error.message_dict.items()
+        for message in messages
+    )

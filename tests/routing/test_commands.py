@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,9 @@ from django.test import override_settings
 from gateway_project.management.commands.alerts import Command as AlertsCommand
 from metrics.alerts import operations
 from routing.authentication.api_keys import ApiKeys
+from routing.database.api_keys import issue
 from routing.database.loader import current_version, load
-from routing.models import ApiKey, Service
+from routing.models import ApiKey, Consumer, Service
 
 pytestmark = pytest.mark.django_db
 
@@ -257,6 +259,32 @@ def test_a_key_with_invalid_options_is_not_created(arguments: list[str]) -> None
     assert "ci" not in run("apikey", "list")[0]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--method", "get"], "methods[0]: methods must be in capitals: GET"),
+        (["--allow", "10.0.0.1/8"], "ip: allow[0]: '10.0.0.1/8' has host bits set"),
+        (["--owner", "a\nb"], "owner: must have no line breaks and control characters"),
+    ],
+)
+def test_the_fault_of_an_option_names_it(arguments: list[str], expected: str) -> None:
+    (text,) = fault("apikey", "create", "ci", "--all-services", *arguments)
+    assert text.startswith(expected)
+
+
+def test_the_list_is_searched_by_all_that_it_shows_of_whose_a_key_is() -> None:
+    consumer = Consumer.objects.create(name="Acme Corp")
+    for key in (
+        ApiKey(name="a", consumer=consumer),
+        ApiKey(name="b", owner="ops@example.com"),
+        ApiKey(name="c", created_by="command:deploy"),
+    ):
+        issue(key)
+    for search, name in (("acme", "a"), ("OPS@", "b"), ("deploy", "c")):
+        (found,) = json.loads(run("apikey", "list", search, "--json")[0])
+        assert found["name"] == name
+
+
 def test_a_key_is_not_created_without_a_word_on_what_it_may_use() -> None:
     (text,) = fault("apikey", "create", "ci")
     assert "--scope" in text
@@ -332,7 +360,7 @@ def test_a_rotation_without_a_value_for_its_end_changes_nothing() -> None:
 
 
 def test_a_key_without_a_name_is_refused() -> None:
-    assert fault("apikey", "create", " ", "--all-services") == ["This field cannot be blank."]
+    assert fault("apikey", "create", " ", "--all-services") == ["name: This field cannot be blank."]
 
 
 @pytest.mark.parametrize(

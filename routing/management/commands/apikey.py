@@ -22,6 +22,7 @@ from routing.keys.document import describe, summary, table
 from routing.keys.scopes import require_known
 from routing.management.approval import add_emergency, attempted, submitted, waits
 from routing.models import ApiKey, Consumer
+from routing.models.faults import fault_lines
 
 _AGE: Final = re.compile(r"([0-9]{1,5})([smhdw])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
@@ -39,7 +40,9 @@ class Command(BaseCommand):
         create = actions.add_parser("create", help="create a key; it is printed once, alone on the last line")
         _add_create_arguments(create)
         listing = actions.add_parser("list", help="list all keys, without their secrets")
-        listing.add_argument("search", nargs="?", default="", help="a prefix, or part of a name or an owner")
+        listing.add_argument(
+            "search", nargs="?", default="", help="a prefix, or part of a name, owner, consumer or author"
+        )
         show = actions.add_parser("show", help="show one key: its limits, its use and its replaced secrets")
         rotation = actions.add_parser("rotate", help="give a key a new secret, printed once, alone on the last line")
         rotation.add_argument(
@@ -78,7 +81,7 @@ class Command(BaseCommand):
         try:
             secret = attempted(lambda: issue(key), "apikey create", emergency)
         except ValidationError as error:
-            raise CommandError("\n".join(error.messages)) from None
+            raise CommandError(fault_lines(error)) from None
         if isinstance(secret, Proposed):
             self._print_secret(f"{key} is valid once it is approved.", key, secret.result, as_json)
             waits(secret.proposal)
@@ -87,7 +90,9 @@ class Command(BaseCommand):
     def _list(self, *, search: str, as_json: bool, **_: Any) -> None:
         now, keys = timezone.now(), ApiKey.objects.select_related("consumer").prefetch_related("retired")
         if search:
-            words = Q(name__icontains=search) | Q(owner__icontains=search) | Q(prefix__startswith=search.lower())
+            words = Q(prefix__startswith=search.lower())
+            for field in ("name", "owner", "consumer__name", "created_by"):  # what the list shows
+                words |= Q(**{f"{field}__icontains": search})
             prefix = parse_prefix(search)
             keys = keys.filter(words | Q(prefix=prefix) if prefix else words)
         found = list(keys)

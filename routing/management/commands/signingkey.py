@@ -21,6 +21,7 @@ from routing.database.proposals import Proposed
 from routing.keys.scopes import require_known
 from routing.management.approval import add_emergency, attempted, waits
 from routing.models import Consumer, SigningKey
+from routing.models.faults import fault_lines
 
 _SETTLE_SECONDS: Final = 1.0
 """How long workers take at most to load a change. A new secret is printed after that, so that it is valid at once."""
@@ -54,7 +55,7 @@ class Command(BaseCommand):
             try:
                 getattr(self, f"_{action}")(**options)
             except ValidationError as error:
-                raise CommandError("\n".join(error.messages)) from None
+                raise CommandError(fault_lines(error)) from None
             except ValueError as fault:
                 raise CommandError(str(fault)) from None
 
