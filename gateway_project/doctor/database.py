@@ -39,6 +39,7 @@ def check_database(config: Config, database: BaseDatabaseWrapper) -> Iterator[Fi
             yield from _postgresql(config, database)
         else:
             yield _journal(database)
+            yield from check_readers(Path(database.settings_dict["NAME"]))
         yield _migrations(database)
     except DatabaseUnavailable as fault:
         yield error("database", str(fault), UNAVAILABLE[database.vendor])
@@ -101,6 +102,15 @@ def _journal(database: BaseDatabaseWrapper) -> Finding:
         advice = "use a local disk: a network file system cannot share the write-ahead log between workers"
         return warning("database journal", f"{mode} instead of wal: reads wait for writes", advice)
     return ok("database journal", "wal; for more than one machine, use PostgreSQL")
+
+
+def check_readers(file: Path) -> Iterator[Finding]:
+    """Nothing if no other user of the machine can read a SQLite file. DATA_DIR keeps them out, unless it was there
+    before the first start.
+    """
+    if file.stat().st_mode & 0o044 and file.absolute().parent.stat().st_mode & 0o011:
+        advice = f"chmod 700 {file.absolute().parent}: the database has sessions, and may have secrets"
+        yield warning("database readers", f"other users of this machine can read {file}", advice)
 
 
 def _migrations(database: BaseDatabaseWrapper) -> Finding:

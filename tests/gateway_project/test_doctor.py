@@ -27,6 +27,7 @@ from gateway_project.config import Config
 from gateway_project.doctor import backends, countries, environment, redis
 from gateway_project.doctor import certificates as revoked
 from gateway_project.doctor.backends import Origin, Probed, check_targets, probe
+from gateway_project.doctor.database import check_readers
 from gateway_project.doctor.finding import Finding, Level, exit_status, to_json, to_text
 from gateway_project.doctor.machine import check_directory, check_listener, check_open_files
 from gateway_project.doctor.redis_commands import COMMANDS
@@ -144,6 +145,17 @@ def test_a_secret_key_that_others_can_read(tmp_path: Path) -> None:
     assert levels(environment.check_environment(found))["secret key"] == "warning"
     file.chmod(0o600)
     assert levels(environment.check_environment(found))["secret key"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("directory", "file", "is_told"), [(0o755, 0o644, True), (0o700, 0o644, False), (0o755, 0o600, False)]
+)
+def test_a_database_that_others_can_read(directory: int, file: int, is_told: bool, tmp_path: Path) -> None:
+    path = tmp_path / "gateway.sqlite3"
+    path.touch(mode=file)
+    path.chmod(file)
+    tmp_path.chmod(directory)
+    assert [finding.level for finding in check_readers(path)] == [Level.WARNING] * is_told
 
 
 def test_packages_that_are_missing_or_of_another_version(tmp_path: Path) -> None:
