@@ -73,8 +73,7 @@ def _run() -> int | str | None:
     capture.begin(sys.argv, os.environ)
     from routing.observability import text_output  # noqa: PLC0415 - as in main
 
-    if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    _replace_closed_streams()
     text_output.accept_every_character(sys.stdout)
     try:
         try:
@@ -95,6 +94,14 @@ def _run() -> int | str | None:
         if TRACEBACK in sys.argv or all(map(_is_utf_8, sys.argv)):
             raise
         return "an argument is not UTF-8"
+
+
+def _replace_closed_streams() -> None:
+    """By empty ones, until the process ends."""
+    if sys.stdin is None:
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - as the docstring says
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as the docstring says
 
 
 def _is_utf_8(argument: str) -> bool:

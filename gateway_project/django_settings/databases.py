@@ -38,6 +38,7 @@ NO_SPACE: Final = 1024**2
 """Bytes below which a disk counts as full: SQLite writes a file of 32 kB before it reads, and some pages with a row."""
 _PRIMARY_CODE: Final = 0xFF
 _DISK: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 _UNDEFINED: Final = frozenset({"42P01", "42703"})
 """PostgreSQL's codes of an undefined table and column."""
 _POSTGRESQL: Final = re.compile(r'(relation|column) "?([\w.]+)"?')
@@ -103,6 +104,8 @@ def explain(error: BaseException) -> str | None:
         return f"the database lacks {table}: run `manage.py migrate` first"
     if isinstance(error, OperationalError) and not _is_fault(error):
         return f"the database is unavailable: {describe(error)}"
+    if getattr(error.__cause__, "sqlite_errorcode", 0) & _PRIMARY_CODE in _DAMAGED:
+        return f"the database cannot be used: {describe(error)}; restore a backup of it"
     return None
 
 

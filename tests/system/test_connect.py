@@ -35,6 +35,19 @@ def connect(environment: dict[str, str], url: str, *arguments: str) -> subproces
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
+def test_a_credential_that_is_not_tried_may_be_missing_here_but_not_of_a_wrong_name(
+    environment: dict[str, str],
+) -> None:
+    given = ("http://127.0.0.1:9", "--skip-check", "--set")
+    done = connect(environment, *given, "secret=env:GATEWAY_SECRET_ELSEWHERE")
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+    assert done.stderr.startswith("warning: GATEWAY_SECRET_ELSEWHERE is not set here")
+    refused = connect(environment, *given, "secret=env:ELSEWHERE", "--replace")
+    assert refused.returncode == 1
+    assert "nothing was written" in refused.stderr
+    assert "env:ELSEWHERE is not allowed" in refused.stderr
+
+
 def test_the_credential_is_tried_through_the_gateway(environment: dict[str, str]) -> None:
     with Backend({"/api/auth.test": auth_test}) as backend:
         url = f"http://127.0.0.1:{backend.port}/api"

@@ -97,6 +97,19 @@ def test_a_full_disk_is_one_line(seed: Seed) -> None:
         server.close()
 
 
+def test_a_closed_input_is_an_empty_one(empty: Server) -> None:
+    done = manage("config validate -", empty.environment, "<&-")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert "must be a mapping" in done.stderr
+
+
+def test_a_file_that_is_no_database_is_one_line(empty: Server) -> None:
+    (file := empty.directory / "no.sqlite3").write_text("version: 1\nservices: {}\n" * 100)
+    done = manage("apikey list", {**empty.environment, "DATABASE_URL": f"sqlite:///{file}"})
+    expected = "the database cannot be used: file is not a database; restore a backup of it\n"
+    assert (done.returncode, done.stderr) == (1, expected)
+
+
 def test_an_argument_that_is_no_utf_8_is_refused_in_one_line(seed: Seed) -> None:
     server = Server(seed=seed.database)
     try:

@@ -23,7 +23,7 @@ from routing.http import Request, Response
 from routing.management.approval import add_emergency, submitted
 from routing.messages.bodies import read_up_to
 from routing.messages.conditions import MAX_BODY
-from routing.models import ANY_SECRET, Service
+from routing.models import Service
 from routing.presets import shipped
 from routing.presets.connect import service_settings
 from routing.presets.shipped import Connection, Question, ServicePreset
@@ -61,7 +61,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         answers = self._answers(found, options["set"], no_input)
         name = answers.pop(_NAME)
-        secret = ANY_SECRET if skip_check else settings.CONFIG.secret
+        self._missing: set[str] = set()
+        secret = self._known_or_empty if skip_check else settings.CONFIG.secret
         service = service_settings(preset, found, answers)
         self._write(name, service, secret, replace=replace, emergency=options["emergency"])
         if not skip_check:
@@ -70,6 +71,18 @@ class Command(BaseCommand):
         address = f"{settings.CONFIG.server.address}{PREFIX.decode()}{name}{found.connect.example}"
         fields = "".join(f" -H {shlex.quote(f'{field}: {value}')}" for field, value in found.connect.headers.items())
         self.stdout.write(f'  curl -i -H "X-API-Key: $KEY"{fields} {shlex.quote(address)}')
+
+    def _known_or_empty(self, name: str) -> str:
+        """The secret. One that is missing here is warned of, as the gateway may run with another environment."""
+        reason = f"{name} is not set here"
+        try:
+            value = settings.CONFIG.secret(name)
+        except UnresolvedSecret as error:
+            value, reason = None, str(error)
+        if not value and reason not in self._missing:
+            self._missing.add(reason)
+            self.stderr.write(f"warning: {reason}; the gateway needs it to load the service", self.style.WARNING)
+        return value or ""
 
     def _answers(self, found: ServicePreset, given: list[str], no_input: bool) -> dict[str, str]:
         """What was given, asked for or left at its default, by the questions' keys and `name`. Raises CommandError."""
