@@ -119,7 +119,7 @@ def _draft(request: HttpRequest, draft: Draft, error: str, status: int) -> HttpR
     try:
         shown = drafts.preview(draft)
     except UnknownDraft as fault:
-        raise Http404(str(fault)) from None
+        faults, status = [str(fault)], 404
     except ConfigurationError as invalid:
         faults, status = [str(fault) for fault in invalid.faults], 400
     except GatewayError as fault:

@@ -192,10 +192,10 @@ def test_an_operator_sees_a_draft_and_cannot_apply_it(harness: Harness, staff_cl
     ("fields", "status", "words"),
     [
         (TTL | {"value": "soon"}, 400, "This change is not valid"),
-        (TTL | {"route": "/nowhere"}, 404, ""),
-        (TTL | {"service": "nobody"}, 404, ""),
-        ({"change": "revoke", "key": "nobody"}, 404, ""),
-        ({"change": "quota", "plan": "pro", "per": "year", "value": "5"}, 404, ""),
+        (TTL | {"route": "/nowhere"}, 404, "the configuration has no such setting"),
+        (TTL | {"service": "nobody"}, 404, "there is no service"),
+        ({"change": "revoke", "key": "nobody"}, 404, "there is no active API key with this prefix"),
+        ({"change": "quota", "plan": "pro", "per": "year", "value": "5"}, 404, "has no such quota"),
         ({"change": "quota", "plan": "pro", "per": "day", "value": "-5"}, 404, ""),
         ({"change": "rate", "service": "crm", "value": "9/fortnight"}, 400, "This change is not valid"),
         ({"change": "disable", "service": "crm"}, 404, ""),
@@ -239,7 +239,8 @@ def test_every_kind_of_draft_is_applied(harness: Harness, owner_client: Client) 
     key.refresh_from_db()
     assert key.revoked_at is not None
     assert Operation.objects.filter(action__startswith="key.", actor="staff:olga").exists()
-    assert owner_client.get(draft(change="revoke", key="abcdefgh")).status_code == 404
+    again = post(owner_client, draft(change="revoke", key="abcdefgh"), "")
+    assert (again.status_code, "there is no active API key" in again.content.decode()) == (404, True)
 
 
 def test_a_key_that_was_used_meanwhile_is_not_revoked(harness: Harness, owner_client: Client) -> None:
