@@ -41,7 +41,7 @@ from routing.steps.gatekeeper import Gatekeeper
 from routing.steps.max_forwards import MaxForwards
 from routing.steps.metering import Meter
 from routing.steps.plan import PlanLimits
-from routing.steps.presented import PresentedCredentials
+from routing.steps.presented import Check, PresentedCredentials
 from routing.steps.request_log import NO_REQUEST_LOG, RequestLog
 from routing.steps.respond import Accounting, Responder
 
@@ -105,7 +105,7 @@ class Gateway:
             ("authentication", identify),
             ("service router", self._gatekeeper.route),
             ("network", self._gatekeeper.check_address if policy.ip else None),
-            ("plan", self._plan_limits.admit if self._plan_limits and self.live.keys.has_limits else None),
+            ("plan", self._plan_step() if self.live.keys.has_limits else None),
             ("max forwards", MaxForwards(self.live).limit if method == "OPTIONS" else None),
             ("cache check", self._cache_steps.check.step(policy, method)),
             ("idempotency", self._once if policy.idempotency and method in IDEMPOTENCY_METHODS else None),
@@ -168,8 +168,12 @@ class Gateway:
         """Step 4 of a WebSocket, and the limits of its caller's plan. Raises GatewayError."""
         self._gatekeeper.route(exchange)
         self._gatekeeper.check_address(exchange)
-        if self._plan_limits and (limiting := self._plan_limits.admit(exchange)) is not None:
+        limit = self._plan_step()
+        if limit is not None and (limiting := limit(exchange)) is not None:
             await limiting
+
+    def _plan_step(self) -> Check | None:
+        return None if self._plan_limits is None else self._presented.returning_nonce(self._plan_limits.admit)
 
     async def refetch(self, request: Request) -> Response:
         """Steps 4 to 8 for an operator, who has been authorised already: a response fetched to be stored.

@@ -5,6 +5,7 @@ certificates nor signatures, these steps are not in the list of steps.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from resilience.memo import TwoGenerationMemo
@@ -21,7 +22,7 @@ from routing.authentication.signatures.policy import DEFAULT_POLICY, SignaturePo
 from routing.authentication.signatures.signature_fields import INPUT, SIGNATURE
 from routing.authentication.signatures.verification import Proof, verify
 from routing.caller import Caller
-from routing.errors import AuthenticationUnavailable, Unauthenticated
+from routing.errors import AuthenticationUnavailable, QuotaExceeded, RateLimited, Unauthenticated
 from routing.exchange import Exchange, PresentedCredential
 from routing.http import Request, first_values
 from routing.messages.validation import client_prefix
@@ -88,6 +89,30 @@ class PresentedCredentials:
         if exchange.caller is not None and exchange.step_log is not None:
             exchange.mark("authentication", exchange.caller.id, self._timer())
         return self._claim(exchange, presented) if presented.replay_id else None
+
+    def returning_nonce(self, step: Check) -> Check:
+        """The step of the plan's limits: a request that one of them refuses may be sent again as it is, as after
+        step 2.
+        """
+        if not self._live.table.signing_keys:
+            return step
+
+        def run(exchange: Exchange) -> Awaitable[None] | None:
+            presented = exchange.presented
+            if presented is None or not presented.replay_id:
+                return step(exchange)
+            return self._run_returning(step, exchange, presented.replay_id)
+
+        return run
+
+    async def _run_returning(self, step: Check, exchange: Exchange, replay_id: str) -> None:
+        try:
+            if (waiting := step(exchange)) is not None:
+                await waiting
+        except (RateLimited, QuotaExceeded):
+            with suppress(StoreUnavailable):
+                await self._nonces.release(replay_id)
+            raise
 
     def _identify_and_drop(self, exchange: Exchange) -> Awaitable[None] | None:
         """The same, then drop the fields in which proxies forward certificates: a backend must not take a client's for

@@ -16,6 +16,7 @@ from routing.authentication.api_keys import ApiKeys, KeyRecord, digest
 from routing.authentication.signatures.algorithms import SignatureAlgorithm
 from routing.authentication.signatures.keys import SigningKey
 from routing.authentication.signatures.policy import NonceRule, SignaturePolicy
+from routing.configuration.consumers import decode_plan
 from routing.consumers.policy import Plan, ServiceAccess
 from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
 from routing.gateway_rules import GatewayRules
@@ -184,6 +185,24 @@ async def test_a_nonce_is_accepted_once(world: World) -> None:
     assert await refused(world, fields(world, nonce="n-1")) == "the signature's nonce has been used before"
     assert (await send(world, fields(world, nonce="n-1", by=program))).status == 200, "each key has its own nonces"
     assert await refused(world, fields(world, nonce="")) == "the signature needs a nonce"
+
+
+@pytest.mark.parametrize(
+    "limit", [{"rate": "1/m"}, {"rate": "9/m", "burst": 1}, {"quota": [{"amount": 1, "per": "hour"}]}]
+)
+async def test_a_request_over_a_limit_of_its_plan_may_be_sent_again(one: World, limit: dict[str, Any]) -> None:
+    await one.serve(ok(), policy=msgspec.structs.replace(POLICY, signature=SignaturePolicy(max_age=7_200)))
+    accept(one)
+    plans = {"small": decode_plan("small", limit)}
+    consumer = ConsumerRecord(1, "acme", True, one.clock(), plan="small")
+    one.live.keys = ApiKeys([], ConsumerTable(ConsumerData(plans, {}, {1: consumer})))
+    assert (await send(one, fields(one))).status == 200
+    signed = fields(one)
+    assert [(await send(one, signed)).status for _ in range(2)] == [429, 429]
+    one.clock.advance(3_600)
+    assert (await send(one, signed)).status == 200
+    one.clock.advance(120)
+    assert await refused(one, signed) == "the signature's nonce has been used before"
 
 
 async def test_a_request_over_its_limit_may_be_sent_again(one: World) -> None:

@@ -12,6 +12,9 @@ class Nonces(Protocol):
     async def claim(self, replay_id: str, seconds: float) -> bool:
         """Whether this is the first use of a nonce, which is remembered for `seconds`. Raises StoreUnavailable."""
 
+    async def release(self, replay_id: str) -> None:
+        """Let a nonce be used again: what it was claimed for was not done. Raises StoreUnavailable."""
+
 
 class MemoryNonces:
     """The nonces of a gateway of one worker. Bounded: the oldest are forgotten first. `clock` is Unix time."""
@@ -29,6 +32,9 @@ class MemoryNonces:
         self._until[replay_id] = now + seconds
         self._forget(now)
         return True
+
+    async def release(self, replay_id: str) -> None:
+        self._until.pop(replay_id, None)
 
     def _forget(self, now: float) -> None:
         """A few that have ended, so that each call takes as long as any other."""
@@ -51,3 +57,7 @@ class RedisNonces:
         key, milliseconds = self._link.key(f"nonce:{replay_id}"), max(1, round(seconds * 1_000))
         stored = await self._link.call(lambda client: client.set(key, b"1", px=milliseconds, nx=True))
         return bool(stored)
+
+    async def release(self, replay_id: str) -> None:
+        key = self._link.key(f"nonce:{replay_id}")
+        await self._link.call(lambda client: client.delete(key))
