@@ -4,17 +4,16 @@ Every value carries a tag of its own name, so that replacing or deleting one is 
 reaches every worker's memory, and a value that is being computed meanwhile is not stored.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from resilience.cache.computations import Computation, for_waiters, outcome_of, waits_for
 from resilience.cache.driver import BODY_BYTES
 from resilience.cache.entry import Entry
-from resilience.cache.flights import Flight, FlightEnd, Flights
+from resilience.cache.flights import FlightEnd, Flights
 from resilience.cache.json_values import encode
 from resilience.cache.key import key as digest
 from resilience.cache.messages import Forward, Fresh, Miss
@@ -38,20 +37,6 @@ class Held(NamedTuple):
     """The value is stored."""
 
     value: Any
-
-
-@dataclass(eq=False, slots=True)
-class Computation:
-    """The duty to compute a value that others wait for: ends with `fulfil` or `abandon`. The outcome is JSON.
-
-    `flight` keeps other workers from computing the same value meanwhile. `needs` are those that it waits for.
-    """
-
-    name: str
-    seq: int = UNFENCED
-    flight: Flight | None = None
-    needs: list["Computation"] = field(default_factory=list)
-    outcome: asyncio.Future[bytes | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class ObjectCache:
@@ -141,9 +126,9 @@ class ObjectCache:
             current = self._computations.get(name)
             if current is None:
                 return await self._begin(name)
-            if own and _waits_for(current, own):
+            if own and waits_for(current, own):
                 raise RuntimeError(f"the computation of {name!r} needs its own result")
-            body = await _outcome(current, own)
+            body = await outcome_of(current, own)
             if body is not None:
                 return Held(msgspec.json.decode(body))
 
@@ -160,7 +145,7 @@ class ObjectCache:
     def abandon(self, computation: Computation, error: BaseException) -> None:
         """The computation failed, or was cancelled."""
         if isinstance(error, Exception) and not computation.outcome.done():
-            computation.outcome.set_exception(_for_waiters(error))
+            computation.outcome.set_exception(for_waiters(error))
             computation.outcome.exception()  # retrieved, in case nobody waits
         self._settle(computation, None, FlightEnd.ABANDONED)
 
@@ -262,36 +247,6 @@ class ObjectCaches:
         if known is None:
             known = self._known[service] = self._make(service)
         return known
-
-
-def _waits_for(computation: Computation, own: Collection[Computation]) -> bool:
-    """Whether a computation is one of `own`, or waits for one, if only by others that it waits for."""
-    pending = [computation]
-    while pending:
-        current = pending.pop()
-        if current in own:
-            return True
-        pending += current.needs
-    return False
-
-
-async def _outcome(computation: Computation, own: Collection[Computation]) -> bytes | None:
-    """Wait for the outcome, which `own` need. A waiter that is cancelled does not end it for the others."""
-    for one in own:
-        one.needs.append(computation)
-    try:
-        return await asyncio.shield(computation.outcome)
-    finally:
-        for one in own:
-            one.needs.remove(computation)
-
-
-def _for_waiters(error: Exception) -> Exception:
-    if not isinstance(error, StopIteration):
-        return error
-    raised = RuntimeError("the computation raised StopIteration")  # a future cannot hold that, nor a coroutine raise it
-    raised.__cause__ = error
-    return raised
 
 
 def _value_key(service: str, name: str) -> str:

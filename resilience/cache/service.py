@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, Protocol, TypeVar
 
+from resilience.cache.computations import Computation
 from resilience.cache.fields import MAX_TAG_BYTES
 from resilience.cache.json_values import as_json, encode
-from resilience.cache.objects import SERVICE, TTL, Computation, Held, ObjectCache, Stats
+from resilience.cache.objects import SERVICE, TTL, Held, ObjectCache, Stats
 from resilience.cache.store import for_each
 
 T = TypeVar("T")

@@ -13,73 +13,10 @@ from routing.messages.own_cookies import OwnCookies
 from routing.messages.proxies import port_of
 from routing.messages.references import PublicAddress
 from routing.messages.staff_origin import confine
+from routing.messages.untrusted_fields import CERTIFICATE_FIELDS, GATEWAY_FIELDS, OVERRIDE_FIELDS, PROXY
 
-_GATEWAY_FIELDS: Final = frozenset(
-    {
-        b"via",
-        b"forwarded",
-        b"x-real-ip",
-        b"x-request-id",
-        b"x-gateway-caller",
-        b"x-gateway-debug",
-        b"x-gateway-timeout-ms",
-    }
-)
-"""Fields that a backend can trust, since only the gateway sets them."""
-_OVERRIDE_FIELDS: Final = frozenset(
-    {
-        b"x-original-url",
-        b"x-rewrite-url",
-        b"x-http-method",
-        b"x-http-method-override",
-        b"x-method-override",
-        b"x-override-url",
-        b"x-original-uri",
-        b"x-original-method",
-        b"x-original-path",
-        b"x-original-host",
-        b"x-rewrite-uri",
-        b"x-http-path-override",
-        b"x-envoy-original-path",
-        b"x-envoy-original-method",
-        b"path-info",
-        b"script-name",
-        b"x-script-name",
-        b"x-ingress-path",
-        b"x-forwarded",
-        b"x-invoke-error",
-        b"x-invoke-output",
-        b"x-invoke-path",
-        b"x-invoke-query",
-        b"x-invoke-status",
-        b"x-matched-path",
-        b"x-now-route-matches",
-        b"x-middleware-invoke",
-        b"x-middleware-next",
-        b"x-middleware-override-headers",
-        b"x-middleware-prefetch",
-        b"x-middleware-redirect",
-        b"x-middleware-rewrite",
-        b"x-middleware-set-cookie",
-        b"x-middleware-subrequest",
-        b"x-host",
-        b"x-host-override",
-        b"x-http-host-override",
-        b"x-scheme",
-        b"x-url-scheme",
-        b"front-end-https",
-    }
-)
-"""Fields that make some backends use another path, method, host or scheme than was routed, authorized and cached, or
-take the request for one of their own: Next.js skipped its middleware, and the authorization there (CVE-2025-29927), and
-gunicorn takes what SCRIPT_NAME says off the beginning of the path.
-"""
-_CERTIFICATE_FIELDS: Final = frozenset({b"client-cert", b"client-cert-chain"})
-"""Fields that a backend may take for the certificate of a client whose TLS connection ended here (RFC 9440)."""
-_PROXY: Final = frozenset({b"proxy"})
-"""No field of HTTP. As the variable HTTP_PROXY of CGI, it would redirect the backend's own calls (CVE-2016-5385)."""
 _FRAMING: Final = frozenset({b"host", b"content-length", b"expect"}) | HOP_BY_HOP
-_STRIPPED: Final = _FRAMING | _GATEWAY_FIELDS | _OVERRIDE_FIELDS | _CERTIFICATE_FIELDS | _PROXY | {b"x-api-key"}
+_STRIPPED: Final = _FRAMING | GATEWAY_FIELDS | OVERRIDE_FIELDS | CERTIFICATE_FIELDS | PROXY | {b"x-api-key"}
 _TRACE_FIELDS: Final = frozenset({b"traceparent", b"tracestate"})
 _REWRITTEN: Final[dict[bytes, Callable[[bytes, str, PublicAddress], bytes]]] = {
     b"location": references.rewrite_reference,
@@ -219,7 +156,7 @@ def _is_stripped(name: bytes, stripped: frozenset[bytes]) -> bool:
 
 def is_set_by_gateway(name: bytes) -> bool:
     """Whether backends receive this field from the gateway only, whatever the client sends."""
-    return _is_stripped(name, _GATEWAY_FIELDS | _TRACE_FIELDS)
+    return _is_stripped(name, GATEWAY_FIELDS | _TRACE_FIELDS)
 
 
 def selected_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
