@@ -7,11 +7,12 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.forms import modelform_factory
 from django.test import Client
+from django.utils.translation import override
 
 from metrics.models import Operation
 from routing.admin.service_form import ServiceForm
 from routing.admin.setting_fields import assembly
-from routing.admin.setting_fields.base import UNSET, tidy
+from routing.admin.setting_fields.base import UNSET, Number, tidy
 from routing.admin.setting_fields.lists import Named
 from routing.admin.setting_fields.measures import Duration, Share
 from routing.admin.setting_fields.plain import ROUTE, SERVICE, SHARED
@@ -130,6 +131,16 @@ def test_values_are_shown_in_their_units() -> None:
     for shown in ("x", "--1", "1e3", "\u0661"):
         with pytest.raises(ValidationError):
             duration.read([shown, "s"])
+
+
+@pytest.mark.parametrize("text", ["10,000", "1,000,000", "-1,500"])
+def test_a_thousand_is_not_taken_for_one_with_decimals(text: str) -> None:
+    for field, shown in ((Duration(label="a"), [text, "ms"]), (Share(label="a"), text), (Number(label="a"), text)):
+        with pytest.raises(ValidationError) as error, override("en"):
+            field.read(shown)
+        with override("en"):
+            assert "without a separator" in str(error.value)
+    assert Number(label="a").read("0,125") == 0.125
 
 
 @pytest.mark.parametrize("text", ["X-A", ": a", "X-A: 1\nX-A: 2", "{a: [}"])

@@ -38,6 +38,8 @@ _INTEGER: Final = re.compile(r"-?[0-9]{1,15}")
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 """What a database does not store: null characters, and halves of surrogate pairs."""
 _NUMBER: Final = re.compile(r"-?[0-9]{1,15}(?:[.,][0-9]{1,15})?")
+_THOUSANDS: Final = re.compile(r"-?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
+"""A thousand in English, and one with decimals in German: 10,000 ms would be saved as 10."""
 
 
 class SettingField(forms.Field):
@@ -192,6 +194,8 @@ class Number(SettingField):
 
 def number_text(shown: str) -> str:
     """Raises ValidationError."""
+    if _THOUSANDS.fullmatch(shown):
+        raise ValidationError(_("Write thousands without a separator, and three decimals with a point."))
     if _NUMBER.fullmatch(shown) is None:
         raise ValidationError(_("Enter a number."))
     return shown.replace(",", ".")
