@@ -51,10 +51,12 @@ def convert(structure: dict[str, Any]) -> Imported:
     report = Report()
     top = Item(structure, (), report)
     common = _common(top)
+    general = top.item("general_settings")
+    if allowed := general.texts("allowed_ips"):
+        common["ip"] = {"allow": allowed}
     providers = _Providers(report, common)
     for model in top.items("model_list"):
         _model(model, providers)
-    general = top.item("general_settings")
     general.explain("master_key", "clients have API keys of this gateway: `apikey create`")
     general.explain("database_url", "set DATABASE_URL")
     general.finish()

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from django.core.management.base import CommandError, OutputWrapper
 
+from routing.configuration.decode import VERSION
 from routing.database.openapi import ImportOptions, import_document
 from routing.database.openapi_report import describe, lines
 from routing.imports import products
@@ -54,6 +55,8 @@ def run(content: bytes, options: dict[str, Any], out: OutputWrapper, errors: Out
         product = options["product"] or products.product_of(structure)
         if product is not None:
             return config_convert.run(structure, product, options, out, errors)
+        if structure.get("version") == VERSION and "services" in structure:
+            raise CommandError("this is a file of this gateway: `config apply` reads it", returncode=FAILED)
     return _import_openapi(content, options, out)
 
 

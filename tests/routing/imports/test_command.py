@@ -59,6 +59,9 @@ def test_what_cannot_be_imported_is_refused(tmp_path: Path) -> None:
     other.write_text("a: b\n")
     assert "no file of decK, KrakenD, LiteLLM or Traefik that is recognized" in refusal(str(other))
     assert "nothing to import" in refusal(str(other), "--from", "deck")
+    own = tmp_path / "own.yaml"
+    own.write_text("version: 1\nservices: {a: {targets: [{url: http://a}]}}\n")
+    assert refusal(str(own)) == "this is a file of this gateway: `config apply` reads it"
     kong = str(FILES / "kong.yaml")
     assert "for OpenAPI documents only" in refusal(kong, "--dry-run")
     assert "--service is for OpenAPI documents" in refusal(kong, "--service", "crm", "--from", "deck")

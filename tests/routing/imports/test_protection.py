@@ -531,6 +531,16 @@ def test_the_provider_path_and_timeout_of_a_model() -> None:
     assert found.structure["services"]["azure"]["timeout"] == {"read": "300s", "total": "300s"}
 
 
+def test_the_addresses_that_may_call_litellm_may_call_all_of_its_models() -> None:
+    found = imported("""
+model_list:
+- {model_name: a, litellm_params: {model: openai/gpt-4o, api_key: os.environ/A}}
+- {model_name: b, litellm_params: {model: groq/llama, api_key: os.environ/B}}
+general_settings: {allowed_ips: ["10.0.0.1", "192.168.1.0/24"]}""")
+    services = found.structure["services"].values()
+    assert [each["ip"] for each in services] == [{"allow": ["10.0.0.1", "192.168.1.0/24"]}] * 2
+
+
 def test_anchors_aliases_and_merges_are_written_out() -> None:
     found = imported(f"""{KONG}
 x-limit: &limit {{name: rate-limiting, config: {{minute: 5}}}}
