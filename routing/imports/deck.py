@@ -11,6 +11,7 @@ from routing.imports.building import Services, duration, host, target, weighted
 from routing.imports.kong_entities import Entities
 from routing.imports.kong_routes import Route, apply_routes, read_route
 from routing.imports.report import Imported, Item, Report
+from routing.imports.route_order import Ranked
 
 PRODUCT: Final = "decK"
 PORTS: Final = {"http": 80, "https": 443}
@@ -40,8 +41,11 @@ def convert(structure: dict[str, Any]) -> Imported:
     shared = kong_plugins.read(entities.shared)
     services = Services(report)
     hosts = _Hosts()
-    for item in top.items("services"):
-        _service(item, _Common(upstreams, entities, certificates, shared), services, hosts)
+    common = _Common(upstreams, entities, certificates, shared)
+    listed = [_read_service(item, common, index + 1) for index, item in enumerate(top.items("services"))]
+    read = [each for each in listed if each is not None]
+    for each in read:
+        _add_service(each, [other for other in read if other is not each], services, hosts)
     hosts.settle(services, report)
     upstreams.finish(report)
     entities.finish()
@@ -103,8 +107,28 @@ class _Common(NamedTuple):
     shared: kong_plugins.Settings
 
 
-def _service(item: Item, common: _Common, services: Services, hosts: _Hosts) -> None:
-    report, name = item.report, item.peek("name") or f"service-{len(services.found) + 1}"
+class _Read(NamedTuple):
+    """A service as read, before its routes are applied."""
+
+    item: Item
+    name: str
+    service: dict[str, Any]
+    routes: list[Route]
+    settings: kong_plugins.Settings
+
+    def barriers(self, other: "_Read") -> list[Ranked]:
+        """What routes of the other service refuse, if it has the same backend: Kong compares the routes of all."""
+        own, its = ({found["url"] for found in each.service["targets"]} for each in (self, other))
+        if own.isdisjoint(its) or all(route.strips for route in self.routes):
+            return []
+        hosts = (
+            {host for route in self.routes for host in route.hosts} if all(each.hosts for each in self.routes) else ()
+        )
+        return [each for route in other.routes for each in route.barriers(other.name, other.settings, hosts)]
+
+
+def _read_service(item: Item, common: _Common, number: int) -> _Read | None:
+    report, name = item.report, item.peek("name") or f"service-{number}"
     report.subject = name
     targets, health = _targets(item, common.upstreams)
     entities = common.entities
@@ -122,13 +146,19 @@ def _service(item: Item, common: _Common, services: Services, hosts: _Hosts) -> 
     item.finish()
     if not targets:
         report.left_out(item.path, "the service has no target")
-        return
-    called = services.add(name, item.path, service)
-    if not read or not apply_routes(read, called, service, settings):
-        report.left_out(item.path, "no route leads to the service, which would be open for all paths without one")
+        return None
+    return _Read(item, name, service, read, settings)
+
+
+def _add_service(read: _Read, others: list[_Read], services: Services, hosts: _Hosts) -> None:
+    report, routes = read.item.report, read.routes
+    barriers = [each for other in others for each in read.barriers(other)]
+    called = services.add(read.name, read.item.path, read.service)
+    if not routes or not apply_routes(routes, called, read.service, read.settings, barriers):
+        report.left_out(read.item.path, "no route leads to the service, which would be open for all paths without one")
         services.found.pop(called)
         return
-    for each in read:
+    for each in routes:
         hosts.add_all(each, called)
 
 

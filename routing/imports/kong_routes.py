@@ -1,5 +1,6 @@
 """Kong's routes as routes of a service, in Kong's order."""
 
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from routing.imports import kong_plugins
@@ -26,10 +27,19 @@ def read_route(item: Item, entities: Entities) -> "Route | None":
     return None if route.methods is None else route
 
 
-def apply_routes(routes: "list[Route]", name: str, service: dict[str, Any], shared: kong_plugins.Settings) -> bool:
-    """Routes whose prefix is removed leave the service's whole path; others keep theirs. Whether there are any."""
+def apply_routes(
+    routes: "list[Route]",
+    name: str,
+    service: dict[str, Any],
+    shared: kong_plugins.Settings,
+    others: Iterable[Ranked] = (),
+) -> bool:
+    """Routes whose prefix is removed leave the service's whole path; others keep theirs. Whether there are any.
+
+    `others` are the barriers of routes that lead to the same backend as other services.
+    """
     service.update(_settings(shared))
-    ranked = [each for route in routes for each in route.ranked(name, shared)]
+    ranked = [*(each for route in routes for each in route.ranked(name, shared)), *others]
     if any(route.preserve_host for route in routes):
         service["preserve_host"] = True
         if len({frozenset(route.hosts) for route in routes}) > 1:  # for other hosts, the backend has other paths
@@ -82,6 +92,21 @@ class Route:
     def barrier(self, shared: kong_plugins.Settings, rank: Rank = (-LAST,)) -> Ranked:
         """What refuses callers of the paths that are left out."""
         return Ranked(rank, self._own(shared), self.path)
+
+    def barriers(self, name: str, shared: kong_plugins.Settings, hosts: Collection[str]) -> list[Ranked]:
+        """Those of the route for another service of the same backend, whose routes are for these hosts; none for any.
+
+        A route that removes its prefix has other paths at the backend.
+        """
+        if self._strips or (self.hosts and hosts and set(self.hosts).isdisjoint(hosts)):
+            return []
+        settings = {**_settings(shared), **self._own(shared)}
+        ranked = self.ranked(name, shared)
+        return [each._replace(route=settings, pattern=each.route.get("path", each.pattern)) for each in ranked]
+
+    @property
+    def strips(self) -> bool:
+        return self._strips
 
     def _own(self, shared: kong_plugins.Settings) -> dict[str, Any]:
         return _settings({**shared, **self._settings}) if self._settings else {}

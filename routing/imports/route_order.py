@@ -1,6 +1,7 @@
 """The order of imported routes: here the first that matches holds, and each of the products has an order of its own."""
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
 from routing.configuration.faults import Path
@@ -19,12 +20,14 @@ _REQUIRED: Final = 2
 class Ranked(NamedTuple):
     """A route, its place in the product's order, lowest first, and where it is in the file.
 
-    A route without a `path` is left out: it only says what refuses callers before the routes that follow it.
+    A route without a `path` is left out: it only says what refuses callers before the routes that follow it, of the
+    paths of `pattern`.
     """
 
     rank: Rank
     route: Route
     path: Path
+    pattern: str = "/*"
 
 
 def arranged(
@@ -36,13 +39,13 @@ def arranged(
     credential. `inherited` are the service's settings. `has_text_prefixes`: the product's `/admin` is `/admins` too.
     """
     kept: dict[tuple[str, frozenset[str]], Route] = {}
-    is_behind = False
+    barriers: list[str] = []
     for ranked in sorted(routes, key=lambda each: (each.rank, -_strictness({**inherited, **each.route}))):
         route, strictness = ranked.route, _strictness({**inherited, **ranked.route})
         if "path" not in route:
-            is_behind |= strictness > 0
+            barriers += [ranked.pattern] if strictness else []
             continue
-        if is_behind and strictness < _REQUIRED:
+        if strictness < _REQUIRED and any(_may_overlap(route["path"], each) for each in barriers):
             route = {**route, "auth": "required"}
             report.changed(ranked.path, "another route refuses callers of some of these paths: callers need a key")
         elif has_text_prefixes and not strictness and (guarded := _guarded(route["path"], kept.values(), inherited)):
@@ -55,6 +58,16 @@ def arranged(
             kept[key] = both
             report.changed(ranked.path, "leads to the same paths as another route: what is stricter of both holds")
     return list(kept.values())
+
+
+def _may_overlap(first: str, second: str) -> bool:
+    """Whether there may be a path that both patterns match."""
+    for one, other in zip_longest(first.split("/"), second.split("/")):
+        if "*" in (one, other):
+            return True
+        if one is None or other is None or (one != other and "{" not in (one[:1], other[:1])):
+            return False
+    return True
 
 
 def _shape(pattern: str) -> str:

@@ -56,6 +56,7 @@ class _Router:
         self.rule: Rule | None = parse_rule(rule, (*item.path, "rule"), item.report)
         self.settings = middlewares.settings([local(each) for each in item.texts("middlewares")], item.path)
         self.rank = (-(item.number("priority", 0) or len(rule)),)
+        self.keeps_path = self.settings.keys().isdisjoint(("strip", "prefix"))
         item.default("ruleSyntax", "v2", "v3", "default")
         if certificates.are_required(item):
             self.settings["auth"] = "required"
@@ -71,6 +72,15 @@ class _Router:
     def shares_hosts(self, others: Iterable[str]) -> bool:
         """Whether a request may match this router and one for these hosts. None stand for any."""
         return not self.hosts or not others or not set(self.hosts).isdisjoint(others)
+
+    @property
+    def barriers(self) -> list[Ranked]:
+        """What refuses callers of the router's paths, where its routes are those of another service."""
+        if self.rule is None or not self.keeps_path:
+            return [self.barrier]
+        listed = self.rule.paths or [("/", True)]
+        patterns = [route_pattern(text, self.path, Report(), is_prefix=is_prefix) for text, is_prefix in listed]
+        return [self.barrier._replace(pattern=pattern or "/*") for pattern in patterns]
 
     @property
     def barrier(self) -> Ranked:
@@ -113,12 +123,25 @@ class _Conversion:
         fallback = service.pop("fallback", None)
         called = self._services.add(name, ("http", "services", name), service)
         self._names.setdefault(name, called)
-        others = [each for each in self._all[name] if each not in routers and each.shares_hosts(routers[0].hosts)]
-        if not self._apply(called, service, routers, others):
+        if not self._apply(called, service, routers, self._others(name, found, routers)):
             self._services.found.pop(called)
         elif fallback is not None and (other := self._fallback(fallback["service"], service)) is not None:
             service["fallback"] = {"service": other}
         return True
+
+    def _others(self, name: str, service: dict[str, Any], routers: list[_Router]) -> list[_Router]:
+        """Other routers for these hosts that lead to the same backend, by this service or by another one of its
+        address. Where either removes a part of the path, paths of the one are none of the other.
+        """
+        others = [each for each in self._all[name] if each not in routers]
+        urls = {target["url"] for target in service["targets"]}
+        if any(each.keeps_path for each in routers):
+            for other in self._all.keys() - {name}:
+                targets = (self._backends.read(other) or {}).get("targets", ())
+                if not urls.isdisjoint(target["url"] for target in targets):
+                    others += [each for each in self._all[other] if each.keeps_path]
+        hosts = {host for each in routers for host in each.hosts} if all(each.hosts for each in routers) else ()
+        return [each for each in others if each.shares_hosts(hosts)]
 
     def _fallback(self, name: str, service: dict[str, Any]) -> str | None:
         """The service that replaces another. Unless a router names it too, it is as open as that, and no more."""
@@ -143,7 +166,7 @@ class _Conversion:
         ranked = [made for router in routers for made in self._routes(name, service, router)]
         if not any("path" in each.route for each in ranked):
             return False
-        ranked += [each.barrier for each in others]
+        ranked += [barrier for each in others for barrier in each.barriers]
         if all(each.settings == routers[0].settings for each in routers):
             service |= _open(routers[0].settings)
             ranked = [each._replace(route=_without_settings(each.route)) for each in ranked]

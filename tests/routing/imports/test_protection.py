@@ -290,6 +290,74 @@ tls: {{options: {{default: {{clientAuth: {{clientAuthType: RequireAnyClientCert}
 tls: {{options: {{modern: {{minVersion: VersionTLS13, clientAuth: {{clientAuthType: RequestClientCert}}}}}}}}""",
         {"/": "open"},
     ),
+    "traefik: another service of the same backend": Case(
+        f"""http:
+  routers:
+    admin: {{rule: "Host(`a.example`) && PathPrefix(`/admin`)", service: b, middlewares: [auth]}}
+    all: {{rule: "Host(`a.example`)", service: a}}
+  services: {{a: {{{SERVERS}}}, b: {{{SERVERS}}}}}
+  middlewares: {{auth: {{basicAuth: {{users: ["a:b"]}}}}}}""",
+        {"/admin/x": "required", "/x": "required"},
+    ),
+    "traefik: another service of the same backend for another host": Case(
+        f"""http:
+  routers:
+    admin: {{rule: "Host(`b.example`) && PathPrefix(`/admin`)", service: b, middlewares: [auth]}}
+    all: {{rule: "Host(`a.example`)", service: a}}
+  services: {{a: {{{SERVERS}}}, b: {{{SERVERS}}}}}
+  middlewares: {{auth: {{basicAuth: {{users: ["a:b"]}}}}}}""",
+        {"/admin/x": "open"},
+    ),
+    "traefik: another service of the same backend, behind a prefix": Case(
+        f"""http:
+  routers:
+    admin: {{rule: "Host(`a.example`) && PathPrefix(`/staff`)", service: b, middlewares: [auth, strip]}}
+    all: {{rule: "Host(`a.example`)", service: a}}
+  services: {{a: {{{SERVERS}}}, b: {{{SERVERS}}}}}
+  middlewares: {{auth: {{basicAuth: {{users: ["a:b"]}}}}, strip: {{stripPrefix: {{prefixes: [/staff]}}}}}}""",
+        {"/x": "open"},
+    ),
+    "kong: another service of the same backend": Case(
+        f"""{KONG}services:
+- {{name: b, url: "http://a.internal", plugins: [{{name: key-auth}}], routes: [{{paths: [/admin], strip_path: false}}]}}
+- {{name: a, url: "http://a.internal", routes: [{{paths: [/], strip_path: false}}]}}""",
+        {"/admin/x": "required", "/x": "required"},
+    ),
+    "kong: another service of the same backend for other paths": Case(
+        f"""{KONG}services:
+- {{name: b, url: "http://a.internal", plugins: [{{name: key-auth}}], routes: [{{paths: [/users], strip_path: false}}]}}
+- {{name: a, url: "http://a.internal", routes: [{{paths: [/pub], strip_path: false}}]}}""",
+        {"/pub/x": "open", "/users/x": "no route"},
+    ),
+    "traefik: another service of the same backend for other paths": Case(
+        f"""http:
+  routers:
+    users: {{rule: "PathPrefix(`/users/{{id}}`)", service: b, middlewares: [auth]}}
+    public: {{rule: "PathPrefix(`/pub`)", service: a}}
+  services: {{a: {{{SERVERS}}}, b: {{{SERVERS}}}}}
+  middlewares: {{auth: {{basicAuth: {{users: ["a:b"]}}}}}}""",
+        {"/pub/x": "open", "/users/x": "no route"},
+    ),
+    "kong: another service of the same backend with more conditions": Case(
+        f"""{KONG}services:
+- {{name: b, url: "http://a.internal", plugins: [{{name: key-auth}}], routes: [{{paths: [/], strip_path: false}}]}}
+- {{name: a, url: "http://a.internal", routes: [{{paths: [/public], strip_path: false}}]}}
+- {{name: c, url: "http://a.internal", plugins: [{{name: key-auth}}], routes: [{{paths: [/public/x]}}]}}
+- name: d
+  url: http://a.internal
+  plugins: [{{name: key-auth}}]
+  routes: [{{hosts: [d.example], paths: [/public/y], strip_path: false}}]
+- {{name: e, url: "http://e.internal", plugins: [{{name: key-auth}}], routes: [{{paths: [/public/z]}}]}}""",
+        {"/public/y": "required"},
+    ),
+    "kong: a wider service of the same backend": Case(
+        f"""{KONG}services:
+- {{name: b, url: "http://a.internal", plugins: [{{name: key-auth}}], routes: [{{paths: [/], strip_path: false}}]}}
+- {{name: a, url: "http://a.internal", routes: [{{paths: [/public], strip_path: false}}]}}
+- {{name: c, url: "http://a.internal", plugins: [{{name: key-auth}}], routes: [{{paths: [/public/x]}}]}}
+- {{name: e, url: "http://e.internal", plugins: [{{name: key-auth}}], routes: [{{paths: [/public/z]}}]}}""",
+        {"/public/y": "open"},
+    ),
     "krakend: the wider endpoint is listed first": Case(
         f"""{{"version": 3, "host": ["http://a"], "endpoints": [
         {{"endpoint": "/users/{{id}}", "backend": [{{"url_pattern": "/users/{{id}}"}}]}},
