@@ -36,7 +36,7 @@ from gateway_project.environment.sign_in import read_sign_in, sign_in_faults
 from gateway_project.environment.telemetry import Traces
 from gateway_project.environment.values import (
     Get,
-    Network,
+    IPNetwork,
     boolean,
     cookie_prefix,
     database_url,
@@ -81,7 +81,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     redis_prefix: str
     """What all keys and channels begin with: by default one for each database."""
     firebase: Firebase
-    trusted_proxies: tuple[Network, ...]
+    trusted_proxies: tuple[IPNetwork, ...]
     cors_origins: tuple[str, ...]
     staff: StaffOrigin
     portal: PortalSettings

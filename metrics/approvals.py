@@ -17,11 +17,11 @@ from routing.database.actor import commenting
 from routing.database.proposals import Proposed
 from routing.models import ConfigurationProposal
 from routing.pages.messages import SHOWN_ONCE, discard_messages
+from routing.pages.rendering import ViewFunction
 from routing.pages.site import admin_url
 from routing.rights import Right, is_any, services
 
 T = TypeVar("T")
-View = Callable[..., HttpResponseBase]
 _DECIDES: Final = "decides_proposals"
 _API: Final = "cls"
 """An attribute of REST framework's view functions."""
@@ -75,11 +75,13 @@ class ApprovalMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         return self._get_response(request)
 
-    def process_view(self, request: HttpRequest, view: View, arguments: Any, keywords: Any) -> HttpResponseBase | None:
+    def process_view(
+        self, request: HttpRequest, view: ViewFunction, arguments: Any, keywords: Any
+    ) -> HttpResponseBase | None:
         return reviewed(request, view, arguments, keywords) if may_propose(request, view) else None
 
 
-def may_propose(request: HttpRequest, view: View) -> bool:
+def may_propose(request: HttpRequest, view: ViewFunction) -> bool:
     """Whether it is a page of staff that may change the configuration, and approval is required. The API's views submit
     their changes themselves.
     """
@@ -92,7 +94,7 @@ def may_propose(request: HttpRequest, view: View) -> bool:
     )
 
 
-def reviewed(request: HttpRequest, view: View, arguments: Any, keywords: Any) -> HttpResponseBase:
+def reviewed(request: HttpRequest, view: ViewFunction, arguments: Any, keywords: Any) -> HttpResponseBase:
     """The view's response or, if what it has changed in the configuration waits for approval, one that says so."""
     try:
         with commenting(request.POST.get("_comment", "")[:MAX_COMMENT].strip()):

@@ -8,7 +8,7 @@ from metrics.read_models import CacheUsage, ServiceCache
 from metrics.runtime_access import run_on_loop, running
 from metrics.stats import hit_rate, hits_and_misses
 from resilience.cache.objects import SERVICE
-from resilience.cache.store import Usage
+from resilience.cache.store import StoreUsage
 from resilience.outage import StoreUnavailable
 
 
@@ -30,7 +30,7 @@ def read_cache_usage(services: Iterable[str], totals: Mapping[str, Fields]) -> C
     )
 
 
-async def _usage(names: Sequence[str]) -> dict[str, Usage] | None:
+async def _usage(names: Sequence[str]) -> dict[str, StoreUsage] | None:
     """The usage of each service's cache; None if the store is unavailable."""
     cache = running().cache
     try:
@@ -40,9 +40,9 @@ async def _usage(names: Sequence[str]) -> dict[str, Usage] | None:
     return dict(zip(names, usages, strict=True))
 
 
-def _service_cache(fields: Fields, usage: Usage | None) -> ServiceCache:
+def _service_cache(fields: Fields, usage: StoreUsage | None) -> ServiceCache:
     hits, misses = hits_and_misses(with_prefix(fields, "cache"))
-    used = usage or Usage(0, 0)
+    used = usage or StoreUsage(0, 0)
     return ServiceCache(
         hits=hits, misses=misses, hit_rate=hit_rate(hits, misses), entries=used.entries, bytes=used.bytes
     )

@@ -15,7 +15,7 @@ from routing.authentication.signatures.keys import KIND as SIGNATURE
 from routing.authentication.token_consumers import TokenConsumers
 from routing.caller import Caller, firebase_id
 from routing.consumers.policy import CERTIFICATE as CERTIFICATE_ISSUER
-from routing.consumers.policy import Identity
+from routing.consumers.policy import UserBinding
 from routing.consumers.table import ConsumerTable
 from routing.database.key_records import key_record
 from routing.errors import Forbidden, GatewayError, Unauthenticated
@@ -89,7 +89,7 @@ def presented_caller(caller: str, table: RouteTable, consumers: ConsumerTable, n
     if record is None:
         raise ValueError(f"there is no consumer {consumer!r}")
     if method == CERTIFICATE:
-        scopes = consumers.scopes_of(Identity(issuer=CERTIFICATE_ISSUER, subject=name))
+        scopes = consumers.scopes_of(UserBinding(issuer=CERTIFICATE_ISSUER, subject=name))
         found = Caller(caller, scopes=scopes, subscription=consumers.subscribed(record))
     else:
         key = next((key for key in table.signing_keys.find(name, now) if key.consumer == record.id), None)

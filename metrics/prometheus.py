@@ -62,7 +62,7 @@ class _Page(Collector):
         return self._metrics
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+class MetricsSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What the metrics are made of. `webhook_queue` and `watches` are None while unreadable, `redis` without one."""
 
     totals: Mapping[str, Fields] = {}
@@ -85,13 +85,13 @@ def families() -> Iterator[Metric]:
 
 def describe() -> list[Metric]:
     """All metrics, with their labels and descriptions, as a gateway without services has them."""
-    return list(render(Snapshot()))
+    return list(render(MetricsSnapshot()))
 
 
-def _take_snapshot() -> Snapshot:
+def _take_snapshot() -> MetricsSnapshot:
     totals, gauges = cluster_counts.totals_and_gauges()
     gateway = running()
-    return Snapshot(
+    return MetricsSnapshot(
         totals=totals,
         gauges=gauges,
         redis=run_on_loop(read_status(gateway.redis)) if gateway.redis else None,
@@ -113,7 +113,7 @@ def _read(read: Callable[[], T]) -> T | None:
         return None
 
 
-def render(snapshot: Snapshot) -> Iterator[Metric]:
+def render(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     totals = snapshot.totals
     yield _request_totals(totals)
     help_text = "Time from a request's first byte to its response's last byte."
@@ -133,7 +133,7 @@ def render(snapshot: Snapshot) -> Iterator[Metric]:
     yield from _configuration(snapshot)
 
 
-def _configuration(snapshot: Snapshot) -> Iterator[Metric]:
+def _configuration(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     version = GaugeMetricFamily("gateway_config_version", "Version of the configuration in use.")
     version.add_metric([], snapshot.version)
     yield version

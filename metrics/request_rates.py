@@ -5,10 +5,10 @@ from collections.abc import Callable
 from django.http import HttpRequest
 from django_ratelimit.core import is_ratelimited
 
-Key = str | Callable[[str, HttpRequest], str]
+RateKey = str | Callable[[str, HttpRequest], str]
 
 
-def exceeds(request: HttpRequest, group: str, key: Key, rate: str, *, count: bool = False) -> bool:
+def exceeds(request: HttpRequest, group: str, key: RateKey, rate: str, *, count: bool = False) -> bool:
     """Whether the requests that were counted under `group` and `key` exceed `rate`; `count` counts this one."""
     try:
         return bool(is_ratelimited(request, group=group, key=key, rate=rate, increment=count))

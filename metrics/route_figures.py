@@ -13,7 +13,7 @@ from metrics.counting.histogram import COARSE_BOUNDS, quantiles
 from metrics.counting.spreading import ROUTE_SECONDS
 from metrics.models import TimeResolution
 from metrics.stats import SHARES, hits_and_misses
-from routing.router.table import Route, Service
+from routing.router.table import RoutePattern, Service
 
 DAY: Final = 86_400
 PERIODS: Final[Mapping[str, tuple[TimeResolution, int]]] = {
@@ -72,7 +72,7 @@ def read_routes(name: str, period: str) -> Routes:
 
 def figures_of(service: Service, fields: Fields) -> list[RouteFigures]:
     """`fields` are those that are counted by route."""
-    by_pattern: defaultdict[str, list[tuple[int, Route]]] = defaultdict(list)
+    by_pattern: defaultdict[str, list[tuple[int, RoutePattern]]] = defaultdict(list)
     for index, route in enumerate(service.routes):
         by_pattern[route.path].append((index, route))
     owned: defaultdict[int | _Key, Counter[str]] = defaultdict(Counter)
@@ -84,7 +84,7 @@ def figures_of(service: Service, fields: Fields) -> list[RouteFigures]:
     return [*configured, *_unconfigured(others)]
 
 
-def _owner(routes: Sequence[tuple[int, Route]], method: str) -> int | None:
+def _owner(routes: Sequence[tuple[int, RoutePattern]], method: str) -> int | None:
     """The index of the first of the routes of a pattern that allows the method, or else of the first."""
     allowing = (index for index, route in routes if not route.methods or method in route.methods)
     return next(allowing, routes[0][0] if routes else None)
@@ -117,7 +117,7 @@ def _by_route(fields: Fields) -> dict[_Key, Counter[str]]:
     return dict(found)
 
 
-def _figures(route: Route, fields: Counter[str]) -> RouteFigures:
+def _figures(route: RoutePattern, fields: Counter[str]) -> RouteFigures:
     return RouteFigures(path=route.path, methods=route.methods, enabled=route.policy.enabled, **_numbers(fields))
 
 

@@ -24,7 +24,7 @@ from metrics.read_models import (
 )
 from metrics.runtime_access import run_on_loop, running
 from metrics.stats import traffic_stats
-from metrics.targets.gauges import Conditions
+from metrics.targets.gauges import ConditionsByTarget
 from metrics.targets.status import TargetConditions
 from resilience.breaker.machine import Snapshot, State
 from resilience.outage import StoreUnavailable
@@ -78,7 +78,7 @@ def target_conditions(gauges: Mapping[str, int] | None = None) -> TargetConditio
     return TargetConditions(cluster_counts.pending().gauges if gauges is None else gauges, run_on_loop(_conditions()))
 
 
-async def _conditions() -> Conditions:
+async def _conditions() -> ConditionsByTarget:
     """On the event loop, which the balancers belong to."""
     return running().balancers.conditions()
 

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from metrics.error_pages import error_page, wants_page
-from metrics.request_rates import Key, exceeds
+from metrics.request_rates import RateKey, exceeds
 from metrics.runtime_access import running
 from routing.authentication.authenticator import CREDENTIAL_HEADERS, read_credential
 from routing.django_http import to_django_response
@@ -77,7 +77,7 @@ class ThrottleMiddleware:
         keys = self._keys(request)
         return self._try(request, keys) if keys else self._get_response(request)
 
-    def _keys(self, request: HttpRequest) -> tuple[Key, ...]:
+    def _keys(self, request: HttpRequest) -> tuple[RateKey, ...]:
         """What a step of a login is counted by; nothing for any other request."""
         if request.path in self._logins and request.method == "POST":
             # Without the cookie, the CSRF check refuses the request, for which no body is needed.
@@ -85,7 +85,7 @@ class ThrottleMiddleware:
         is_step = request.path in self._steps and (request.method == "POST" or bool(request.GET))
         return ("ip",) if is_step else ()
 
-    def _try(self, request: HttpRequest, keys: tuple[Key, ...]) -> HttpResponseBase:
+    def _try(self, request: HttpRequest, keys: tuple[RateKey, ...]) -> HttpResponseBase:
         """The response to a step of a login. One that does not lead on is counted as failed."""
         try:
             if any(exceeds(request, "pages.failed.logins", key, LOGIN_RATE) for key in keys):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from django.db.models import Count, Min, Q
 
 from routing.models import Watch
-from routing.watches.record import State
+from routing.watches.record import WatchState
 
 
 class WatchStatus(NamedTuple):
@@ -18,7 +18,7 @@ class WatchStatus(NamedTuple):
 
     webhook: str
     seconds_left: float
-    states: dict[State, int]
+    states: dict[WatchState, int]
 
 
 def watch_statuses() -> list[WatchStatus]:
@@ -41,6 +41,6 @@ def watch_statuses() -> list[WatchStatus]:
 
 def _status(row: Mapping[str, Any], now: datetime) -> WatchStatus:
     left = (row["first"] - now).total_seconds() if row["first"] else 0.0
-    states = {state: row[state.value] for state in (State.ENDED, State.FAILING, State.PENDING)}
-    states[State.ACTIVE] = row["total"] - sum(states.values())
+    states = {state: row[state.value] for state in (WatchState.ENDED, WatchState.FAILING, WatchState.PENDING)}
+    states[WatchState.ACTIVE] = row["total"] - sum(states.values())
     return WatchStatus(row["webhook"], min(left, 0.0) if row["unmade"] else left, states)

@@ -30,7 +30,7 @@ def firebase_id(uid: str, tenant: str | None) -> str:
     return f"firebase+{quote(tenant, safe='', errors='surrogatepass')}:{uid}"
 
 
-class Identity(msgspec.Struct, frozen=True):
+class TokenIdentity(msgspec.Struct, frozen=True):
     """Who a token is from, as its issuer says. `token_id` is the token's own `jti`."""
 
     issuer: str
@@ -59,7 +59,7 @@ class Caller(msgspec.Struct, frozen=True):
     scopes: frozenset[str] | None = None
     expires: float | None = None
     services: frozenset[str] | None = None
-    identity: Identity | None = None
+    identity: TokenIdentity | None = None
     subscription: Subscription | None = None
     confirmation: str | None = None
 

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from routing import runtime
 from routing.errors import Unimplemented
 from routing.http import ClientGone, Headers, Request, Response, Stream, client_timeout, may_have_content
-from routing.messages.proxies import Origin, hosts_of, with_host
+from routing.messages.proxies import ClientOrigin, hosts_of, with_host
 
 CHUNK_BYTES: Final = 64 * 1024
 """How much of a request's body is passed on in one piece."""
@@ -81,7 +81,7 @@ def _server_name(request: HttpRequest) -> bytes:
     return (name if is_default else f"{name}:{port}").encode("latin-1")
 
 
-def set_origin(request: HttpRequest, origin: Origin) -> None:
+def set_origin(request: HttpRequest, origin: ClientOrigin) -> None:
     """Let the request come from another client, over another scheme and for another host, as a proxy says."""
     request.META["REMOTE_ADDR"], request.META[VIA_PROXY] = origin.client, True
     host = origin.host if len(hosts_of(fields(request))) < 2 else None  # two are left to be rejected

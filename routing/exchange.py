@@ -15,7 +15,7 @@ from resilience.holdoff.driver import Probe
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
 from resilience.statuses import FAILURE_STATUSES
-from resilience.usage.slots import Held
+from resilience.usage.slots import HeldSlots
 from routing.authentication.authenticator import Credential
 from routing.authentication.proof import PresentedProof, Proof
 from routing.caller import Caller
@@ -141,7 +141,7 @@ class Exchange:
     caller_slot: CallerSlot
     match: Match  # 4 service router
     plan_limits: tuple[LimitState, ...] = ()  # plan, where there are consumers
-    slots: Held | None = None
+    slots: HeldSlots | None = None
     cache = CacheOutcome()  # 5 cache check, 8 store
     cache_slot: CacheSlot | None = None
     content: RequestContent | None = None

@@ -4,7 +4,7 @@ import msgspec
 
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.certificates.source import CertificateSource
-from routing.messages.proxies import Network
+from routing.messages.proxies import IPNetwork
 from routing.messages.staff_origin import PortalOrigin, StaffOrigin
 from routing.router.hosts import ANY
 
@@ -14,7 +14,7 @@ class GatewayRules(msgspec.Struct, frozen=True, kw_only=True):
 
     rate: RatePolicy = RatePolicy()
     max_body_bytes: int = 10 * 1024 * 1024
-    trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies: tuple[IPNetwork, ...] = ()
     certificates: CertificateSource | None = None
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = (ANY,)

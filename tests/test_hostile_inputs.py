@@ -32,7 +32,7 @@ from routing.messages.references import PublicAddress
 from routing.realtime import event_id, messages, topics
 from routing.realtime.limits import MAX_TOPIC_LENGTH
 from routing.router.policy import RoutePolicy, Target
-from routing.router.table import Route, RouteTable, Service
+from routing.router.table import RoutePattern, RouteTable, Service
 from routing.router.tags import parameter_values
 from routing.structured_fields import InnerList, Item
 from routing.webhooks import verification
@@ -57,7 +57,7 @@ PATTERN: Final = "doc:{a}/{b}/{c}.json"
 
 
 TAGS: Final = (PATTERN, "{a}{b}{c}", "a{a}a{b}a{c}a")
-ROUTES: Final = (Route("/*", (), RoutePolicy(cache=CachePolicy(scope=Scope.USER, tags=TAGS))),)
+ROUTES: Final = (RoutePattern("/*", (), RoutePolicy(cache=CachePolicy(scope=Scope.USER, tags=TAGS))),)
 TABLE: Final = RouteTable([Service("crm", (Target("http://127.0.0.1:1"),), routes=ROUTES)])
 ANYBODY: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 WEBHOOKS: Final = tuple(

@@ -24,7 +24,7 @@ from routing.http import Headers
 from routing.messages import forwarding
 from routing.messages.references import PublicAddress
 from routing.router.policy import Target
-from routing.router.table import Route, RouteTable, Service
+from routing.router.table import RoutePattern, RouteTable, Service
 
 NOW: Final = 1_795_000_000.0
 TARGET: Final = Target("http://127.0.0.1:9101")
@@ -126,7 +126,7 @@ class TestHeaderFields:
 
 def table(routes: int) -> RouteTable:
     """One service with this many routes, each with a path parameter."""
-    patterns = tuple(Route(f"/area{number}/{{id}}/items", ("GET",)) for number in range(routes))
+    patterns = tuple(RoutePattern(f"/area{number}/{{id}}/items", ("GET",)) for number in range(routes))
     return RouteTable([Service("crm", (TARGET,), routes=patterns)])
 
 

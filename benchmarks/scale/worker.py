@@ -35,7 +35,7 @@ from routing.realtime.event_id import EventId
 from routing.router.gateway_cookies import GatewayCookies
 from routing.router.live import LiveConfiguration
 from routing.router.policy import Auth, RoutePolicy, Target, Timeout
-from routing.router.table import Route, RouteTable, Service
+from routing.router.table import RoutePattern, RouteTable, Service
 from routing.steps.backend_limits import BackendLimits
 from routing.steps.cache.steps import CacheDependencies
 from routing.steps.calls import Calls
@@ -111,7 +111,11 @@ def route_table() -> RouteTable:
     policy = RoutePolicy(auth=Auth.NONE, cache=stored, timeout=Timeout(read=5, total=10))
     uncached = RoutePolicy(auth=Auth.NONE, cache=None)
     limited = RoutePolicy(auth=Auth.NONE, cache=None, rate_limit=SHARED_LIMIT)
-    routes = (Route("/uncached", (), uncached), Route("/failing", (), uncached), Route("/limited", (), limited))
+    routes = (
+        RoutePattern("/uncached", (), uncached),
+        RoutePattern("/failing", (), uncached),
+        RoutePattern("/limited", (), limited),
+    )
     target = Target("http://127.0.0.1:9")
     return RouteTable(Service(f"s{number}", (target,), policy=policy, routes=routes) for number in range(SERVICES))
 

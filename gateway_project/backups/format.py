@@ -25,7 +25,7 @@ class UnreadableBackup(Exception):
     """The file is not a backup, is damaged, or is not for this version or environment. The message says which."""
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
+class BackupHeader(msgspec.Struct, frozen=True, kw_only=True):
     """`migrations` are those that had been applied, by app. `key` is a text that the installation's keys decrypt."""
 
     format: str = NAME
@@ -58,7 +58,7 @@ _encode: Final = msgspec.json.Encoder().encode
 class Writer:
     """Writes a backup to `file`, which stays open. `size` is what was written in bytes, before compression."""
 
-    def __init__(self, file: IO[bytes], header: Header) -> None:
+    def __init__(self, file: IO[bytes], header: BackupHeader) -> None:
         self._zipped = gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file)
         self._digest = hashlib.sha256()
         self.rows = self.size = 0
@@ -83,7 +83,7 @@ class Writer:
         self.size += len(line)
 
 
-def read(path: Path) -> Iterator[Header | Line]:
+def read(path: Path) -> Iterator[BackupHeader | Line]:
     """The header, tables and rows. Raises UnreadableBackup, at the end too if lines are missing or were changed."""
     try:
         with gzip.open(path, "rb") as file:
@@ -96,14 +96,14 @@ def read(path: Path) -> Iterator[Header | Line]:
         raise UnreadableBackup("it is damaged, or ends too early") from None
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> BackupHeader:
     """Raises UnreadableBackup."""
     found = next(read(path))
-    assert isinstance(found, Header)  # noqa: S101 - the first one is
+    assert isinstance(found, BackupHeader)  # noqa: S101 - the first one is
     return found
 
 
-def _lines(file: gzip.GzipFile) -> Iterator[Header | Line]:
+def _lines(file: gzip.GzipFile) -> Iterator[BackupHeader | Line]:
     digest, rows = hashlib.sha256(), 0
     line = file.readline(MAX_LINE)
     yield _header(line)
@@ -124,7 +124,7 @@ def _lines(file: gzip.GzipFile) -> Iterator[Header | Line]:
             yield _decode(line, Table)
 
 
-def _header(line: bytes) -> Header:
+def _header(line: bytes) -> BackupHeader:
     """The version is checked first: a later one may have another header."""
     try:
         start = msgspec.json.decode(line)
@@ -134,7 +134,7 @@ def _header(line: bytes) -> Header:
         raise UnreadableBackup("it is no backup of a gateway")
     if start.get("version") != VERSION:
         raise UnreadableBackup(f"its format is version {start.get('version')}, and this gateway reads {VERSION}")
-    found: Header = _decode(line, Header)
+    found: BackupHeader = _decode(line, BackupHeader)
     return found
 
 

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
-from gateway_project.backups.format import Header, Table, UnreadableBackup, read, read_header
+from gateway_project.backups.format import BackupHeader, Table, UnreadableBackup, read, read_header
 from gateway_project.backups.snapshot import KEY, seal_name
 from gateway_project.backups.tables import MADE_BY_MIGRATIONS, Model, columns, stored_models
 from gateway_project.version import VERSION
@@ -47,7 +47,7 @@ class Restore:
         self._nodes = _nodes(self.header, MigrationExecutor(database))
         if cipher.decrypt(KEY, self.header.key.encode()) is None:
             raise UnreadableBackup("it was made with another SECRET_KEY or other CREDENTIAL_KEYS: set those")
-        self.rows = sum(not isinstance(line, Header | Table) for line in read(path))
+        self.rows = sum(not isinstance(line, BackupHeader | Table) for line in read(path))
 
     def run(self, actor: str, *, replace: bool) -> None:
         """Restore. Data that the database has is deleted if `replace`. Raises NotEmpty, UnreadableBackup and
@@ -151,7 +151,7 @@ class Restore:
         return str(self._database.ops.quote_name(name))
 
 
-def _nodes(header: Header, executor: MigrationExecutor) -> set[Node]:
+def _nodes(header: BackupHeader, executor: MigrationExecutor) -> set[Node]:
     """The backup's migrations. Raises UnreadableBackup if there is one that this version does not have."""
     nodes = {(app, name) for app, names in header.migrations.items() for name in names}
     known = set(executor.loader.graph.nodes)

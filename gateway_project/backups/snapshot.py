@@ -11,7 +11,7 @@ from django.db import models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
-from gateway_project.backups.format import Header, Table, Writer
+from gateway_project.backups.format import BackupHeader, Table, Writer
 from gateway_project.backups.tables import LEFT_OUT, SEALED, Model, columns, stored_models
 from gateway_project.version import VERSION
 from routing.credentials.cipher import Cipher
@@ -40,13 +40,13 @@ def seal_name(label: str, column: str) -> str:
     return f"backup {label}.{column}"
 
 
-def _header(database: BaseDatabaseWrapper, cipher: Cipher) -> Header:
+def _header(database: BaseDatabaseWrapper, cipher: Cipher) -> BackupHeader:
     applied: dict[str, list[str]] = {}
     installed = {app.label for app in apps.get_app_configs()}
     for app, name in sorted(MigrationRecorder(database).applied_migrations()):
         if app in installed:
             applied.setdefault(app, []).append(name)
-    return Header(
+    return BackupHeader(
         gateway=VERSION,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         database=database.vendor,

@@ -30,7 +30,7 @@ ALERT_SECONDS: Final = 0.3
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-class Origin(NamedTuple):
+class Destination(NamedTuple):
     """The host and port that a connection is made to."""
 
     scheme: str
@@ -38,7 +38,7 @@ class Origin(NamedTuple):
     port: int
 
     @classmethod
-    def of(cls, url: str) -> "Origin":
+    def of(cls, url: str) -> "Destination":
         parts = urlsplit(url)
         return cls(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme])
 
@@ -106,14 +106,14 @@ def check_own_certificates(services: Iterable[Service], now: float) -> Iterator[
 class _Probe(NamedTuple):
     """A connection as the gateway makes it."""
 
-    origin: Origin
+    origin: Destination
     tls: TlsPolicy | None
 
     @classmethod
     def of(cls, target: Target) -> "_Probe":
-        return cls(Origin.of(target.url), target.tls)
+        return cls(Destination.of(target.url), target.tls)
 
-    def order(self) -> Origin:
+    def order(self) -> Destination:
         return self.origin
 
 
@@ -121,7 +121,7 @@ def _probe_with(wanted: _Probe, timeout: float) -> Probed:
     return probe(wanted.origin, timeout, wanted.tls)
 
 
-def probe(origin: Origin, timeout: float, tls: TlsPolicy | None = None) -> Probed:
+def probe(origin: Destination, timeout: float, tls: TlsPolicy | None = None) -> Probed:
     try:
         with socket.create_connection((origin.host, origin.port), timeout) as connection:
             if origin.scheme == "http":

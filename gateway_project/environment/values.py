@@ -11,7 +11,7 @@ from gateway_project.environment.database_address import split_hosts
 from routing.messages.origins import origin_pattern
 
 T = TypeVar("T")
-Network = IPv4Network | IPv6Network
+IPNetwork = IPv4Network | IPv6Network
 
 
 class Get(Protocol):
@@ -150,7 +150,7 @@ def authorities(text: str) -> bytes:
     return content
 
 
-def networks(text: str) -> tuple[Network, ...]:
+def networks(text: str) -> tuple[IPNetwork, ...]:
     return tuple(ip_network(word) for word in words(text))
 
 

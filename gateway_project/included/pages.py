@@ -14,11 +14,10 @@ from gateway_project.pages.middleware import POLICY
 from metrics import approvals
 from metrics.middleware import RequestIdMiddleware
 from routing.middleware import ActorMiddleware, BodyLimitMiddleware
-from routing.pages.rendering import ENGINE
+from routing.pages.rendering import ENGINE, ViewFunction
 from routing.pages.site import NAME
 
 Pattern = URLPattern | URLResolver
-View = Callable[..., HttpResponseBase]
 
 MIDDLEWARE: Final = (ActorMiddleware, BodyLimitMiddleware, RequestIdMiddleware)
 """From the innermost to the outermost."""
@@ -42,7 +41,7 @@ def _adapted(pattern: Pattern, policy: str) -> Pattern:
     return URLResolver(pattern.pattern, inner, pattern.default_kwargs, pattern.app_name, pattern.namespace)
 
 
-def _view(view: View, policy: str) -> View:
+def _view(view: ViewFunction, policy: str) -> ViewFunction:
     @wraps(view)
     def adapted_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         # By which `{% url "admin:…" %}` finds the gateway's admin, not the project's.

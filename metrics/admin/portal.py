@@ -27,8 +27,6 @@ from routing.models import Member, PlanRequest
 from routing.pages.names import with_name
 from routing.pages.site import admin_site
 
-State = PlanRequest.State
-
 
 @admin.register(Member, site=admin_site())
 class MemberAdmin(GuardedFieldsets, RightsMixin, ModelAdmin):
@@ -119,12 +117,12 @@ class PlanRequestAdmin(RightsMixin, ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         own = super().get_readonly_fields(request, obj)
-        return own if obj is None or obj.state == State.PENDING else (*own, "plan", "note")
+        return own if obj is None or obj.state == PlanRequest.State.PENDING else (*own, "plan", "note")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Without the decision, if it was made already or this user may not make it."""
         sections = super().get_fieldsets(request, obj)
-        if obj is None or (obj.state == State.PENDING and self.has_change_permission(request, obj)):
+        if obj is None or (obj.state == PlanRequest.State.PENDING and self.has_change_permission(request, obj)):
             return sections
         (_name, first), (title, second) = sections
         fields = tuple(name for name in second["fields"] if name != "decision")

@@ -10,17 +10,17 @@ from unfold.decorators import display
 
 from metrics import selectors
 from routing.admin.targets import TargetAdmin
-from routing.balancing.rules import Condition
+from routing.balancing.rules import TargetCondition
 from routing.models import Target
 from routing.pages.names import with_name
 from routing.pages.site import admin_site
 
 LABELS: Final = {
-    Condition.UP: "success",
-    Condition.SLOW_START: "warning",
-    Condition.EJECTED: "danger",
-    Condition.DOWN: "danger",
-    Condition.DISABLED: "info",
+    TargetCondition.UP: "success",
+    TargetCondition.SLOW_START: "warning",
+    TargetCondition.EJECTED: "danger",
+    TargetCondition.DOWN: "danger",
+    TargetCondition.DISABLED: "info",
 }
 UNKNOWN: Final = ""
 """The condition of a target that is not yet in the configuration in use."""

@@ -31,7 +31,7 @@ class Minute(msgspec.Struct, frozen=True):
     refused: int = 0
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class SimulationResult(msgspec.Struct, frozen=True, kw_only=True):
     """`refused` calls were not made; `lost` of them would have succeeded. `failed` calls were made and failed."""
 
     opened: int
@@ -85,7 +85,7 @@ def assumed(minutes: Sequence[Minute]) -> list[_Calls]:
     return calls
 
 
-def simulate(minutes: Sequence[Minute], policy: BreakerPolicy) -> Result:
+def simulate(minutes: Sequence[Minute], policy: BreakerPolicy) -> SimulationResult:
     """`minutes` are in order, without those that have no calls."""
     return _Simulation(assumed(minutes), policy).run()
 
@@ -102,12 +102,12 @@ class _Simulation:
         self._opened = self._refused = self._lost = self._failed = 0
         self._open_seconds = 0.0
 
-    def run(self) -> Result:
+    def run(self) -> SimulationResult:
         for calls in self._calls:
             place = 0
             while place < calls.number:
                 place = self._next(calls, place)
-        return Result(
+        return SimulationResult(
             opened=self._opened,
             open_seconds=round(self._open_seconds, 1),
             refused=self._refused,

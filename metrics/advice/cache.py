@@ -6,7 +6,7 @@ from typing import Final
 
 from metrics import cluster_counts, selectors
 from metrics.advice.drafts import is_possible
-from metrics.advice.records import Advice, Change, Configuration, Draft, Topic
+from metrics.advice.records import Advice, ChangedSetting, Configuration, Draft, Topic
 from metrics.advice.ttl import Evidence, TtlAdvice, advise
 from metrics.advice.words import count, percent, setting, span
 from metrics.counting import aggregates
@@ -32,7 +32,7 @@ def cache_advice(document: Configuration) -> Iterator[Advice]:
         if ttl is not None and (advice := advise(seen, ttl)) is not None:
             draft = None
             if advice.ttl is not None:
-                draft = Draft(change=Change.TTL, service=service, route=route, value=setting(advice.ttl))
+                draft = Draft(change=ChangedSetting.TTL, service=service, route=route, value=setting(advice.ttl))
             yield Advice(
                 topic=Topic.TTL,
                 service=service,

@@ -7,7 +7,7 @@ import msgspec
 from django.db.models import Count
 
 from metrics import cluster_counts, selectors
-from metrics.advice.breaker import Minute, Result, simulate
+from metrics.advice.breaker import Minute, SimulationResult, simulate
 from metrics.counting import aggregates
 from metrics.counting.counts import with_prefix
 from metrics.models import CircuitChange, TimeResolution
@@ -46,8 +46,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """The present settings are simulated too, so that a difference is due to the settings and not to the simulation."""
 
     recorded: Recorded
-    present: Result
-    other: Result
+    present: SimulationResult
+    other: SimulationResult
 
 
 def compare(service: str, other: BreakerPolicy) -> Comparison:

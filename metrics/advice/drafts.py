@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from django.db import transaction
 
-from metrics.advice.records import Change, Configuration, Draft
+from metrics.advice.records import ChangedSetting, Configuration, Draft
 from metrics.audit import record_operation
 from routing.configuration.decode import VERSION
 from routing.configuration.document import Document, dump_value
@@ -50,7 +50,7 @@ def is_possible(draft: Draft, document: Configuration) -> bool:
 
 def preview(draft: Draft) -> Preview:
     """Raises UnknownDraft, and ConfigurationError and GatewayErrors of a change that is not valid."""
-    if draft.change is Change.REVOKE:
+    if draft.change is ChangedSetting.REVOKE:
         key = _key(draft)
         before, after = ({"key": key.prefix, "name": key.name, "state": state} for state in ("active", "revoked"))
         return Preview(lines=_diff(before, after), warnings=(), tag=_key_tag(key))
@@ -66,7 +66,7 @@ def apply(draft: Draft, tag: str, actor: str) -> None:
     Raises PreconditionFailed if what it changes is no longer what `tag` names, and what `preview` raises.
     """
     with acting_as(actor, NOTE), transaction.atomic():
-        if draft.change is Change.REVOKE:
+        if draft.change is ChangedSetting.REVOKE:
             key = _key(draft)
             _require(_key_tag(key) == tag)
             revoke([key])
@@ -107,7 +107,7 @@ def _diff(before: Any, after: Any) -> tuple[str, ...]:
 
 def _edited(draft: Draft, document: Configuration) -> Configuration:
     """The document with the change, of the service alone if it is one of a service. Raises UnknownDraft."""
-    if draft.change is Change.QUOTA:
+    if draft.change is ChangedSetting.QUOTA:
         return _with_quota(draft, document)
     item = document["services"].get(draft.service)
     if item is None:
@@ -164,11 +164,11 @@ def _set_breaker(item: dict[str, Any], draft: Draft) -> bool:
     return True
 
 
-_EDITS: Final[dict[Change, Callable[[dict[str, Any], Draft], bool]]] = {
-    Change.TTL: _set_ttl,
-    Change.DISABLE: _disable,
-    Change.RATE: _set_rate,
-    Change.BREAKER: _set_breaker,
+_EDITS: Final[dict[ChangedSetting, Callable[[dict[str, Any], Draft], bool]]] = {
+    ChangedSetting.TTL: _set_ttl,
+    ChangedSetting.DISABLE: _disable,
+    ChangedSetting.RATE: _set_rate,
+    ChangedSetting.BREAKER: _set_breaker,
 }
 
 

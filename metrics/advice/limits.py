@@ -9,7 +9,7 @@ from django.db.models import Min, Q, Sum
 
 from metrics import cluster_counts, selectors
 from metrics.advice.drafts import is_possible
-from metrics.advice.records import Advice, Change, Configuration, Draft, Topic
+from metrics.advice.records import Advice, ChangedSetting, Configuration, Draft, Topic
 from metrics.advice.words import round_up
 from metrics.counting import aggregates
 from metrics.counting.counts import with_prefix
@@ -106,7 +106,7 @@ def _most_used(plan: Plan, by_day: str, since: Any) -> tuple[str, int] | None:
 def _rate_advice(service: str, path: str, written: str, peak: int, document: Configuration) -> Advice:
     limit = RatePolicy.parse(written)
     value = f"{round_up(SPARE * peak)}/{written.partition('/')[2]}"
-    draft = Draft(change=Change.RATE, service=service, route=path, value=value)
+    draft = Draft(change=ChangedSetting.RATE, service=service, route=path, value=value)
     return Advice(
         topic=Topic.LIMIT,
         service=service,
@@ -123,7 +123,7 @@ def _rate_advice(service: str, path: str, written: str, peak: int, document: Con
 def _quota_advice(plan: str, per: str, amount: int, most: tuple[str, int], document: Configuration) -> Advice:
     consumer, number = most
     value = round_up(SPARE * number)
-    draft = Draft(change=Change.QUOTA, plan=plan, per=per, value=str(value))
+    draft = Draft(change=ChangedSetting.QUOTA, plan=plan, per=per, value=str(value))
     period = "on one day" if per == "day" else f"in {QUOTA_DAYS} days"
     return Advice(
         topic=Topic.LIMIT,

@@ -17,7 +17,7 @@ class Topic(StrEnum):
     LIMIT = "limit"
 
 
-class Change(StrEnum):
+class ChangedSetting(StrEnum):
     """What a draft changes. Each applies to the service's own settings if it names no route."""
 
     TTL = "ttl"
@@ -33,7 +33,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     quota. `value` is as the configuration file writes it: that of `ttl`, `rate_limit` or a quota's `amount`.
     """
 
-    change: Change
+    change: ChangedSetting
     service: str = ""
     route: str = ""
     plan: str = ""
@@ -47,7 +47,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def owner(self) -> str | None:
         """The service that is changed; None for a key or a plan, even if `service` is set."""
-        return None if self.change in (Change.QUOTA, Change.REVOKE) else self.service
+        return None if self.change in (ChangedSetting.QUOTA, ChangedSetting.REVOKE) else self.service
 
     @property
     def query(self) -> str:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from metrics import cluster_counts, selectors
 from metrics.advice.drafts import is_possible
-from metrics.advice.records import Advice, Change, Configuration, Draft, Topic
+from metrics.advice.records import Advice, ChangedSetting, Configuration, Draft, Topic
 from metrics.counting import aggregates
 from metrics.counting.counts import with_prefix
 from metrics.models import TimeResolution
@@ -36,7 +36,7 @@ def unused_routes(document: Configuration) -> Iterator[Advice]:
     for name, service in selectors.configured_services().items():
         for path in dict.fromkeys(route.path for route in service.routes if route.policy.enabled):
             if (name, path) not in used and path in paths:
-                draft = Draft(change=Change.DISABLE, service=name, route=path)
+                draft = Draft(change=ChangedSetting.DISABLE, service=name, route=path)
                 yield Advice(
                     topic=Topic.ROUTE,
                     service=name,
@@ -59,7 +59,7 @@ def unused_keys() -> Iterator[Advice]:
             service="",
             subject=str(key),
             text=_text(key),
-            draft=Draft(change=Change.REVOKE, key=key.prefix),
+            draft=Draft(change=ChangedSetting.REVOKE, key=key.prefix),
             label="Revoke",
         )
 

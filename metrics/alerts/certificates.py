@@ -23,7 +23,7 @@ LIMIT_SECONDS: Final = 10.0
 AT_ONCE: Final = 8
 MAX_HOSTS: Final = 500
 
-Address = tuple[str, int, TlsPolicy | None]
+CertificateAddress = tuple[str, int, TlsPolicy | None]
 """A target's host and port, and how it is reached."""
 
 
@@ -37,8 +37,8 @@ class TargetCertificates:
     def __init__(self, own: Iterable[Certificate], clock: Callable[[], float]) -> None:
         self._own = tuple(own)
         self._clock = clock
-        self._ends: dict[Address, float] = {}
-        self._addresses: dict[Address, str] = {}
+        self._ends: dict[CertificateAddress, float] = {}
+        self._addresses: dict[CertificateAddress, str] = {}
         self._looked_at = 0.0
         self._tasks = TaskSet()
 
@@ -61,10 +61,10 @@ class TargetCertificates:
         seen = (Certificate(f"{host}:{port}", addresses[host, port, tls], ends) for (host, port, tls), ends in found)
         return (*self._own, *configured(services), *seen)
 
-    async def _look(self, addresses: list[Address]) -> None:
+    async def _look(self, addresses: list[CertificateAddress]) -> None:
         limit = asyncio.Semaphore(AT_ONCE)
 
-        async def look(address: Address) -> None:
+        async def look(address: CertificateAddress) -> None:
             async with limit:
                 with contextlib.suppress(OSError, ValueError, TimeoutError):
                     self._ends[address] = await _end(*address)
@@ -79,7 +79,7 @@ def client_authorities(roots: bytes) -> Iterator[Certificate]:
         yield Certificate(f"CLIENT_CA {name}", "", found.not_valid_after_utc.timestamp())
 
 
-def _addresses(services: Iterable[Service]) -> Iterator[tuple[Address, str]]:
+def _addresses(services: Iterable[Service]) -> Iterator[tuple[CertificateAddress, str]]:
     for service in services:
         for target in service.targets if service.policy.enabled else ():
             parts = urlsplit(target.url)

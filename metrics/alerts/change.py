@@ -10,7 +10,7 @@ import msgspec
 from routing.alerts.policy import ConditionKind
 
 
-class Key(NamedTuple):
+class ConditionKey(NamedTuple):
     """Identifies what holds. `subject` is a service, or what else the condition is about, such as a quota."""
 
     alert: str
@@ -34,11 +34,11 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
 
     @property
-    def key(self) -> Key:
-        return Key(self.alert, self.condition, self.subject)
+    def key(self) -> ConditionKey:
+        return ConditionKey(self.alert, self.condition, self.subject)
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class ConditionState(msgspec.Struct, frozen=True, kw_only=True):
     """The stored state of a condition that holds, or has just ceased to. Times are Unix seconds, 0 for never.
 
     `notified_at` is when its recipients were last sent something, and `clear_since` when it ceased to hold. `told` are
@@ -97,7 +97,7 @@ def reason_text(reason: str) -> str:
     return next((known.text for known in Reason if known == reason), "")
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class ConditionChange(msgspec.Struct, frozen=True, kw_only=True):
     """One item of a message. `key` is the same for all changes of one condition. `reason` is a Reason if it is
     resolved, else empty. Times are Unix seconds.
     """
@@ -118,11 +118,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class Notification(NamedTuple):
     """A change, and the labels of the recipients that it is sent to."""
 
-    change: Change
+    change: ConditionChange
     recipients: tuple[str, ...]
 
 
-def endings(changes: Iterable[Change]) -> tuple[Change, ...]:
+def endings(changes: Iterable[ConditionChange]) -> tuple[ConditionChange, ...]:
     """The resolved ones, except those that also begin in the same changes: no recipient was notified of these."""
     found = tuple(changes)
     begun = {change.key for change in found if change.kind is ChangeKind.FIRING}

@@ -12,7 +12,7 @@ from metrics.incidents.traffic import Tally
 from metrics.objectives.budgets import ObjectiveStatus
 from metrics.rounding import percent, significant
 from resilience.breaker.machine import Snapshot as Circuit
-from routing.alerts.policy import OBJECTIVES, TRAFFIC, Alert, Condition, ConditionKind
+from routing.alerts.policy import OBJECTIVES, TRAFFIC, Alert, AlertCondition, ConditionKind
 from routing.router.table import Service
 
 DAY: Final = 86_400
@@ -44,7 +44,7 @@ class Failing(NamedTuple):
     text: str
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+class GatewaySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What is known at `at` (Unix seconds). By service: circuits, why targets receive no calls, and counts by minute.
 
     `unknown` are the kinds of conditions that could not be read.
@@ -62,7 +62,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     unknown: frozenset[ConditionKind] = frozenset()
 
 
-def firing(alerts: Iterable[Alert], snapshot: Snapshot) -> Iterator[Firing]:
+def firing(alerts: Iterable[Alert], snapshot: GatewaySnapshot) -> Iterator[Firing]:
     """The conditions of each alert that hold. A condition that could not be read does not hold."""
     for alert in alerts:
         for condition in alert.conditions:
@@ -83,7 +83,7 @@ _Found = tuple[str, str, str]
 """The subject, its service and the summary."""
 
 
-def _found(alert: Alert, condition: Condition, snapshot: Snapshot) -> Iterator[_Found]:
+def _found(alert: Alert, condition: AlertCondition, snapshot: GatewaySnapshot) -> Iterator[_Found]:
     match condition.kind:
         case ConditionKind.QUOTA:
             yield from _quotas(condition, snapshot) if alert.covers("") else ()
@@ -101,7 +101,7 @@ def _found(alert: Alert, condition: Condition, snapshot: Snapshot) -> Iterator[_
                     yield name, name, summary
 
 
-def _of_service(condition: Condition, service: Service, snapshot: Snapshot) -> str | None:
+def _of_service(condition: AlertCondition, service: Service, snapshot: GatewaySnapshot) -> str | None:
     name = service.name
     if condition.kind in TRAFFIC:
         return traffic_summary(condition, snapshot.minutes.get(name, {}), service.thresholds, snapshot.at)
@@ -115,7 +115,7 @@ def _of_service(condition: Condition, service: Service, snapshot: Snapshot) -> s
     return None if signal is None else signal.text
 
 
-def _objectives(alert: Alert, condition: Condition, snapshot: Snapshot) -> Iterator[_Found]:
+def _objectives(alert: Alert, condition: AlertCondition, snapshot: GatewaySnapshot) -> Iterator[_Found]:
     for name, statuses in snapshot.objectives.items():
         for status in statuses if alert.covers(name) else ():
             summary = _of_objective(condition, status)
@@ -123,7 +123,7 @@ def _objectives(alert: Alert, condition: Condition, snapshot: Snapshot) -> Itera
                 yield f"{name} {status.name}", name, summary
 
 
-def _of_objective(condition: Condition, status: ObjectiveStatus) -> str | None:
+def _of_objective(condition: AlertCondition, status: ObjectiveStatus) -> str | None:
     if condition.kind is ConditionKind.BUDGET:
         used = status.budget_used
         if used * 100 < condition.threshold or not status.bad:
@@ -137,14 +137,14 @@ def _of_objective(condition: Condition, status: ObjectiveStatus) -> str | None:
     return f"the error budget of {status.text} is used {rate} times as fast as it lasts, over {alarm.window}"
 
 
-def _quotas(condition: Condition, snapshot: Snapshot) -> Iterator[_Found]:
+def _quotas(condition: AlertCondition, snapshot: GatewaySnapshot) -> Iterator[_Found]:
     for quota in snapshot.quotas:
         if quota.warned >= condition.threshold:
             used = "is used up" if quota.warned >= 100 else f"is used by {quota.warned}% and more"
             yield quota.name, "", f"the quota {quota.name} {used}"
 
 
-def _certificates(alert: Alert, condition: Condition, snapshot: Snapshot) -> Iterator[_Found]:
+def _certificates(alert: Alert, condition: AlertCondition, snapshot: GatewaySnapshot) -> Iterator[_Found]:
     for found in snapshot.certificates:
         left = (found.ends - snapshot.at) / DAY
         if left < condition.threshold and alert.covers(found.service):

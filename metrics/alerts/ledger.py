@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from metrics.alerts import messages
-from metrics.alerts.change import Firing, Key, State
+from metrics.alerts.change import ConditionKey, ConditionState, Firing
 from metrics.alerts.rules import Step
 from metrics.models import AlertSilence, AlertState, AlertWatch
 from routing.alerts.policy import ConditionKind
@@ -25,7 +25,7 @@ MAX_STATES: Final = 5_000
 _ROW: Final = 1
 _KINDS: Final = frozenset(ConditionKind)
 
-Advance = Callable[[Mapping[Key, State], Callable[[Firing], bool]], Step]
+Advance = Callable[[Mapping[ConditionKey, ConditionState], Callable[[Firing], bool]], Step]
 """What to store and send, given what was stored and whether something is silenced."""
 
 
@@ -70,7 +70,7 @@ def silenced(now: float) -> Callable[[Firing], bool]:
     )
 
 
-def _state(row: AlertState) -> State | None:
+def _state(row: AlertState) -> ConditionState | None:
     """None for a kind that this version does not know."""
     if row.kind not in _KINDS:
         return None
@@ -82,7 +82,7 @@ def _state(row: AlertState) -> State | None:
         service=row.service,
         summary=row.summary,
     )
-    return State(
+    return ConditionState(
         firing=firing,
         since=row.since,
         notified_at=row.notified_at,
@@ -91,7 +91,11 @@ def _state(row: AlertState) -> State | None:
     )
 
 
-def _save(rows: Mapping[str, AlertState], known: Mapping[Key, State], states: Mapping[Key, State]) -> None:
+def _save(
+    rows: Mapping[str, AlertState],
+    known: Mapping[ConditionKey, ConditionState],
+    states: Mapping[ConditionKey, ConditionState],
+) -> None:
     """Write what differs. Beyond MAX_STATES, nothing is added."""
     kept = {key.digest for key in states}
     AlertState.objects.filter(key__in=[digest for digest in rows if digest not in kept]).delete()
@@ -105,7 +109,7 @@ def _save(rows: Mapping[str, AlertState], known: Mapping[Key, State], states: Ma
             AlertState.objects.filter(key=key.digest).update(**_fields(state))
 
 
-def _fields(state: State) -> dict[str, Any]:
+def _fields(state: ConditionState) -> dict[str, Any]:
     firing = state.firing
     return {
         "alert": firing.alert,

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from django.db.models import Q
 
-from metrics.alerts.change import Change, Notification
+from metrics.alerts.change import ConditionChange, Notification
 from metrics.models import AlertMessage
 from routing.alerts.policy import RecipientKind
 
@@ -25,12 +25,12 @@ _WAITING: Final = AlertMessage.State.WAITING
 _ALONE: Final = f"{RecipientKind.PAGERDUTY}:"
 
 
-class Message(NamedTuple):
+class QueuedMessage(NamedTuple):
     """`tries` is how often it was attempted. `created_at` is Unix seconds."""
 
     id: str
     recipient: str
-    changes: tuple[Change, ...]
+    changes: tuple[ConditionChange, ...]
     created_at: float
     tries: int
 
@@ -40,7 +40,7 @@ def add(notifications: Iterable[Notification], now: float) -> None:
 
     An event for PagerDuty is about one condition. Within a transaction.
     """
-    by_recipient: dict[str, list[Change]] = {}
+    by_recipient: dict[str, list[ConditionChange]] = {}
     for change, recipients in notifications:
         for label in recipients:
             by_recipient.setdefault(label, []).append(change)
@@ -51,7 +51,9 @@ def add(notifications: Iterable[Notification], now: float) -> None:
             create(label, rest[start : start + size], now, now + (GROUP_SECONDS if size > 1 else 0.0))
 
 
-def create(recipient: str, changes: Sequence[Change], now: float, due_at: float, owner: str = "") -> Message:
+def create(
+    recipient: str, changes: Sequence[ConditionChange], now: float, due_at: float, owner: str = ""
+) -> QueuedMessage:
     """Add one message; with `owner`, it is claimed by that worker."""
     row = AlertMessage.objects.create(
         id=secrets.token_hex(16),
@@ -65,7 +67,7 @@ def create(recipient: str, changes: Sequence[Change], now: float, due_at: float,
     return _message(row)
 
 
-def _complete(recipient: str, changes: Sequence[Change], size: int) -> Sequence[Change]:
+def _complete(recipient: str, changes: Sequence[ConditionChange], size: int) -> Sequence[ConditionChange]:
     """Add changes to a message that still waits; returns those that did not fit."""
     untried = AlertMessage.objects.select_for_update().filter(state=_WAITING, recipient=recipient, tries=0, owner="")
     row = untried.order_by("-created_at").first()
@@ -101,7 +103,7 @@ def _give_up_oldest(recipient: str, number: int) -> None:
     AlertMessage.objects.filter(id__in=ids).update(state=AlertMessage.State.FAILED, failure=reason)
 
 
-def claim(identifier: str, owner: str, now: float) -> Message | None:
+def claim(identifier: str, owner: str, now: float) -> QueuedMessage | None:
     """Let this worker alone send the message for SEND_LEASE_SECONDS; None if another one does or has."""
     free = Q(claimed_until__lte=now) | Q(claimed_until__gt=now + 10 * SEND_LEASE_SECONDS)
     claimed: dict[str, Any] = {"owner": owner, "claimed_until": now + SEND_LEASE_SECONDS}
@@ -111,20 +113,22 @@ def claim(identifier: str, owner: str, now: float) -> Message | None:
     return None if row is None else _message(row)
 
 
-def sent(message: Message, owner: str, now: float) -> None:
+def sent(message: QueuedMessage, owner: str, now: float) -> None:
     _finish(message, owner, state=AlertMessage.State.SENT, sent_at=now, failure="")
 
 
-def failed(message: Message, owner: str, reason: str, retry_at: float | None) -> None:
+def failed(message: QueuedMessage, owner: str, reason: str, retry_at: float | None) -> None:
     """Record a failure. It is attempted again at `retry_at`, or never if that is None."""
     state = AlertMessage.State.FAILED if retry_at is None else _WAITING
     _finish(message, owner, state=state, failure=reason[:300], due_at=retry_at or 0.0)
 
 
-def _finish(message: Message, owner: str, **fields: Any) -> None:
+def _finish(message: QueuedMessage, owner: str, **fields: Any) -> None:
     rows = AlertMessage.objects.filter(id=message.id, owner=owner)
     rows.update(tries=message.tries + 1, owner="", claimed_until=0, **fields)
 
 
-def _message(row: AlertMessage) -> Message:
-    return Message(row.id, row.recipient, msgspec.convert(row.changes, tuple[Change, ...]), row.created_at, row.tries)
+def _message(row: AlertMessage) -> QueuedMessage:
+    return QueuedMessage(
+        row.id, row.recipient, msgspec.convert(row.changes, tuple[ConditionChange, ...]), row.created_at, row.tries
+    )

@@ -15,9 +15,9 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from metrics.alerts import ledger, messages
-from metrics.alerts.change import Change, ChangeKind, Firing, Key, State, endings
-from metrics.alerts.conditions import Snapshot, firing
-from metrics.alerts.messages import Message
+from metrics.alerts.change import ChangeKind, ConditionChange, ConditionKey, ConditionState, Firing, endings
+from metrics.alerts.conditions import GatewaySnapshot, firing
+from metrics.alerts.messages import QueuedMessage
 from metrics.alerts.rules import Step, advance
 from metrics.alerts.sending import Sender, SendFailed
 from resilience.outage import StoreUnavailable
@@ -41,7 +41,7 @@ CLOSE_SECONDS: Final = 5.0
 """How long messages in flight may take when the worker stops."""
 TEST_SUMMARY: Final = "This is a test of the gateway's alerts. Nothing has happened."
 
-ReadSnapshot = Callable[[tuple[Alert, ...]], Awaitable[Snapshot]]
+ReadSnapshot = Callable[[tuple[Alert, ...]], Awaitable[GatewaySnapshot]]
 """Reads what these alerts need to know now."""
 
 
@@ -159,7 +159,7 @@ class Notifier:
             if message is not None:
                 self._sending.create(self._deliver(message))
 
-    async def _deliver(self, message: Message) -> None:
+    async def _deliver(self, message: QueuedMessage) -> None:
         """Send a message, and what its recipient has waiting for it."""
         try:
             async with self._limit:
@@ -174,14 +174,14 @@ class Notifier:
         except Exception:
             log.exception("an alert could not be sent")
 
-    async def _send_last(self, message: Message) -> SendFailed | None:
+    async def _send_last(self, message: QueuedMessage) -> SendFailed | None:
         """A removed recipient is sent only that a condition is resolved of which it was notified before."""
         recipient, last = self._recipient_of(message.recipient), endings(message.changes)
         if recipient is None or not last:
             return SendFailed("the recipient is configured no more", is_final=True)
         return await self._try(recipient, message._replace(changes=last))
 
-    async def _try(self, recipient: Recipient, message: Message) -> SendFailed | None:
+    async def _try(self, recipient: Recipient, message: QueuedMessage) -> SendFailed | None:
         try:
             await self._sender.send(recipient, message, self._clock())
         except SendFailed as failure:
@@ -189,7 +189,7 @@ class Notifier:
             return failure
         return None
 
-    def _note(self, message: Message, failure: SendFailed | None, *, is_test: bool = False) -> None:
+    def _note(self, message: QueuedMessage, failure: SendFailed | None, *, is_test: bool = False) -> None:
         now = self._clock()
         if failure is None:
             messages.sent(message, self._owner, now)
@@ -208,8 +208,8 @@ class Notifier:
 
 def _step(
     alerts: Mapping[str, Alert],
-    snapshot: Snapshot,
-    known: Mapping[Key, State],
+    snapshot: GatewaySnapshot,
+    known: Mapping[ConditionKey, ConditionState],
     is_silenced: Callable[[Firing], bool],
 ) -> Step:
     found = firing((alert for alert in alerts.values() if alert.enabled), snapshot)
@@ -217,9 +217,9 @@ def _step(
     return advance(known, found, alerts, snapshot.services, unknown=unknown, is_silenced=silenced, now=now)
 
 
-def _test_change(alert: Alert, now: float) -> Change:
+def _test_change(alert: Alert, now: float) -> ConditionChange:
     fields: dict[str, Any] = {"alert": alert.name, "condition": "test", "subject": alert.name, "service": ""}
-    return Change(
+    return ConditionChange(
         kind=ChangeKind.TEST,
         key=f"test-{secrets.token_hex(8)}",
         summary=TEST_SUMMARY,

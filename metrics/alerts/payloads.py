@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from metrics.alerts.change import Change, ChangeKind, reason_text
-from metrics.alerts.messages import Message
+from metrics.alerts.change import ChangeKind, ConditionChange, reason_text
+from metrics.alerts.messages import QueuedMessage
 from metrics.timestamps import iso_timestamp
 from routing.http import Headers
 
@@ -29,7 +29,7 @@ _SLACK: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _LINE: Final = str.maketrans({"\n": " ", "\r": " "})
 
 
-def title(changes: Sequence[Change]) -> str:
+def title(changes: Sequence[ConditionChange]) -> str:
     """`2 firing, 1 resolved: billing, crm`."""
     numbers = Counter(_WORDS[change.kind].lower() for change in changes)
     counted = ", ".join(f"{numbers[word]} {word}" for word in map(str.lower, _WORDS.values()) if numbers[word])
@@ -38,30 +38,30 @@ def title(changes: Sequence[Change]) -> str:
     return f"{counted}: {shown}".translate(_LINE)[:200]
 
 
-def lines(changes: Sequence[Change]) -> list[str]:
+def lines(changes: Sequence[ConditionChange]) -> list[str]:
     return [_line(change) for change in changes]
 
 
-def _line(change: Change) -> str:
+def _line(change: ConditionChange) -> str:
     prefix = f"{change.subject}: " if change.subject not in change.summary else ""
     text = f"{_WORDS[change.kind]}: {prefix}{change.summary} ({change.condition}, since {_clock(change.since)})"
     reason = reason_text(change.reason)
     return (f"{text}: {reason}" if reason else text).translate(_LINE)
 
 
-def text(message: Message, link: str) -> str:
+def text(message: QueuedMessage, link: str) -> str:
     """The message as text: a line for each change. `link` is the address of staff's pages, or empty."""
     address = [f"{link}/dashboard/alerts/"] if link else []
     return "\n".join([*lines(message.changes), *address])
 
 
-def slack(message: Message, link: str) -> bytes:
+def slack(message: QueuedMessage, link: str) -> bytes:
     """The message for an incoming webhook of Slack. `mrkdwn` is off: names may contain asterisks and underscores."""
     shown = f"{title(message.changes)}\n{text(message, link)}"
     return msgspec.json.encode({"text": shown.translate(_SLACK), "mrkdwn": False})
 
 
-def pagerduty(message: Message, routing_key: bytes, link: str) -> list[bytes]:
+def pagerduty(message: QueuedMessage, routing_key: bytes, link: str) -> list[bytes]:
     """Events of the Events API v2, for requests of their own. A test is resolved at once."""
     events = []
     for change in message.changes:
@@ -72,7 +72,7 @@ def pagerduty(message: Message, routing_key: bytes, link: str) -> list[bytes]:
     return events
 
 
-def _event(change: Change, action: str, routing_key: bytes, link: str) -> bytes:
+def _event(change: ConditionChange, action: str, routing_key: bytes, link: str) -> bytes:
     event: dict[str, Any] = {
         "routing_key": routing_key.decode("utf-8", "replace"),
         "event_action": action,
@@ -91,13 +91,13 @@ def _event(change: Change, action: str, routing_key: bytes, link: str) -> bytes:
     return msgspec.json.encode(event | ({"client_url": f"{link}/dashboard/alerts/"} if link else {}))
 
 
-def _severity(change: Change) -> str:
+def _severity(change: ConditionChange) -> str:
     if change.kind is ChangeKind.TEST:
         return "info"
     return "critical" if change.is_critical else "warning"
 
 
-def webhook(message: Message, link: str) -> bytes:
+def webhook(message: QueuedMessage, link: str) -> bytes:
     """The payload of a Standard Webhook: its type, its time, and the changes."""
     return msgspec.json.encode(
         {
@@ -112,7 +112,7 @@ def webhook(message: Message, link: str) -> bytes:
     )
 
 
-def _change(change: Change) -> dict[str, Any]:
+def _change(change: ConditionChange) -> dict[str, Any]:
     return {
         "status": change.kind.value,
         "key": change.key,
@@ -128,7 +128,7 @@ def _change(change: Change) -> dict[str, Any]:
     }
 
 
-def signed(message: Message, content: bytes, key: bytes, now: float) -> Headers:
+def signed(message: QueuedMessage, content: bytes, key: bytes, now: float) -> Headers:
     """The fields of Standard Webhooks. The id is the same whenever the message is tried again."""
     identifier, timestamp = f"msg_{message.id}".encode(), str(int(now)).encode()
     digest = hmac.digest(key, b".".join((identifier, timestamp, content)), "sha256")

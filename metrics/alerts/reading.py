@@ -10,7 +10,7 @@ from django.db.models import Count, Max
 
 from metrics import cluster_counts
 from metrics.alerts.certificates import TargetCertificates
-from metrics.alerts.conditions import Failing, Quota, Snapshot
+from metrics.alerts.conditions import Failing, GatewaySnapshot, Quota
 from metrics.alerts.traffic import tally_of_requests
 from metrics.counting.counts import CountBatch
 from metrics.counting.flusher import Flusher
@@ -29,7 +29,7 @@ from routing.models import FailedDelivery, QuotaUsage
 from routing.router.live import LiveConfiguration
 from routing.router.table import Service
 from routing.router.thresholds import MAX_WINDOW, MINUTE
-from routing.watches.record import State
+from routing.watches.record import WatchState
 
 COUNTS_SECONDS: Final = 10.0
 """How often counts are read."""
@@ -69,7 +69,7 @@ class SnapshotReader:
     async def close(self) -> None:
         await self._certificates.close()
 
-    async def read(self, alerts: tuple[Alert, ...]) -> Snapshot:
+    async def read(self, alerts: tuple[Alert, ...]) -> GatewaySnapshot:
         """What these alerts need. Raises StoreUnavailable while the database is unavailable."""
         kinds = {condition.kind for alert in alerts for condition in alert.conditions}
         now, services = self._clock(), dict(self._live.table.services)
@@ -77,7 +77,7 @@ class SnapshotReader:
         quotas, webhooks = await in_thread(rows, StoreUnavailable, self._executor)
         unknown = await self._count(kinds, services, now)
         watched = services.values() if ConditionKind.CERTIFICATE in kinds else ()
-        return Snapshot(
+        return GatewaySnapshot(
             at=now,
             services=services,
             circuits={breaker.name: breaker.snapshot for breaker in self._breakers},
@@ -149,7 +149,7 @@ class SnapshotReader:
             text = f"{number} {'delivery' if number == 1 else 'deliveries'} failed, the last at {row['last']:%H:%M} UTC"
             texts.setdefault(row["webhook"], []).append(text)
         for status in watch_statuses():
-            number = status.states[State.FAILING] + status.states[State.ENDED]
+            number = status.states[WatchState.FAILING] + status.states[WatchState.ENDED]
             if number:
                 text = f"{number} {'watch has' if number == 1 else 'watches have'} ended or cannot be renewed"
                 texts.setdefault(status.webhook, []).append(text)

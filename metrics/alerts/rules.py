@@ -5,7 +5,15 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from metrics.alerts.change import Change, ChangeKind, Firing, Key, Notification, Reason, State
+from metrics.alerts.change import (
+    ChangeKind,
+    ConditionChange,
+    ConditionKey,
+    ConditionState,
+    Firing,
+    Notification,
+    Reason,
+)
 from metrics.alerts.endings import ending, is_unreadable
 from routing.alerts.policy import CRITICAL, Alert, ConditionKind
 from routing.router.table import Service
@@ -14,12 +22,12 @@ from routing.router.table import Service
 class Step(NamedTuple):
     """`states` are those to remember from now on; `notifications` are to be sent."""
 
-    states: dict[Key, State]
+    states: dict[ConditionKey, ConditionState]
     notifications: list[Notification]
 
 
 def advance(
-    known: Mapping[Key, State],
+    known: Mapping[ConditionKey, ConditionState],
     firing: Iterable[Firing],
     alerts: Mapping[str, Alert],
     services: Mapping[str, Service],
@@ -31,7 +39,7 @@ def advance(
     """`alerts` and `services` are all that are configured, by name. Conditions of the kinds `unknown`, and of alerts
     that could not be read now, stay as they are. What the configuration ends is resolved at once.
     """
-    states: dict[Key, State] = {}
+    states: dict[ConditionKey, ConditionState] = {}
     sent: list[Notification] = []
     holding = {found.key: found for found in firing}
     for key, found in holding.items():
@@ -53,10 +61,12 @@ def advance(
 
 
 def _held(
-    before: State | None, firing: Firing, alert: Alert, is_silenced: bool, now: float
-) -> tuple[State, list[Notification]]:
+    before: ConditionState | None, firing: Firing, alert: Alert, is_silenced: bool, now: float
+) -> tuple[ConditionState, list[Notification]]:
     """Recipients that were removed are told that it has ended for them, and new ones that it holds."""
-    state = State(firing=firing, since=now) if before is None else replace(before, firing=firing, clear_since=0.0)
+    state = (
+        ConditionState(firing=firing, since=now) if before is None else replace(before, firing=firing, clear_since=0.0)
+    )
     state, removed = _without_removed(state, alert, now)
     if is_silenced:
         return state, removed
@@ -75,7 +85,7 @@ def _held(
     return state, [*removed, Notification(_change(kind, state, now), recipients)]
 
 
-def _without_removed(state: State, alert: Alert, now: float) -> tuple[State, list[Notification]]:
+def _without_removed(state: ConditionState, alert: Alert, now: float) -> tuple[ConditionState, list[Notification]]:
     """One whose secret is missing was not removed: nothing is known of recipients while an alert has faults."""
     told = state.told or ()
     removed = () if alert.faults else tuple(label for label in told if label not in _labels(alert))
@@ -86,7 +96,7 @@ def _without_removed(state: State, alert: Alert, now: float) -> tuple[State, lis
     return replace(state, told=kept), [Notification(change, removed)]
 
 
-def _resolved(state: State, alert: Alert | None, reason: Reason, now: float) -> Iterator[Notification]:
+def _resolved(state: ConditionState, alert: Alert | None, reason: Reason, now: float) -> Iterator[Notification]:
     """Only the recipients that were notified of the beginning are notified."""
     told = state.told if state.told is not None else _labels(alert)
     if state.notified_at and told:
@@ -97,9 +107,9 @@ def _labels(alert: Alert | None) -> tuple[str, ...]:
     return () if alert is None else tuple(recipient.label for recipient in alert.recipients)
 
 
-def _change(kind: ChangeKind, state: State, now: float, reason: Reason | None = None) -> Change:
+def _change(kind: ChangeKind, state: ConditionState, now: float, reason: Reason | None = None) -> ConditionChange:
     firing = state.firing
-    return Change(
+    return ConditionChange(
         kind=kind,
         key=firing.key.digest,
         alert=firing.alert,

@@ -14,7 +14,7 @@ from django.core.mail import EmailMessage
 from django.core.mail.backends.smtp import EmailBackend
 
 from metrics.alerts import payloads
-from metrics.alerts.messages import Message
+from metrics.alerts.messages import QueuedMessage
 from metrics.alerts.settings import AlertSettings, SmtpServer
 from resilience.holdoff.waits import announced_wait
 from routing.alerts.policy import Recipient, RecipientKind
@@ -55,7 +55,7 @@ class Sender:
         self._settings = settings
         self._executor = executor
 
-    async def send(self, recipient: Recipient, message: Message, now: float) -> None:
+    async def send(self, recipient: Recipient, message: QueuedMessage, now: float) -> None:
         """Raises SendFailed. `now` is Unix seconds."""
         if not recipient.address:
             raise SendFailed("its secret is empty")
@@ -65,7 +65,7 @@ class Sender:
         except TimeoutError:
             raise SendFailed("the receiver did not respond in time") from None
 
-    async def _send(self, recipient: Recipient, message: Message, now: float) -> None:
+    async def _send(self, recipient: Recipient, message: QueuedMessage, now: float) -> None:
         link = self._settings.link
         match recipient.kind:
             case RecipientKind.SLACK:
@@ -107,7 +107,7 @@ class Sender:
     async def _in_thread(self, work: "partial[None]") -> None:
         await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    def _mail(self, address: str, message: Message) -> None:
+    def _mail(self, address: str, message: QueuedMessage) -> None:
         server = self._settings.smtp
         if server is None:
             raise SendFailed("SMTP_URL is not set")
@@ -170,7 +170,7 @@ def _backend(server: SmtpServer) -> EmailBackend:
     )
 
 
-def _by_apprise(address: str, message: Message, link: str) -> None:
+def _by_apprise(address: str, message: QueuedMessage, link: str) -> None:
     """Apprise reports only success or failure: no status, and no time to wait."""
     if find_spec("apprise") is None:
         raise SendFailed("Apprise is not installed: pip install -r requirements-apprise.txt")

@@ -7,16 +7,24 @@ from msgspec.structs import replace
 
 from metrics.counting.counts import Fields, buckets
 from metrics.counting.histogram import quantiles
-from metrics.incidents.incident import Kind
-from metrics.incidents.traffic import Rule, Series, Tally, tally
+from metrics.incidents.incident import SignalKind
+from metrics.incidents.traffic import Series, SignalRule, Tally, tally
 from metrics.rounding import percent, significant
-from routing.alerts.policy import Condition, ConditionKind
+from routing.alerts.policy import AlertCondition, ConditionKind
 from routing.router.thresholds import MINUTE, Thresholds
 
-_COUNTS: Final[Mapping[ConditionKind, tuple[Kind, Callable[[Tally], int], str]]] = {
-    ConditionKind.ERROR_RATE: (Kind.ERRORS, lambda found: found.errors, "of responses are errors"),
-    ConditionKind.CLIENT_ERROR_RATE: (Kind.CLIENT_ERRORS, lambda found: found.client_errors, "of responses are 4xx"),
-    ConditionKind.REFUSAL_RATE: (Kind.REFUSALS, lambda found: found.refusals, "of requests are refused by a limit"),
+_COUNTS: Final[Mapping[ConditionKind, tuple[SignalKind, Callable[[Tally], int], str]]] = {
+    ConditionKind.ERROR_RATE: (SignalKind.ERRORS, lambda found: found.errors, "of responses are errors"),
+    ConditionKind.CLIENT_ERROR_RATE: (
+        SignalKind.CLIENT_ERRORS,
+        lambda found: found.client_errors,
+        "of responses are 4xx",
+    ),
+    ConditionKind.REFUSAL_RATE: (
+        SignalKind.REFUSALS,
+        lambda found: found.refusals,
+        "of requests are refused by a limit",
+    ),
 }
 _SHARES: Final = {ConditionKind.P50: 0.5, ConditionKind.P95: 0.95, ConditionKind.P99: 0.99}
 
@@ -27,7 +35,7 @@ def tally_of_requests(fields: Fields) -> Tally:
 
 
 def traffic_summary(
-    condition: Condition, minutes: Mapping[int, Tally], thresholds: Thresholds, now: float
+    condition: AlertCondition, minutes: Mapping[int, Tally], thresholds: Thresholds, now: float
 ) -> str | None:
     """What exceeds the condition's threshold, in words; None if nothing does.
 
@@ -40,11 +48,11 @@ def traffic_summary(
     return None if value is None else f"{rule.text(value)} (over {int(window // MINUTE)} min)"
 
 
-def _rule(condition: Condition) -> Rule:
+def _rule(condition: AlertCondition) -> SignalRule:
     kind, threshold = condition.kind, condition.threshold
     if kind in _COUNTS:
         incident, count, text = _COUNTS[kind]
-        return Rule(
+        return SignalRule(
             incident,
             threshold,
             lambda found: count(found) / found.requests if found.requests else None,
@@ -52,16 +60,16 @@ def _rule(condition: Condition) -> Rule:
             lambda share: f"{percent(share, 1)} {text}",
         )
     if kind is ConditionKind.HIT_RATE:  # below its threshold: both with the opposite sign
-        return Rule(
-            Kind.HIT_RATE,
+        return SignalRule(
+            SignalKind.HIT_RATE,
             -threshold,
             lambda found: -found.hits / found.lookups if found.lookups else None,
             lambda found: found.lookups,
             lambda value: f"the hit rate is {percent(-value)}",
         )
     share = _SHARES[kind]
-    return Rule(
-        Kind.LATENCY,
+    return SignalRule(
+        SignalKind.LATENCY,
         threshold,
         lambda found: quantiles(found.calls, (share,))[0],
         lambda found: sum(found.calls.values()),

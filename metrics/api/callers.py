@@ -14,7 +14,7 @@ from metrics.api.base import LimitedReadView, documented, validate_query
 from metrics.api.quotas import EXAMPLE as QUOTA
 from metrics.api.quotas import QuotaOutput
 from metrics.api.serializers import QueryInteger, Text
-from metrics.api.usage import DATE_SCHEMA, NAME_SCHEMA, RETRY_SECONDS, CountsOutput, Day
+from metrics.api.usage import DATE_SCHEMA, NAME_SCHEMA, RETRY_SECONDS, CountsOutput, DayField
 from metrics.callers import detail, ranking
 from metrics.callers.detail import CallerDetail
 from metrics.callers.kinds import KINDS, CallerName, Kind, UnknownCaller
@@ -48,10 +48,10 @@ _CALLER: Final = {**_MEMBER, "kind": "consumer", "name": "acme", "title": "", "c
 
 
 class RangeInput(serializers.Serializer[Any]):
-    to = Day(required=False, default=None)
+    to = DayField(required=False, default=None)
 
     def get_fields(self) -> dict[str, Any]:
-        return {**super().get_fields(), "from": Day(required=False, default=None)}  # a keyword in Python
+        return {**super().get_fields(), "from": DayField(required=False, default=None)}  # a keyword in Python
 
 
 class CallersInput(RangeInput):

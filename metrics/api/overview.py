@@ -27,7 +27,7 @@ from metrics.objectives import current
 from metrics.read_models import TargetStatus
 from metrics.targets.status import words
 from metrics.timestamps import iso_timestamp
-from routing.balancing.rules import Condition
+from routing.balancing.rules import TargetCondition
 from routing.rights import within
 
 HISTORY_SECONDS: Final = 3_600
@@ -53,7 +53,7 @@ class ObjectiveOutput(Serializer[Any]):
 
 class TargetOutput(Serializer[Any]):
     url = CharField()
-    condition = ChoiceField(choices=[condition.value for condition in Condition])
+    condition = ChoiceField(choices=[condition.value for condition in TargetCondition])
     workers = CharField(help_text="how many see it so (`1 of 4`), if not all do: each worker ejects for itself")
     weight = IntegerField(help_text="its share among the weights of all; 0: disabled")
     canary = FloatField(help_text="percent of callers that it gets; 0: no canary")

@@ -20,7 +20,7 @@ from metrics.replay.report import to_document
 from routing.caller import Caller
 from routing.configuration.faults import ConfigurationError
 from routing.configuration_errors import UnknownDocument
-from routing.database.draft import Change, apply_file, approve_proposal, restore_revision
+from routing.database.draft import ChangeConfiguration, apply_file, approve_proposal, restore_revision
 from routing.errors import Forbidden
 from routing.keys.scopes import CONFIG_WRITE
 from routing.models import ConfigurationProposal, ConfigurationRevision
@@ -185,7 +185,7 @@ def _query(request: Request) -> dict[str, Any]:
     return found | {name: found[name].timestamp() if found[name] else None for name in ("from", "to")}
 
 
-def _change(request: Request, query: dict[str, Any]) -> tuple[bool, Change]:
+def _change(request: Request, query: dict[str, Any]) -> tuple[bool, ChangeConfiguration]:
     """Whether faults have lines, and the change. Raises UnknownDocument, and as `representations.read`."""
     if query["proposal"] is not None:
         proposal = ConfigurationProposal.objects.filter(pk=query["proposal"]).first()

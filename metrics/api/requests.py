@@ -13,13 +13,13 @@ from metrics.api import access
 from metrics.api.base import LimitedReadView, documented, validate_query
 from metrics.api.filters import name_filters
 from metrics.api.serializers import MAX_TIMESTAMP, QueryInteger, Text, Timestamp
-from metrics.request_log.record import Kind
+from metrics.request_log.record import RecordKind
 from metrics.request_log.search import RequestQuery
 from metrics.request_log.store import Position
 from metrics.requests import UnknownRequest
 from routing.errors import Unavailable
 
-KINDS: Final = [kind.value for kind in Kind]
+KINDS: Final = [kind.value for kind in RecordKind]
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1_000
 FILTERS: Final = ("id", "caller", "key", "consumer", "team", "service", "route", "method", "code")
@@ -142,7 +142,7 @@ class RequestsView(LimitedReadView):
         parameters=[
             *(OpenApiParameter(name, _TEXT, description="only of this one; empty: of all") for name in FILTERS),
             OpenApiParameter("status", {"type": "string", "pattern": _STATUS}, description="such as 404 or 5xx"),
-            OpenApiParameter("kind", {"type": "string", "enum": [kind.value for kind in Kind]}),
+            OpenApiParameter("kind", {"type": "string", "enum": [kind.value for kind in RecordKind]}),
             OpenApiParameter("from", _TIME, description="earliest start"),
             OpenApiParameter("to", _TIME, description="start, excluded"),
             OpenApiParameter("before", {"type": "string", "pattern": _POSITION}, description="`next` of a response"),
@@ -197,7 +197,7 @@ def _query(data: dict[str, Any]) -> RequestQuery:
     start, end = data["from"], data["to"]
     return RequestQuery(
         status=data["status"],
-        kind=Kind(data["kind"]) if data["kind"] else None,
+        kind=RecordKind(data["kind"]) if data["kind"] else None,
         start=start.timestamp() if start else None,
         end=end.timestamp() if end else None,
         **{name: data[name] for name in FILTERS},

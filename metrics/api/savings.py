@@ -14,7 +14,7 @@ from metrics.api import access
 from metrics.api.base import LimitedReadView, documented, validate_query
 from metrics.api.usage import RETRY_SECONDS
 from metrics.savings import report
-from metrics.savings.report import MAX_MONTHS, Month, Report
+from metrics.savings.report import MAX_MONTHS, Month, SavingsReport
 from metrics.savings.table import to_csv
 from routing.errors import BadRequest, Unavailable
 
@@ -103,7 +103,7 @@ def _input(request: Request) -> dict[str, Any]:
     return validate_query(SavingsInput, request)
 
 
-def _document(found: Report) -> dict[str, Any]:
+def _document(found: SavingsReport) -> dict[str, Any]:
     return {
         "from": str(found.first),
         "to": str(found.last),
@@ -113,7 +113,7 @@ def _document(found: Report) -> dict[str, Any]:
     }
 
 
-def _csv(found: Report) -> HttpResponse:
+def _csv(found: SavingsReport) -> HttpResponse:
     response = HttpResponse(to_csv(found), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="savings-{found.first}-{found.last}.csv"'
     response["X-Content-Type-Options"] = "nosniff"

@@ -53,7 +53,7 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
-class Number(serializers.FloatField):
+class NumberField(serializers.FloatField):
     """A JSON number. REST framework's takes strings too."""
 
     def to_internal_value(self, data: Any) -> float:
@@ -257,7 +257,7 @@ class ResetOutput(MessageOutput, ChangedCircuits):
 
 
 class OverrideInput(serializers.Serializer[Any]):
-    ttl = Number(
+    ttl = NumberField(
         required=False, default=None, allow_null=True, min_value=1, max_value=MAX_TTL_SECONDS, help_text="seconds"
     )
     reason = Text(required=False, default="", allow_blank=True, max_length=MAX_REASON_LENGTH)

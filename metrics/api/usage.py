@@ -66,7 +66,7 @@ DATE_SCHEMA: Final = {
 NAME_SCHEMA: Final = {"type": "string", "maxLength": 300, "pattern": r"^[^\u0000]*$"}
 
 
-class Day(serializers.DateField):
+class DayField(serializers.DateField):
     """A date, or the day of a time, as ISO 8601 or Unix seconds. REST framework's takes other digits than ASCII's."""
 
     def to_internal_value(self, value: Any) -> date:
@@ -90,14 +90,14 @@ class Groups(serializers.Field[Any, Any, Any, Any]):
 
 
 class UsageInput(serializers.Serializer[Any]):
-    to = Day(required=False, default=None)
+    to = DayField(required=False, default=None)
     group_by = Groups(required=False, default=None)
     format = serializers.ChoiceField(choices=["json", "csv"], required=False, default="json")
     limit = QueryInteger(required=False, default=None, min_value=1, max_value=MAX_LIMIT)
     offset = QueryInteger(required=False, default=0, min_value=0, max_value=MAX_OFFSET)
 
     def get_fields(self) -> dict[str, Any]:
-        start = {"from": Day(required=False, default=None)}  # a keyword in Python
+        start = {"from": DayField(required=False, default=None)}  # a keyword in Python
         return {**super().get_fields(), **name_filters(FILTERS), **start}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

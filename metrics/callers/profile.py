@@ -30,7 +30,7 @@ class KeyUse(msgspec.Struct, frozen=True, kw_only=True):
     used_for: str = ""
 
 
-class Limit(msgspec.Struct, frozen=True):
+class CallerLimit(msgspec.Struct, frozen=True):
     """A limit as the configuration writes it: `owner` is whose, such as `plan pro`."""
 
     owner: str
@@ -47,7 +47,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     team: str = ""
     plan: str = ""
     key: KeyUse | None = None
-    limits: tuple[Limit, ...] = ()
+    limits: tuple[CallerLimit, ...] = ()
     quotas: tuple[QuotaStatus, ...] | None = ()
 
 
@@ -126,7 +126,7 @@ def _plan(consumer: Consumer) -> Plan | None:
     return consumer.plan or (consumer.team.plan if consumer.team else None)
 
 
-def _limits_of(consumer: Consumer) -> Iterator[Limit]:
+def _limits_of(consumer: Consumer) -> Iterator[CallerLimit]:
     """The narrowest owner first."""
     yield from _settings("consumer", consumer)
     if plan := _plan(consumer):
@@ -135,15 +135,15 @@ def _limits_of(consumer: Consumer) -> Iterator[Limit]:
         yield from _settings(f"team {consumer.team.name}", consumer.team)
 
 
-def _settings(owner: str, item: LimitSettings) -> Iterator[Limit]:
+def _settings(owner: str, item: LimitSettings) -> Iterator[CallerLimit]:
     return _limits(owner, LimitSettings.to_document(item))
 
 
-def _limits(owner: str, settings: dict[str, Any]) -> Iterator[Limit]:
+def _limits(owner: str, settings: dict[str, Any]) -> Iterator[CallerLimit]:
     """The limits without quotas, whose counts are shown separately."""
     for name in ("rate", "burst", "concurrency"):
         if value := settings.get(name):
-            yield Limit(owner, name, str(value))
+            yield CallerLimit(owner, name, str(value))
 
 
 def _quotas(name: str) -> tuple[QuotaStatus, ...] | None:

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from metrics.advice import circuits, drafts, overview
 from metrics.advice.drafts import UnknownDraft
-from metrics.advice.records import Advice, Change, Draft, Topic
+from metrics.advice.records import Advice, ChangedSetting, Draft, Topic
 from metrics.audit import staff_actor
 from metrics.dashboard.views import services_form, services_page, shown
 from routing.configuration.faults import ConfigurationError
@@ -40,19 +40,19 @@ TOPICS: Final = (
     ),
 )
 TITLES: Final = {
-    Change.TTL: gettext_lazy("Change how long responses are kept"),
-    Change.DISABLE: gettext_lazy("Disable a route"),
-    Change.RATE: gettext_lazy("Change a rate limit"),
-    Change.QUOTA: gettext_lazy("Change a quota"),
-    Change.BREAKER: gettext_lazy("Change a circuit breaker"),
-    Change.REVOKE: gettext_lazy("Revoke an API key"),
+    ChangedSetting.TTL: gettext_lazy("Change how long responses are kept"),
+    ChangedSetting.DISABLE: gettext_lazy("Disable a route"),
+    ChangedSetting.RATE: gettext_lazy("Change a rate limit"),
+    ChangedSetting.QUOTA: gettext_lazy("Change a quota"),
+    ChangedSetting.BREAKER: gettext_lazy("Change a circuit breaker"),
+    ChangedSetting.REVOKE: gettext_lazy("Revoke an API key"),
 }
 
 
 class DraftForm(forms.Form):
     """A draft in a query. Values are those of the configuration file, which its own parsers check."""
 
-    change = forms.ChoiceField(choices=[(change.value, change.value) for change in Change])
+    change = forms.ChoiceField(choices=[(change.value, change.value) for change in ChangedSetting])
     service = forms.CharField(required=False, max_length=63)
     route = forms.CharField(required=False, max_length=500)
     plan = forms.CharField(required=False, max_length=63)
@@ -68,7 +68,7 @@ class DraftForm(forms.Form):
         if not self.is_valid():
             raise Http404("there is no such draft")
         data = {name: value for name, value in self.cleaned_data.items() if value}
-        return Draft(**data | {"change": Change(data["change"])})
+        return Draft(**data | {"change": ChangedSetting(data["change"])})
 
 
 @services_page

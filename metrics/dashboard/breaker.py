@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 
 from metrics import selectors
 from metrics.advice import circuits
-from metrics.advice.breaker import Result
+from metrics.advice.breaker import SimulationResult
 from metrics.advice.circuits import Comparison
-from metrics.advice.records import Change, Draft
+from metrics.advice.records import ChangedSetting, Draft
 from metrics.advice.words import setting
 from metrics.dashboard.advice import draft_url
 from metrics.dashboard.usage_figures import long_duration
@@ -104,7 +104,7 @@ def _context(found: Comparison, draft: Draft | None) -> dict[str, Any]:
     }
 
 
-def _row(title: str, result: Result) -> dict[str, Any]:
+def _row(title: str, result: SimulationResult) -> dict[str, Any]:
     return {
         "title": title,
         "opened": result.opened,
@@ -127,4 +127,4 @@ def _draft(service: str, present: BreakerPolicy, other: BreakerPolicy) -> Draft 
     """What differs from the present settings; None if nothing does."""
     before: Mapping[str, Any] = _settings(present)
     changed = {name: value for name, value in _settings(other).items() if value != before[name]}
-    return Draft(change=Change.BREAKER, service=service, **changed) if changed else None
+    return Draft(change=ChangedSetting.BREAKER, service=service, **changed) if changed else None

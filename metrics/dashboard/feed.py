@@ -9,7 +9,7 @@ from django.contrib.staticfiles.storage import staticfiles_storage
 
 from metrics.incidents.incident import Incident, Phase
 from metrics.read_models import ServiceStatus, Summary, TrafficStats
-from routing.balancing.rules import Condition
+from routing.balancing.rules import TargetCondition
 
 MAX_BYTES: Final = 16_000
 """The most bytes that the rows of one message take."""
@@ -25,14 +25,14 @@ _RECENT: Final = ("requests", "errors", "hits", "misses", "p50", "p95", "p99")
 _TOTAL: Final = ("requests", "hits", "misses", "saved_calls", "saved_seconds", "saved_usd")
 
 
-class Services(NamedTuple):
+class ServiceStatuses(NamedTuple):
     """The names of all services, in order, and a function that reads the status of one."""
 
     names: Sequence[str]
     status_of: Callable[[str], ServiceStatus]
 
 
-class Message(NamedTuple):
+class FeedMessage(NamedTuple):
     """`last` is the name of the service whose row is the last one, if not all rows had room."""
 
     text: bytes
@@ -48,19 +48,19 @@ def complete(summary: Summary, services: Iterable[ServiceStatus], incidents: Seq
 
 def update(
     summary: Summary,
-    services: Services,
+    services: ServiceStatuses,
     incidents: Sequence[Incident],
     version: int,
     after: str,
-) -> Message:
+) -> FeedMessage:
     """As many rows as there is room for: of services with incidents, then of those that follow the service `after`.
 
     Unless all have room, rows are without what only a change of the configuration changes.
     """
-    tones, services = _tones(incidents), Services(services.names, cache(services.status_of))
+    tones, services = _tones(incidents), ServiceStatuses(services.names, cache(services.status_of))
     whole = _rows(services.names, services, tones, is_whole=True)
     if len(whole) == len(services.names):
-        return Message(_message(summary, whole, incidents, version, is_complete=True), "")
+        return FeedMessage(_message(summary, whole, incidents, version, is_complete=True), "")
     urgent = {incident.service for incident in incidents[:MAX_INCIDENTS]}
     first = [name for name in services.names if name in urgent]
     others = [name for name in services.names if name not in urgent]
@@ -68,10 +68,10 @@ def update(
     turn = [*others[start:], *others[:start]]
     rows = _rows([*first, *turn], services, tones, is_whole=False)
     last = turn[len(rows) - len(first) - 1] if len(rows) > len(first) else after
-    return Message(_message(summary, rows, incidents, version, is_complete=False), last)
+    return FeedMessage(_message(summary, rows, incidents, version, is_complete=False), last)
 
 
-def _rows(names: Sequence[str], services: Services, tones: Mapping[str, str], *, is_whole: bool) -> list[bytes]:
+def _rows(names: Sequence[str], services: ServiceStatuses, tones: Mapping[str, str], *, is_whole: bool) -> list[bytes]:
     """The rows that have room, and at least one."""
     rows: list[bytes] = []
     size = 0
@@ -93,7 +93,7 @@ def encode_row(service: ServiceStatus, tone: str | None = None, *, is_whole: boo
     unwell = {
         str(index): [target.condition, target.workers]
         for index, target in enumerate(service.targets)
-        if target.condition != Condition.UP
+        if target.condition != TargetCondition.UP
     }
     row = {
         "name": service.name,

@@ -38,7 +38,7 @@ def update() -> bytes:
     """The same with as many services as there is room for, which take turns. Blocks."""
     recent = selectors.read_recent()
     after = str(cache.get(CURSOR) or "")
-    services = feed.Services(selectors.service_names(), selectors.status_reader(recent))
+    services = feed.ServiceStatuses(selectors.service_names(), selectors.status_reader(recent))
     message = feed.update(selectors.summary(recent), services, incidents(recent), _version(), after)
     if message.last != after:
         cache.set(CURSOR, message.last, timeout=60)

@@ -23,7 +23,7 @@ from routing.configuration.document import dump, parse
 from routing.configuration.faults import ConfigurationError
 from routing.database.config_file import stored_document
 from routing.database.document_diff import text_lines
-from routing.database.draft import Change, apply_file, approve_proposal, restore_revision
+from routing.database.draft import ChangeConfiguration, apply_file, approve_proposal, restore_revision
 from routing.errors import GatewayError
 from routing.models import ConfigurationProposal, ConfigurationRevision
 from routing.pages.rendering import render
@@ -61,7 +61,7 @@ class ReplayForm(forms.Form):
             self.add_error("draft", _("Paste a draft of the configuration file, or choose a revision or a proposal."))
         return data
 
-    def change(self) -> Change:
+    def change(self) -> ChangeConfiguration:
         """Raises ConfigurationError."""
         data = self.cleaned_data
         if data["proposal"] is not None:

@@ -9,17 +9,22 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from metrics.dashboard.numbers import decimal_text
-from metrics.request_log.record import Kind, RequestRecord
+from metrics.request_log.record import RecordKind, RequestRecord
 from metrics.request_log.search import FoundRecord
 from metrics.timestamps import iso_timestamp
 
 WHY: Final = {
-    Kind.FAILED: gettext_lazy("Failed"),
-    Kind.CLIENT_ERROR: gettext_lazy("Client error"),
-    Kind.SLOW: gettext_lazy("Slow"),
-    Kind.SAMPLED: gettext_lazy("Sample"),
+    RecordKind.FAILED: gettext_lazy("Failed"),
+    RecordKind.CLIENT_ERROR: gettext_lazy("Client error"),
+    RecordKind.SLOW: gettext_lazy("Slow"),
+    RecordKind.SAMPLED: gettext_lazy("Sample"),
 }
-TONES: Final = {Kind.FAILED: "bad", Kind.CLIENT_ERROR: "warn", Kind.SLOW: "warn", Kind.SAMPLED: ""}
+TONES: Final = {
+    RecordKind.FAILED: "bad",
+    RecordKind.CLIENT_ERROR: "warn",
+    RecordKind.SLOW: "warn",
+    RecordKind.SAMPLED: "",
+}
 NO_STATUS: Final = 499
 """What is recorded for a client that did not wait for a response."""
 

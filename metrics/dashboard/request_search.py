@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 from metrics.dashboard.range_forms import RangeForm
 from metrics.dashboard.request_rows import WHY
 from metrics.request_log.identifiers import id_in, key_prefix
-from metrics.request_log.record import Kind
+from metrics.request_log.record import RecordKind
 from metrics.request_log.search import RequestQuery
 from metrics.timestamps import iso_timestamp
 from routing.rights import Names
@@ -36,7 +36,7 @@ class RequestsForm(RangeForm):
     key = forms.CharField(required=False, max_length=20)
     consumer = forms.CharField(required=False, max_length=300)
     team = forms.CharField(required=False, max_length=300)
-    kind = forms.ChoiceField(choices=[(kind.value, WHY[kind]) for kind in Kind], required=False)
+    kind = forms.ChoiceField(choices=[(kind.value, WHY[kind]) for kind in RecordKind], required=False)
     start = forms.DateTimeField(required=False)
     end = forms.DateTimeField(required=False)
     out_of_order = gettext_lazy("The start must not be after the end.")
@@ -57,7 +57,7 @@ class RequestsForm(RangeForm):
         data: dict[str, Any] = self.cleaned_data
         times = {name: data[name].timestamp() for name in ("start", "end") if data.get(name)}
         texts = {name: data[name] for name in (*TEXTS, "status") if data.get(name)}
-        return RequestQuery(kind=Kind(data["kind"]) if data.get("kind") else None, names=names, **texts, **times)
+        return RequestQuery(kind=RecordKind(data["kind"]) if data.get("kind") else None, names=names, **texts, **times)
 
     @property
     def api_query(self) -> str:

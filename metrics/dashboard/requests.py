@@ -13,7 +13,7 @@ from metrics.dashboard.request_rows import TONES, WHY, clock_text, duration_text
 from metrics.dashboard.request_search import read_form
 from metrics.dashboard.views import services_page, shown
 from metrics.request_log.page_record import PAGE
-from metrics.request_log.record import Kind, RequestRecord, StepRecord
+from metrics.request_log.record import RecordKind, RequestRecord, StepRecord
 from metrics.request_log.search import MAX_SCANNED, FoundRecord
 from metrics.request_log.store import KEPT_SECONDS, Position
 from metrics.timestamps import iso_timestamp
@@ -42,7 +42,7 @@ def requests_page(request: HttpRequest) -> HttpResponse:
     context = {
         "page": "requests",
         "form": form,
-        "kinds": [(kind.value, WHY[kind]) for kind in Kind],
+        "kinds": [(kind.value, WHY[kind]) for kind in RecordKind],
         "services": selectors.service_names(names),
         "rows": [row(each) for each in found.records],
         "is_shared": found.is_shared,

@@ -17,7 +17,7 @@ from metrics.dashboard.range_forms import RangeForm
 from metrics.dashboard.usage_figures import long_duration, share
 from metrics.dashboard.views import services_page, shown
 from metrics.savings import report
-from metrics.savings.report import MAX_MONTHS, Month, Report, Savings
+from metrics.savings.report import MAX_MONTHS, Month, Savings, SavingsReport
 from routing.pages.rendering import render
 
 DEFAULT_MONTHS: Final = 12
@@ -51,7 +51,7 @@ def savings_page(request: HttpRequest) -> HttpResponse:
     form = SavingsForm(request.GET)
     form.is_valid()
     first, last = form.months()
-    found: Report | None = None
+    found: SavingsReport | None = None
     with contextlib.suppress(DatabaseError, InterfaceError):
         found = report.report(first, last, shown(request))
     context = {
@@ -69,7 +69,7 @@ def savings_page(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboard/savings.html", context)
 
 
-def _months(found: Report) -> list[dict[str, Any]]:
+def _months(found: SavingsReport) -> list[dict[str, Any]]:
     """Each month with its services, those that saved most calls first."""
     rows = sorted(found.rows, key=lambda row: -row.calls)
     return [
@@ -83,7 +83,7 @@ def _months(found: Report) -> list[dict[str, Any]]:
     ]
 
 
-def _services(found: Report) -> list[dict[str, Any]]:
+def _services(found: SavingsReport) -> list[dict[str, Any]]:
     """The sums of all months, those that saved most calls first."""
     names = dict.fromkeys(row.service for row in found.rows)
     sums = [report.total([row for row in found.rows if row.service == name], service=name) for name in names]

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from metrics.counting.counts import MINUTE, Fields
-from metrics.incidents.incident import AFTER_SECONDS, Kind, Signal
+from metrics.incidents.incident import AFTER_SECONDS, Signal, SignalKind
 from resilience.breaker.machine import State
 
 WELL: Final = frozenset({State.CLOSED, State.DISABLED})
@@ -50,12 +50,12 @@ def circuit_signal(
             return None
         ended = ended or min(now, _last_closed(minutes) or began)
         text = f"{_WAS_OPEN}: {why}" if why else _WAS_OPEN
-        return Signal(kind=Kind.CIRCUIT, text=text, since=began, ended=ended)
+        return Signal(kind=SignalKind.CIRCUIT, text=text, since=began, ended=ended)
     if began is None or (ended is not None and now - ended > AFTER_SECONDS):
         began = now
     detail = "" if state is State.HALF_OPEN else reason or why
     text = f"{_NAMES[state]}: {detail}" if detail else _NAMES[state]
-    return Signal(kind=Kind.CIRCUIT, text=text, since=began, tentative=state is State.HALF_OPEN)
+    return Signal(kind=SignalKind.CIRCUIT, text=text, since=began, tentative=state is State.HALF_OPEN)
 
 
 def moved(fields: Fields) -> bool:
@@ -79,9 +79,9 @@ def target_signal(unhealthy: Mapping[str, str], count: int, minutes: Mapping[int
     if unhealthy:
         names = ", ".join(f"{urlsplit(url).netloc or url} {why}" for url, why in sorted(unhealthy.items()))
         text = f"{len(unhealthy)} of {count} {'target' if count == 1 else 'targets'} without calls: {names}"
-        return Signal(kind=Kind.TARGETS, text=text, since=float(max(failed)) if failed else None)
+        return Signal(kind=SignalKind.TARGETS, text=text, since=float(max(failed)) if failed else None)
     returned = [start for start, fields in minutes.items() if any(name in fields for name in _RETURNED)]
     if not failed or not returned or max(returned) < max(failed):
         return None
     text = "a target was without calls"
-    return Signal(kind=Kind.TARGETS, text=text, since=float(max(failed)), ended=float(max(returned) + MINUTE))
+    return Signal(kind=SignalKind.TARGETS, text=text, since=float(max(failed)), ended=float(max(returned) + MINUTE))

@@ -7,14 +7,14 @@ import msgspec
 
 from metrics.counting.counts import Fields, with_prefix
 from metrics.counting.faults import FaultKind
-from metrics.incidents.incident import Incident, Kind
+from metrics.incidents.incident import Incident, SignalKind
 from routing.errors import CircuitOpen, GatewayError
 
 MAX_CAUSES: Final = 4
 MAX_CALLERS: Final = 5
 _KINDS: Final = {
-    Kind.CLIENT_ERRORS: FaultKind.CLIENT_ERROR,
-    Kind.REFUSALS: FaultKind.REFUSAL,
+    SignalKind.CLIENT_ERRORS: FaultKind.CLIENT_ERROR,
+    SignalKind.REFUSALS: FaultKind.REFUSAL,
 }
 
 

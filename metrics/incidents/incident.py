@@ -10,7 +10,7 @@ AFTER_SECONDS: Final = 300.0
 """How long an incident is shown after it has ended. What begins again within this time continues it."""
 
 
-class Kind(StrEnum):
+class SignalKind(StrEnum):
     """What a signal is about, the most severe first."""
 
     CIRCUIT = "circuit"
@@ -24,10 +24,10 @@ class Kind(StrEnum):
     QUOTA = "quota"
 
 
-SEVERITY: Final = {kind: index for index, kind in enumerate(Kind)}
-TRAFFIC: Final = frozenset({Kind.ERRORS, Kind.LATENCY})
+SEVERITY: Final = {kind: index for index, kind in enumerate(SignalKind)}
+TRAFFIC: Final = frozenset({SignalKind.ERRORS, SignalKind.LATENCY})
 """What counts of minutes still show for a while after a circuit has closed again."""
-BAD: Final = frozenset({Kind.CIRCUIT, Kind.OUT_OF_SERVICE, Kind.ERRORS})
+BAD: Final = frozenset({SignalKind.CIRCUIT, SignalKind.OUT_OF_SERVICE, SignalKind.ERRORS})
 """What is shown as a failure; the others are warnings."""
 
 
@@ -45,7 +45,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     `tentative`: it seems to be over, and is being tried.
     """
 
-    kind: Kind
+    kind: SignalKind
     text: str
     since: float | None = None
     ended: float | None = None
@@ -88,7 +88,7 @@ def _phase(lasting: list[Signal], shown: list[Signal]) -> Phase:
     """A circuit that has closed is better evidence of the last calls than counts by minute."""
     if not lasting:
         return Phase.RECOVERED
-    has_closed = any(signal.kind is Kind.CIRCUIT and signal.ended is not None for signal in shown)
+    has_closed = any(signal.kind is SignalKind.CIRCUIT and signal.ended is not None for signal in shown)
     is_tried = lasting[0].tentative or (has_closed and all(signal.kind in TRAFFIC for signal in lasting))
     return Phase.RECOVERING if is_tried else Phase.ACTIVE
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from metrics import selectors
 from metrics.counting.counts import MINUTE, Fields
 from metrics.incidents import circuits, traffic
-from metrics.incidents.incident import AFTER_SECONDS, Incident, Kind, Signal, incident_of, urgency
+from metrics.incidents.incident import AFTER_SECONDS, Incident, Signal, SignalKind, incident_of, urgency
 from metrics.incidents.traffic import Tally
 from metrics.models import CircuitChange
 from metrics.runtime_access import running
@@ -115,7 +115,9 @@ def _signals(service: Service, reading: _Reading) -> Iterator[Signal]:
     name, own, now = service.name, reading.minutes.get(service.name, {}), reading.at
     snapshot = reading.snapshots.get(name, Snapshot())
     if service.is_out:
-        yield Signal(kind=Kind.OUT_OF_SERVICE, text="the configuration cannot be loaded: every request receives 503")
+        yield Signal(
+            kind=SignalKind.OUT_OF_SERVICE, text="the configuration cannot be loaded: every request receives 503"
+        )
     found = (
         circuits.circuit_signal(snapshot.state, snapshot.reason, reading.transitions.get(name, ()), own, now),
         circuits.target_signal(reading.unhealthy.get(name, {}), len(service.targets), own),
@@ -132,5 +134,5 @@ def _quota_signals(now: float) -> Iterator[Signal]:
         used = "is used up" if row.warned >= 100 else f"is used by {NEAR_END}% and more"
         ends = f"{datetime.fromtimestamp(row.ends, UTC):%-d %b %Y, %H:%M:%S} UTC"
         yield Signal(
-            kind=Kind.QUOTA, text=f"the quota {owner.quota} of {owner.owner} {owner.name} {used}, until {ends}"
+            kind=SignalKind.QUOTA, text=f"the quota {owner.quota} of {owner.owner} {owner.name} {used}, until {ends}"
         )

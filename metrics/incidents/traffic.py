@@ -9,7 +9,7 @@ import msgspec
 from metrics.counting.counts import MINUTE, Fields
 from metrics.counting.faults import REFUSALS
 from metrics.counting.histogram import quantiles
-from metrics.incidents.incident import AFTER_SECONDS, Kind, Signal
+from metrics.incidents.incident import AFTER_SECONDS, Signal, SignalKind
 from metrics.rounding import percent, significant
 from metrics.stats import HIT_RESULTS
 from routing.router.thresholds import Thresholds
@@ -70,10 +70,10 @@ def tally(fields: Fields) -> Tally:
     return found
 
 
-class Rule(NamedTuple):
+class SignalRule(NamedTuple):
     """`value` of a tally, None if it has none; `enough` is how many of what it is a share of there are."""
 
-    kind: Kind
+    kind: SignalKind
     threshold: float
     value: Callable[[Tally], float | None]
     enough: Callable[[Tally], int]
@@ -89,17 +89,27 @@ def signals(minutes: Mapping[int, Tally], thresholds: Thresholds, now: float) ->
             yield signal
 
 
-def _rules(thresholds: Thresholds, usual_hit_rate: float | None) -> Iterator[Rule]:
+def _rules(thresholds: Thresholds, usual_hit_rate: float | None) -> Iterator[SignalRule]:
     requests: Callable[[Tally], int] = lambda found: found.requests  # noqa: E731 - an attribute
     shares = (
-        (Kind.ERRORS, thresholds.error_rate, lambda found: found.errors, "of responses are errors"),
-        (Kind.CLIENT_ERRORS, thresholds.client_error_rate, lambda found: found.client_errors, "of responses are 4xx"),
-        (Kind.REFUSALS, thresholds.refusal_rate, lambda found: found.refusals, "of requests are refused by a limit"),
+        (SignalKind.ERRORS, thresholds.error_rate, lambda found: found.errors, "of responses are errors"),
+        (
+            SignalKind.CLIENT_ERRORS,
+            thresholds.client_error_rate,
+            lambda found: found.client_errors,
+            "of responses are 4xx",
+        ),
+        (
+            SignalKind.REFUSALS,
+            thresholds.refusal_rate,
+            lambda found: found.refusals,
+            "of requests are refused by a limit",
+        ),
     )
     for kind, threshold, count, text in shares:
-        yield Rule(kind, threshold, _share_of_requests(count), requests, _percent(text))
-    yield Rule(
-        Kind.LATENCY,
+        yield SignalRule(kind, threshold, _share_of_requests(count), requests, _percent(text))
+    yield SignalRule(
+        SignalKind.LATENCY,
         thresholds.latency,
         lambda found: quantiles(found.calls, _P95)[0],
         lambda found: sum(found.calls.values()),
@@ -107,8 +117,8 @@ def _rules(thresholds: Thresholds, usual_hit_rate: float | None) -> Iterator[Rul
     )
     if usual_hit_rate:
         usual = usual_hit_rate
-        yield Rule(
-            Kind.HIT_RATE,
+        yield SignalRule(
+            SignalKind.HIT_RATE,
             thresholds.hit_rate_drop,
             lambda found: 1 - found.hits / found.lookups / usual if found.lookups else None,
             lambda found: found.lookups,
@@ -139,7 +149,7 @@ class Series:
         usual = self._sum(self._last - self._window, HORIZON_MINUTES - self._window)
         return usual.hits / usual.lookups if usual.lookups >= self._minimum else None
 
-    def signal(self, rule: Rule, now: float) -> Signal | None:
+    def signal(self, rule: SignalRule, now: float) -> Signal | None:
         """The signal, if it lasts or ended within the last minutes. It begins with the first minute that breached."""
         if rule.threshold == inf:
             return None
@@ -156,11 +166,11 @@ class Series:
         ended = None if end == self._last else min(now, float((end + 1) * MINUTE))
         return Signal(kind=rule.kind, text=rule.text(value), since=float(start * MINUTE), ended=ended)
 
-    def breach(self, rule: Rule) -> float | None:
+    def breach(self, rule: SignalRule) -> float | None:
         """The value over the window up to now, if it is above the threshold, and that of the last minutes too."""
         return rule.value(self._sum(self._last, self._window)) if self.breaches(rule, self._last) else None
 
-    def breaches(self, rule: Rule, at: int) -> bool:
+    def breaches(self, rule: SignalRule, at: int) -> bool:
         """Whether that was so in the minute `at`, counted from the epoch."""
         window = self._sum(at, self._window)
         if rule.enough(window) < self._minimum or not _exceeds(rule, window):
@@ -183,6 +193,6 @@ class Series:
         return total
 
 
-def _exceeds(rule: Rule, found: Tally) -> bool:
+def _exceeds(rule: SignalRule, found: Tally) -> bool:
     value = rule.value(found)
     return value is not None and value > rule.threshold

@@ -28,14 +28,14 @@ Follow = Callable[[object], Mapping[Any, Any]]
 """Returns a mapping, or what it refers to within the document."""
 
 
-class Body(NamedTuple):
+class ExampleBody(NamedTuple):
     """`media` is empty without a body that can be written as text."""
 
     media: str = ""
     text: str = ""
 
 
-def example_body(request_body: Mapping[Any, Any], follow: Follow) -> Body:
+def example_body(request_body: Mapping[Any, Any], follow: Follow) -> ExampleBody:
     """The body in the first type of content that a person can write: JSON, a form or text."""
     listed = request_body.get("content")
     content: Mapping[Any, Any] = listed if isinstance(listed, Mapping) else {}
@@ -45,8 +45,8 @@ def example_body(request_body: Mapping[Any, Any], follow: Follow) -> Body:
         if write is not None:
             value = _Maker(follow).of_content(follow(content[name]))
             text = "" if value is None else write(value)
-            return Body(name[:100], text if len(text) <= MAX_EXAMPLE else "")
-    return Body()
+            return ExampleBody(name[:100], text if len(text) <= MAX_EXAMPLE else "")
+    return ExampleBody()
 
 
 def _writer(media: str) -> Callable[[object], str] | None:

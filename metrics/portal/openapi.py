@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from metrics.portal.examples import JSON, Body, example_body
+from metrics.portal.examples import JSON, ExampleBody, example_body
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MAX_TEXT: Final = 300
@@ -128,10 +128,10 @@ def _parameters(document: Mapping[str, Any], listed: list[Any]) -> Iterator[Para
             yield Parameter(name, str(place), found.get("required") is True, _text(found.get("description")))
 
 
-def _body(document: Mapping[str, Any], value: object) -> Body:
+def _body(document: Mapping[str, Any], value: object) -> ExampleBody:
     """An example of the body as text, and its type of content, which is left out if it is JSON."""
     body = example_body(_resolved(document, value), partial(_resolved, document))
-    return Body("" if body.media == JSON else body.media, body.text)
+    return ExampleBody("" if body.media == JSON else body.media, body.text)
 
 
 def _resolved(document: Mapping[str, Any], value: object) -> Mapping[Any, Any]:

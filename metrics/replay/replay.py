@@ -18,7 +18,7 @@ from metrics.request_log.recorder import RequestRecorder
 from metrics.request_log.search import FoundRecord, RequestQuery
 from metrics.runtime_access import run_on_loop, running, without_turn
 from routing.credentials.cipher import Cipher
-from routing.database.draft import Change, Draft, load_draft
+from routing.database.draft import ChangeConfiguration, Draft, load_draft
 from routing.errors import BadRequest, Unavailable
 from routing.pages.cookies import have_domain, own_cookies
 from routing.router.gateway_cookies import GatewayCookies
@@ -84,7 +84,7 @@ async def read_records(log: RequestRecorder, selection: Selection) -> tuple[list
     return found, is_shared
 
 
-def replay(change: Change, selection: Selection) -> Replay:
+def replay(change: ChangeConfiguration, selection: Selection) -> Replay:
     """Raises ReplayBusy, ReplayTooLong, and what `change` raises. Not on the gateway's event loop."""
     if not _running.acquire(blocking=False):
         raise ReplayBusy("another replay is in progress in this worker", retry_after=BUSY_SECONDS)
@@ -94,7 +94,7 @@ def replay(change: Change, selection: Selection) -> Replay:
         _running.release()
 
 
-def _replay(change: Change, selection: Selection) -> Replay:
+def _replay(change: ChangeConfiguration, selection: Selection) -> Replay:
     started, config = time.monotonic(), settings.CONFIG
     draft = load_draft(change, config.secret, Cipher(config.credential_keys, config.secret_key).decrypt)
     found, is_shared = run_on_loop(read_records(running().request_log, selection))

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from metrics.request_log.record import MAX_PATH, Kind, RequestRecord, StepRecord, cut, mask_query
+from metrics.request_log.record import MAX_PATH, RecordKind, RequestRecord, StepRecord, cut, mask_query
 from metrics.request_log.steps import (
     ATTEMPT,
     AUTHENTICATION,
@@ -30,16 +30,18 @@ _EARLY: Final = (RATE_LIMIT, AUTHENTICATION, SERVICE_ROUTER)
 """Steps that a request may take before its steps are logged."""
 
 
-def kind_of(policy: RequestLogPolicy, exchange: Exchange, event: RequestFinished, *, sampled: bool) -> Kind | None:
+def kind_of(
+    policy: RequestLogPolicy, exchange: Exchange, event: RequestFinished, *, sampled: bool
+) -> RecordKind | None:
     """Why the request is recorded, or None if it is not."""
     if policy.failures:
         if _has_failed(event):
-            return Kind.FAILED
+            return RecordKind.FAILED
         if event.status >= 400 or event.aborted:
-            return Kind.CLIENT_ERROR
+            return RecordKind.CLIENT_ERROR
     if policy.slow is not None and exchange.step_log is not None and head_seconds(exchange, event) > policy.slow:
-        return Kind.SLOW
-    return Kind.SAMPLED if sampled else None
+        return RecordKind.SLOW
+    return RecordKind.SAMPLED if sampled else None
 
 
 def _has_failed(event: RequestFinished) -> bool:
@@ -55,7 +57,7 @@ def head_seconds(exchange: Exchange, event: RequestFinished) -> float:
 
 
 def build_record(
-    exchange: Exchange, event: RequestFinished, kind: Kind, configuration: int, share: float = 1.0
+    exchange: Exchange, event: RequestFinished, kind: RecordKind, configuration: int, share: float = 1.0
 ) -> RequestRecord:
     """`configuration` is the version of the route table that decided, `share` as in RequestRecord."""
     match = exchange.resolution.match

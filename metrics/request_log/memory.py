@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from metrics.request_log.record import Kind
+from metrics.request_log.record import RecordKind
 from metrics.request_log.store import (
     KEPT_SECONDS,
     MAX_BYTES,
@@ -27,7 +27,7 @@ BLOCK: Final = 100
 LEVEL: Final = 1
 """The fastest: a higher one saves another tenth."""
 
-Row = tuple[Position, str, bytes]
+RecordRow = tuple[Position, str, bytes]
 """A record's position, its request id and its encoded form."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -39,7 +39,7 @@ class _Block:
 
     __slots__ = ("_data", "_ids", "_milliseconds", "_numbers", "_sizes", "begin")
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[RecordRow]) -> None:
         self._milliseconds = array("q", (position.milliseconds for position, _, _ in rows))
         self._numbers = array("q", (position.number for position, _, _ in rows))
         self._sizes = array("q", (len(data) for _, _, data in rows))
@@ -61,7 +61,7 @@ class _Block:
     def may_have(self, identifier: str) -> bool:
         return identifier in self._ids
 
-    def latest(self) -> Iterator[Row]:
+    def latest(self) -> Iterator[RecordRow]:
         """The rows, the latest first."""
         data, ids = _decode(zlib.decompress(self._data)), self._ids.split("\n")
         return ((self._position(index), ids[index], data[index]) for index in reversed(range(self.begin, len(data))))
@@ -75,10 +75,10 @@ class _Kept:
 
     def __init__(self) -> None:
         self._blocks: deque[_Block] = deque()
-        self._rows: deque[Row] = deque()
+        self._rows: deque[RecordRow] = deque()
         self._count = self._bytes = 0
 
-    def append(self, row: Row) -> None:
+    def append(self, row: RecordRow) -> None:
         self._rows.append(row)
         self._count += 1
         self._bytes += len(row[2])
@@ -123,7 +123,7 @@ class _Kept:
 class MemoryStore:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._kept = {kind: _Kept() for kind in Kind}
+        self._kept = {kind: _Kept() for kind in RecordKind}
         self._last = Position(0)
         self._omitted = 0
 
@@ -142,7 +142,7 @@ class MemoryStore:
         for kept in self._kept.values():
             kept.trim(now)
 
-    async def page(self, kinds: Sequence[Kind], before: Position | None, count: int) -> list[StoredRecord]:
+    async def page(self, kinds: Sequence[RecordKind], before: Position | None, count: int) -> list[StoredRecord]:
         return list(islice(merge(*(self._kept[kind].latest(before) for kind in kinds), reverse=True), count))
 
     async def find(self, identifier: str) -> list[StoredRecord]:

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from django.http import HttpRequest
 
-from metrics.request_log.record import MAX_PATH, Kind, RequestRecord, StepRecord, cut, mask_query
+from metrics.request_log.record import MAX_PATH, RecordKind, RequestRecord, StepRecord, cut, mask_query
 
 PAGE: Final = "page"
 """The only step of such a request."""
@@ -29,7 +29,7 @@ def page_record(request: HttpRequest, identifier: str, failure: PageFailure) -> 
     return RequestRecord(
         at=at,
         id=identifier,
-        kind=Kind.FAILED if status >= HTTPStatus.INTERNAL_SERVER_ERROR else Kind.CLIENT_ERROR,
+        kind=RecordKind.FAILED if status >= HTTPStatus.INTERNAL_SERVER_ERROR else RecordKind.CLIENT_ERROR,
         method=cut(request.method or "", 32),
         scheme=request.scheme or "http",
         host=cut(request.META.get("HTTP_HOST", "")),

@@ -14,7 +14,7 @@ MASK: Final = "***"
 """Replaces a value of the query."""
 
 
-class Kind(StrEnum):
+class RecordKind(StrEnum):
     """Why a request was recorded: the first that applies. Each is bounded by itself, so that none displaces another.
 
     FAILED: the gateway or the backend failed, even if the client received a stored response or a fallback's.
@@ -53,7 +53,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     at: float
     id: str
-    kind: Kind
+    kind: RecordKind
     method: str
     scheme: str = "http"
     host: str = ""

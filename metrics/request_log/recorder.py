@@ -10,7 +10,7 @@ from typing import Final
 
 from metrics.request_log.building import build_record, kind_of
 from metrics.request_log.memory import MemoryStore
-from metrics.request_log.record import Kind, RequestRecord
+from metrics.request_log.record import RecordKind, RequestRecord
 from metrics.request_log.search import RequestQuery, SearchResult, decoded, encode, search
 from metrics.request_log.store import NewRecord, Position, Store
 from resilience.outage import StoreUnavailable
@@ -53,7 +53,7 @@ class RequestRecorder(PeriodicFlush):
         self._table: RouteTable | None = None
         self._share = 0.0
         self._second = self._sampled = 0
-        self._made: Counter[Kind] = Counter()
+        self._made: Counter[RecordKind] = Counter()
         self._omitted = 0
         self._pending: deque[NewRecord] = deque()
         self._storing = asyncio.Lock()
@@ -93,7 +93,7 @@ class RequestRecorder(PeriodicFlush):
         sampled = log is not None and log.sampled and self._chance() * self._share < policy.sample
         kind = kind_of(policy, exchange, event, sampled=sampled)
         if kind is not None and self._is_admitted(kind):
-            share = policy.sample if kind is Kind.SAMPLED else 1.0
+            share = policy.sample if kind is RecordKind.SAMPLED else 1.0
             record = build_record(exchange, event, kind, self._version(exchange), share)
             self._put(NewRecord(kind, record.id, encode(record)))
 
@@ -142,7 +142,7 @@ class RequestRecorder(PeriodicFlush):
                 self._put_back(records, omitted)
                 raise
 
-    def _is_admitted(self, kind: Kind) -> bool:
+    def _is_admitted(self, kind: RecordKind) -> bool:
         self._begin_second()
         self._made[kind] += 1
         if self._made[kind] <= MAX_PER_SECOND:

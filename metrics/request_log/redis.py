@@ -6,7 +6,7 @@ All keys share a hash tag, so that a Redis Cluster keeps them in one slot and ea
 from collections.abc import Sequence
 from typing import Any, Final
 
-from metrics.request_log.record import Kind
+from metrics.request_log.record import RecordKind
 from metrics.request_log.store import (
     KEPT_SECONDS,
     MAX_BYTES,
@@ -23,7 +23,7 @@ STREAM: Final = "{requests}:log:"
 IDS: Final = "{requests}:ids"
 STATE: Final = "{requests}:state"
 """The last position, the bytes of each stream, and the number of requests that were not recorded."""
-KINDS: Final = tuple(Kind)
+KINDS: Final = tuple(RecordKind)
 MAX_BATCH: Final = 200
 """Records that one call of the script adds, during which Redis does nothing else."""
 
@@ -133,7 +133,7 @@ class RedisStore:
                 arguments += [KINDS.index(kind) + 1, identifier, data]
             await self._link.run(_ADD, self._keys, arguments)
 
-    async def page(self, kinds: Sequence[Kind], before: Position | None, count: int) -> list[StoredRecord]:
+    async def page(self, kinds: Sequence[RecordKind], before: Position | None, count: int) -> list[StoredRecord]:
         with reading_shared_data():
             end = "+" if before is None else f"({before}"
             rows = await self._link.run(_PAGE, [self._streams[kind] for kind in kinds], [end, count])

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from metrics.request_log.record import Kind, RequestRecord
+from metrics.request_log.record import RecordKind, RequestRecord
 from metrics.request_log.store import Position, Store, StoredRecord
 
 PAGE: Final = 250
@@ -37,7 +37,7 @@ class RequestQuery(msgspec.Struct, frozen=True, kw_only=True):
     method: str = ""
     status: str = ""
     code: str = ""
-    kind: Kind | None = None
+    kind: RecordKind | None = None
     start: float | None = None
     end: float | None = None
     names: frozenset[str] | None = None
@@ -47,8 +47,8 @@ class RequestQuery(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("status must be a status such as 404, or a class such as 5xx")
 
     @property
-    def kinds(self) -> tuple[Kind, ...]:
-        return tuple(Kind) if self.kind is None else (self.kind,)
+    def kinds(self) -> tuple[RecordKind, ...]:
+        return tuple(RecordKind) if self.kind is None else (self.kind,)
 
     def matches(self, record: RequestRecord) -> bool:
         if self.names is not None and record.service not in self.names:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from metrics.request_log.record import Kind
+from metrics.request_log.record import RecordKind
 
 MAX_RECORDS: Final = 5_000
 """The most records of each kind."""
@@ -41,7 +41,7 @@ class Position(NamedTuple):
 class NewRecord(NamedTuple):
     """A record to be stored: `data` is its encoded form."""
 
-    kind: Kind
+    kind: RecordKind
     id: str
     data: bytes
 
@@ -57,7 +57,7 @@ class Store(Protocol):
     async def add(self, records: Sequence[NewRecord], omitted: int) -> None:
         """Add records, and how many were omitted since the last call. Those beyond the bounds are removed."""
 
-    async def page(self, kinds: Sequence[Kind], before: Position | None, count: int) -> list[StoredRecord]:
+    async def page(self, kinds: Sequence[RecordKind], before: Position | None, count: int) -> list[StoredRecord]:
         """The latest `count` records stored before a position, the latest first."""
 
     async def find(self, identifier: str) -> list[StoredRecord]:

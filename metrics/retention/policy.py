@@ -17,7 +17,7 @@ _AGE: Final = re.compile(r"([1-9][0-9]{0,4})([hdy])")
 _ROWS: Final = re.compile(r"[1-9][0-9]{0,9}")
 
 
-class Limit(msgspec.Struct, frozen=True):
+class RetentionLimit(msgspec.Struct, frozen=True):
     """Rows that are older than `seconds`, or beyond the latest `rows`, are deleted."""
 
     seconds: float = math.inf
@@ -30,28 +30,28 @@ class Limit(msgspec.Struct, frozen=True):
         return "/".join(filter(None, (age, str(self.rows or "")))) or FOREVER
 
 
-DEFAULTS: Final[Mapping[str, Limit]] = {
-    "minutes": Limit(48 * HOUR),
-    "hours": Limit(60 * DAY),
-    "days": Limit(731 * DAY),
-    "route_minutes": Limit(26 * HOUR),
-    "route_days": Limit(92 * DAY),
-    "circuit_changes": Limit(60 * DAY, 100_000),
-    "alerts": Limit(90 * DAY),
-    "audit_log": Limit(731 * DAY, 1_000_000),
-    "admin_log": Limit(731 * DAY, 100_000),
-    "history": Limit(rows=500),
-    "plan_requests": Limit(731 * DAY, 10_000),
-    "keys": Limit(731 * DAY),
+DEFAULTS: Final[Mapping[str, RetentionLimit]] = {
+    "minutes": RetentionLimit(48 * HOUR),
+    "hours": RetentionLimit(60 * DAY),
+    "days": RetentionLimit(731 * DAY),
+    "route_minutes": RetentionLimit(26 * HOUR),
+    "route_days": RetentionLimit(92 * DAY),
+    "circuit_changes": RetentionLimit(60 * DAY, 100_000),
+    "alerts": RetentionLimit(90 * DAY),
+    "audit_log": RetentionLimit(731 * DAY, 1_000_000),
+    "admin_log": RetentionLimit(731 * DAY, 100_000),
+    "history": RetentionLimit(rows=500),
+    "plan_requests": RetentionLimit(731 * DAY, 10_000),
+    "keys": RetentionLimit(731 * DAY),
 }
 """The limits, by the table's name in RETENTION."""
 BY_AGE_ALONE: Final = frozenset({"minutes", "hours", "days", "route_minutes", "route_days", "keys", "alerts"})
 
 
 class Retention(msgspec.Struct, frozen=True):
-    limits: Mapping[str, Limit] = msgspec.field(default_factory=lambda: DEFAULTS)
+    limits: Mapping[str, RetentionLimit] = msgspec.field(default_factory=lambda: DEFAULTS)
 
-    def __getitem__(self, name: str) -> Limit:
+    def __getitem__(self, name: str) -> RetentionLimit:
         return self.limits[name]
 
 
@@ -69,9 +69,9 @@ def parse(text: str) -> Retention:
     return Retention(limits)
 
 
-def _limit(name: str, text: str) -> Limit:
+def _limit(name: str, text: str) -> RetentionLimit:
     if text == FOREVER:
-        return Limit()
+        return RetentionLimit()
     age, slash, rows = text.rpartition("/") if "/" in text else (text, "", "")
     if not slash and _ROWS.fullmatch(text):
         age, rows = "", text
@@ -85,4 +85,4 @@ def _limit(name: str, text: str) -> Limit:
     seconds = int(found[1]) * _UNITS[found[2]] if found else math.inf
     if found and seconds > LONGEST:
         raise ValueError(f"{name}: {age} is more than 1000 years: write {FOREVER}")
-    return Limit(seconds, int(rows) if rows else None)
+    return RetentionLimit(seconds, int(rows) if rows else None)

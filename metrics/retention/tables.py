@@ -22,7 +22,7 @@ from metrics.models import (
     Operation,
     TimeResolution,
 )
-from metrics.retention.policy import Limit, Retention
+from metrics.retention.policy import Retention, RetentionLimit
 from metrics.usage.days import local_date
 from routing.database.api_keys import KEPT as RETIRED_KEPT
 from routing.database.failed_deliveries import MAX_AGE as FAILED_KEPT
@@ -63,7 +63,7 @@ class GrowingTable(NamedTuple):
     rows: Rows
     expired: Callable[[datetime], Rows]
     kept: str
-    limit: Limit = Limit()
+    limit: RetentionLimit = RetentionLimit()
     is_observed: bool = False
 
 

@@ -79,7 +79,7 @@ class Savings(msgspec.Struct, frozen=True, kw_only=True):
     usd: float
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class SavingsReport(msgspec.Struct, frozen=True, kw_only=True):
     """`rows` and `months` have the latest month first. Months without requests are left out. `has_costs`: a service of
     `rows` has a `cost_per_call`.
     """
@@ -135,7 +135,7 @@ def _learned(fields: Fields) -> Mapping[str, int]:
     return kinds
 
 
-def report(first: Month, last: Month, names: Names = None) -> Report:
+def report(first: Month, last: Month, names: Names = None) -> SavingsReport:
     """The savings of these services from month `first` to month `last`, both included. Raises DatabaseError."""
     costs = {name: service.policy.cost_per_call for name, service in selectors.configured_services().items()}
     counts = (each for each in _counts(first, last) if within(each[1], names))
@@ -144,7 +144,7 @@ def report(first: Month, last: Month, names: Names = None) -> Report:
 
 def summarise(
     counts: Iterable[tuple[int, str, Fields]], costs: Mapping[str, float], first: Month, last: Month
-) -> Report:
+) -> SavingsReport:
     """`counts` are those of days, by Unix seconds and service. Requests that matched no service are left out."""
     found: defaultdict[tuple[Month, str], _Sums] = defaultdict(_Sums)
     month, month_of = first, -1
@@ -161,7 +161,7 @@ def summarise(
     by_month: defaultdict[str, list[Savings]] = defaultdict(list)
     for row in rows:
         by_month[row.month].append(row)
-    return Report(
+    return SavingsReport(
         first=first,
         last=last,
         rows=rows,

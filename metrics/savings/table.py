@@ -4,12 +4,12 @@ import csv
 import io
 from typing import Final
 
-from metrics.savings.report import Report
+from metrics.savings.report import SavingsReport
 
 COLUMNS: Final = ("month", "service", "requests", "saved_calls", "saved_seconds", "saved_usd")
 
 
-def to_csv(report: Report) -> str:
+def to_csv(report: SavingsReport) -> str:
     """One line for each month and service. Names of services begin with a letter: no spreadsheet calculates them."""
     output = io.StringIO()
     writer = csv.writer(output)

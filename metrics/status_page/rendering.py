@@ -10,7 +10,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import override
 
-from metrics.status_page.report import DAYS, INTERRUPTION_DAYS, Report, Reporter
+from metrics.status_page.report import DAYS, INTERRUPTION_DAYS, Reporter, StatusReport
 from metrics.status_page.states import Interruption, ServiceState
 
 BAR_WIDTH: Final = 4
@@ -45,7 +45,7 @@ class StatusRenderer:
         return pages
 
 
-def render(report: Report) -> str:
+def render(report: StatusReport) -> str:
     context: dict[str, Any] = {
         "report": report,
         "at": datetime.fromtimestamp(report.at, UTC),

@@ -55,7 +55,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
         return [day for day in reversed(self.days) if day.level in ("fair", "bad")]
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     """At `at` (Unix seconds). `has_history` is false while the database is unavailable."""
 
     at: float
@@ -81,7 +81,7 @@ class Reporter:
         self._past_until = 0.0
         self._day = 0
 
-    def read(self) -> Report:
+    def read(self) -> StatusReport:
         listed = {name: each for name, each in selectors.configured_services().items() if each.public_label}
         at, circuits = selectors.now(), selectors.circuit_snapshots()
         try:
@@ -106,7 +106,7 @@ def _report(
     listed: Mapping[str, Service],
     circuits: Mapping[str, Snapshot],
     history: _History,
-) -> Report:
+) -> StatusReport:
     current, days, found = history
     services = sorted(
         (
@@ -121,7 +121,7 @@ def _report(
         key=lambda each: each.label.casefold(),
     )
     state = worst(each.state for each in services)
-    return Report(
+    return StatusReport(
         at=at, state=state, services=tuple(services), interruptions=found, has_history=bool(days) or not listed
     )
 

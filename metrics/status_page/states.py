@@ -7,7 +7,7 @@ from math import floor
 from typing import Final, NamedTuple
 
 from metrics.incidents.circuits import WELL, Transition
-from metrics.incidents.incident import Incident, Kind, Phase
+from metrics.incidents.incident import Incident, Phase, SignalKind
 from resilience.breaker.machine import State
 from routing.router.table import Service
 
@@ -16,7 +16,7 @@ DAY: Final = 86_400
 GOOD_SHARE: Final = 99.0
 """Percent of a day's requests that have to succeed for it to be shown as good, and as not bad."""
 FAIR_SHARE: Final = 95.0
-NOTICEABLE: Final = frozenset({Kind.CIRCUIT, Kind.ERRORS, Kind.LATENCY})
+NOTICEABLE: Final = frozenset({SignalKind.CIRCUIT, SignalKind.ERRORS, SignalKind.LATENCY})
 """Signals whose effects callers notice."""
 DOWN_STATES: Final = frozenset({State.OPEN, State.FORCED_OPEN})
 

@@ -5,26 +5,26 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final
 
-from routing.balancing.rules import Condition
+from routing.balancing.rules import TargetCondition
 
 MAX_GAUGES: Final = 1_000
 """Targets that one worker reports."""
-REPORTED: Final = (Condition.DOWN, Condition.EJECTED, Condition.SLOW_START)
+REPORTED: Final = (TargetCondition.DOWN, TargetCondition.EJECTED, TargetCondition.SLOW_START)
 """The worst first. What is disabled follows from the configuration."""
 _PREFIX: Final = "target|"
 
-Conditions = Mapping[str, Mapping[str, Condition]]
+ConditionsByTarget = Mapping[str, Mapping[str, TargetCondition]]
 """The condition of each target, by service and address."""
-Seen = Mapping[str, Mapping[Condition, int]]
+Seen = Mapping[str, Mapping[TargetCondition, int]]
 """In how many workers a target is in each condition, by address."""
 
 
-def target_gauges(conditions: Conditions) -> dict[str, int]:
+def target_gauges(conditions: ConditionsByTarget) -> dict[str, int]:
     """`target|service|condition|address`: 1, for Flusher's `more_gauges`."""
     return dict.fromkeys(islice(_names(conditions), MAX_GAUGES), 1)
 
 
-def _names(conditions: Conditions) -> Iterator[str]:
+def _names(conditions: ConditionsByTarget) -> Iterator[str]:
     for service, targets in conditions.items():
         for url, condition in targets.items():
             if condition in REPORTED:
@@ -33,10 +33,10 @@ def _names(conditions: Conditions) -> Iterator[str]:
 
 def read_gauges(gauges: Mapping[str, int]) -> dict[str, Seen]:
     """What the sums of all workers' gauges say, by service."""
-    found: defaultdict[str, defaultdict[str, dict[Condition, int]]] = defaultdict(lambda: defaultdict(dict))
+    found: defaultdict[str, defaultdict[str, dict[TargetCondition, int]]] = defaultdict(lambda: defaultdict(dict))
     for name, number in gauges.items():
         parts = name.removeprefix(_PREFIX).split("|", 2)
         if name.startswith(_PREFIX) and len(parts) == 3 and parts[1] in REPORTED:
             service, condition, url = parts
-            found[service][url][Condition(condition)] = number
+            found[service][url][TargetCondition(condition)] = number
     return {service: dict(targets) for service, targets in found.items()}

@@ -6,8 +6,8 @@ from typing import Any
 
 from metrics.counting.flusher import WORKERS
 from metrics.read_models import TargetStatus
-from metrics.targets.gauges import REPORTED, Conditions, Seen, read_gauges, target_gauges
-from routing.balancing.rules import Condition
+from metrics.targets.gauges import REPORTED, ConditionsByTarget, Seen, read_gauges, target_gauges
+from routing.balancing.rules import TargetCondition
 from routing.router.policy import Target
 from routing.router.table import Service
 
@@ -15,7 +15,7 @@ from routing.router.table import Service
 class TargetConditions:
     """What all workers report; `own`, what this worker sees, if they cannot report: their store is unavailable."""
 
-    def __init__(self, gauges: Mapping[str, int], own: Conditions) -> None:
+    def __init__(self, gauges: Mapping[str, int], own: ConditionsByTarget) -> None:
         self._workers = gauges.get(WORKERS, 0)
         self._seen = read_gauges(gauges if self._workers else target_gauges(own))
 
@@ -25,7 +25,7 @@ class TargetConditions:
 
     def _status(self, target: Target, seen: Seen) -> TargetStatus:
         condition, number = _worst(target, seen)
-        is_split = condition is not Condition.DOWN and 0 < number < self._workers
+        is_split = condition is not TargetCondition.DOWN and 0 < number < self._workers
         return TargetStatus(
             url=target.url,
             condition=condition.value,
@@ -36,12 +36,12 @@ class TargetConditions:
         )
 
 
-def _worst(target: Target, seen: Seen) -> tuple[Condition, int]:
+def _worst(target: Target, seen: Seen) -> tuple[TargetCondition, int]:
     """The worst condition that any worker sees, and how many see it."""
     if not target.weight:
-        return Condition.DISABLED, 0
+        return TargetCondition.DISABLED, 0
     found = seen.get(target.url, {})
-    return next(((each, found[each]) for each in REPORTED if each in found), (Condition.UP, 0))
+    return next(((each, found[each]) for each in REPORTED if each in found), (TargetCondition.UP, 0))
 
 
 def without_calls(targets: tuple[TargetStatus, ...]) -> dict[str, str]:
@@ -49,7 +49,7 @@ def without_calls(targets: tuple[TargetStatus, ...]) -> dict[str, str]:
     return {
         target.url: f"{target.condition} in {target.workers} workers" if target.workers else target.condition
         for target in targets
-        if target.condition in (Condition.DOWN, Condition.EJECTED)
+        if target.condition in (TargetCondition.DOWN, TargetCondition.EJECTED)
     }
 
 

@@ -33,10 +33,10 @@ CONTENT_TYPE: Final = {
     Format.LAGO: b"application/json",
 }
 
-Event = dict[str, Any]
+CloudEvent = dict[str, Any]
 
 
-class Origin(msgspec.Struct, frozen=True):
+class EventContext(msgspec.Struct, frozen=True):
     """What all events of a gateway have in common. `installation` distinguishes gateways that have the same source."""
 
     type: str
@@ -50,7 +50,7 @@ def event_id(installation: str, key: UsageKey, before: UsageCounts, after: Usage
     return blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 
-def usage_event(origin: Origin, key: UsageKey, before: UsageCounts, after: UsageCounts, at: float) -> Event:
+def usage_event(origin: EventContext, key: UsageKey, before: UsageCounts, after: UsageCounts, at: float) -> CloudEvent:
     """What was used between two counts of a day. `at` is Unix time."""
     return {
         "specversion": "1.0",
@@ -64,8 +64,8 @@ def usage_event(origin: Origin, key: UsageKey, before: UsageCounts, after: Usage
     }
 
 
-def _data(key: UsageKey, before: UsageCounts, after: UsageCounts) -> Event:
-    data: Event = {name: getattr(key, name) for name in ("day", "consumer", "caller", "team", "service", "route")}
+def _data(key: UsageKey, before: UsageCounts, after: UsageCounts) -> CloudEvent:
+    data: CloudEvent = {name: getattr(key, name) for name in ("day", "consumer", "caller", "team", "service", "route")}
     data["key"] = key.api_key
     data |= {
         name: getattr(after, name) - getattr(before, name)
@@ -77,14 +77,14 @@ def _data(key: UsageKey, before: UsageCounts, after: UsageCounts) -> Event:
     return data
 
 
-def encode(events: Sequence[Event], form: Format) -> bytes:
+def encode(events: Sequence[CloudEvent], form: Format) -> bytes:
     """The content of a request."""
     if form is Format.STRUCTURED:
         return msgspec.json.encode(events[0])
     return msgspec.json.encode({"events": [_lago(event) for event in events]} if form is Format.LAGO else events)
 
 
-def _lago(event: Event) -> Event:
+def _lago(event: CloudEvent) -> CloudEvent:
     """The amount is for charges whose price is that of each event."""
     data = event["data"]
     amount = {"precise_total_amount_cents": f"{Decimal(data['amount']) * 100:f}"} if "amount" in data else {}

@@ -18,7 +18,7 @@ from django.db.models import Q
 from msgspec.structs import astuple
 
 from metrics.models import DailyUsage, UsageDelivery, UsageEvent
-from metrics.usage.cloudevents import Event, Origin, usage_event
+from metrics.usage.cloudevents import CloudEvent, EventContext, usage_event
 from metrics.usage.days import starts_at
 from metrics.usage.record import COUNT_FIELDS, UsageCounts, UsageKey
 
@@ -76,13 +76,13 @@ class Outbox:
         due = Q(made_at__lte=now - self._interval) | Q(made_at__gt=now)
         if not UsageDelivery.objects.filter(due, pk=_ROW).update(made_at=now):
             return
-        origin = Origin(self._type, self._source, installation)
+        origin = EventContext(self._type, self._source, installation)
         while UsageEvent.objects.count() < MAX_EVENTS:
             if self._make_some(origin, now) < CHUNK:
                 return
         log.warning("%d events of usage wait or were rejected; further usage waits in its rows", MAX_EVENTS)
 
-    def waiting(self, limit: int) -> list[Event]:
+    def waiting(self, limit: int) -> list[CloudEvent]:
         """The next events to deliver, in the order in which they were made."""
         return [row.event for row in UsageEvent.objects.filter(rejection="")[:limit]]
 
@@ -102,7 +102,7 @@ class Outbox:
             failures=row.failures + 1, failure=reason[:300], retry_at=now + wait
         )
 
-    def _make_some(self, origin: Origin, now: float) -> int:
+    def _make_some(self, origin: EventContext, now: float) -> int:
         """Make at most CHUNK events, and return how many rows have been looked at."""
         with transaction.atomic():
             # In the order of keys, as batches are added: so no two transactions wait for each other.

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
-from metrics.usage.cloudevents import BATCH_SIZE, CONTENT_TYPE, Event, Format, duplicates, encode
+from metrics.usage.cloudevents import BATCH_SIZE, CONTENT_TYPE, CloudEvent, Format, duplicates, encode
 from metrics.usage.outbox import Outbox
 from resilience.holdoff.waits import announced_wait
 from resilience.outage import StoreUnavailable
@@ -130,10 +130,10 @@ class UsageSender:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), TICK_SECONDS)
 
-    async def _waiting(self) -> list[Event]:
+    async def _waiting(self) -> list[CloudEvent]:
         return await self._in_thread(partial(self._outbox.waiting, BATCH_SIZE[self._form]))
 
-    async def _deliver(self, events: Sequence[Event]) -> None:
+    async def _deliver(self, events: Sequence[CloudEvent]) -> None:
         """Deliver events, or find those that the receiver does not accept. Raises DeliveryFailed and LostClaim."""
         if await self._in_thread(partial(self._outbox.claim, self._owner, self._clock())) is None:
             raise LostClaim("another worker has taken over")
@@ -158,11 +158,11 @@ class UsageSender:
         else:
             await self._reject(events[0], f"status {response.status}")
 
-    async def _forget(self, events: Sequence[Event]) -> None:
+    async def _forget(self, events: Sequence[CloudEvent]) -> None:
         """Remove events that the receiver has."""
         await self._in_thread(partial(self._outbox.delivered, [event["id"] for event in events], self._clock()))
 
-    async def _reject(self, event: Event, reason: str) -> None:
+    async def _reject(self, event: CloudEvent, reason: str) -> None:
         if self._rejections >= MAX_REJECTIONS:
             self._rejections = 0
             raise DeliveryFailed(f"the receiver refuses all events: {reason}")

@@ -35,7 +35,7 @@ class AmbiguousContent(ValueError):
     """Not the content that its type says, or content that backends read differently."""
 
 
-class Number(str):
+class JsonNumber(str):
     """A JSON number as it is written: backends differ in its precision."""
 
     __slots__ = ()
@@ -47,7 +47,7 @@ class _Missing:
 
 MISSING: Final = _Missing()
 
-Value = None | bool | Number | str | bytes | list[Any] | dict[str, Any] | _Missing
+Value = None | bool | JsonNumber | str | bytes | list[Any] | dict[str, Any] | _Missing
 
 
 def media_type(content_type: bytes) -> bytes:
@@ -103,7 +103,7 @@ def _constant(name: str) -> None:
 
 
 _decode_json: Final = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=Number, parse_float=Number, parse_constant=_constant
+    object_pairs_hook=_object, parse_int=JsonNumber, parse_float=JsonNumber, parse_constant=_constant
 ).decode
 
 
@@ -191,7 +191,7 @@ def _unquoted(text: bytes) -> bytes:
 def _encode(value: Value, depth: int) -> list[bytes]:
     if depth > MAX_DEPTH:
         raise AmbiguousContent("nested too deep")
-    if isinstance(value, Number):
+    if isinstance(value, JsonNumber):
         return [b"#%d:%b" % (len(value), value.encode())]
     if isinstance(value, str | bytes):
         text = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")

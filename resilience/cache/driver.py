@@ -22,7 +22,7 @@ from resilience.cache.messages import (
     Storable,
 )
 from resilience.cache.policy import CachePolicy, Scope
-from resilience.cache.store import UNFENCED, NearStore, Usage, for_each
+from resilience.cache.store import UNFENCED, NearStore, StoreUsage, for_each
 from resilience.outage import StoreUnavailable
 
 BODY_BYTES: Final = 8 * 1_024 * 1_024
@@ -264,17 +264,17 @@ class Cache:
         """Remove the entries of several services, only those with `tag` if given. Raises StoreUnavailable."""
         return sum(done.entries for done in await for_each(services, lambda name: self._store.invalidate(name, tag)))
 
-    async def usage(self, service: str, tag: str | None = None) -> Usage:
+    async def usage(self, service: str, tag: str | None = None) -> StoreUsage:
         """The usage of the store by a service, or by one of its tags. Raises StoreUnavailable."""
         return await self._store.usage(service, tag)
 
-    async def usage_of(self, services: Iterable[str], tag: str | None = None) -> Usage | None:
+    async def usage_of(self, services: Iterable[str], tag: str | None = None) -> StoreUsage | None:
         """The total usage by several services; None if the store is unavailable."""
         try:
             usages = [await self._store.usage(service, tag) for service in services]
         except StoreUnavailable:
             return None
-        return Usage(sum(usage.entries for usage in usages), sum(usage.bytes for usage in usages))
+        return StoreUsage(sum(usage.entries for usage in usages), sum(usage.bytes for usage in usages))
 
 
 def _entry(response: CacheResponse, storable: Storable, body: bytes, tags: Iterable[str]) -> Entry:

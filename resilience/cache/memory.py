@@ -8,7 +8,7 @@ from typing import Final
 from resilience.cache.entry import Entry, all_tags
 from resilience.cache.invalidation import Fences
 from resilience.cache.leases import Release
-from resilience.cache.store import Invalidation, InvalidationListener, StoredEntry, Usage, index
+from resilience.cache.store import Invalidation, InvalidationListener, StoredEntry, StoreUsage, index
 
 MEMORY_BYTES: Final = 64 * 1_024 * 1_024
 REMOVALS_PER_TURN: Final = 100
@@ -139,10 +139,10 @@ class MemoryStore:
             listener(service, index(service, tag))
         return Invalidation(sum(entry.expires_at > now for entry in removed), seq)
 
-    async def usage(self, service: str, tag: str | None = None) -> Usage:
+    async def usage(self, service: str, tag: str | None = None) -> StoreUsage:
         now = self._clock()
         unexpired = [entry for entry in self.memory.with_tag(service, index(service, tag)) if entry.expires_at > now]
-        return Usage(len(unexpired), sum(entry.size for entry in unexpired))
+        return StoreUsage(len(unexpired), sum(entry.size for entry in unexpired))
 
     def _remove_expired(self) -> None:
         """Check the two least recently used entries, on every put: expired entries are removed without a timer."""

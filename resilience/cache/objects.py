@@ -17,7 +17,7 @@ from resilience.cache.flights import FlightEnd, Flights
 from resilience.cache.json_values import encode
 from resilience.cache.key import key as digest
 from resilience.cache.messages import Forward, Fresh, Miss
-from resilience.cache.store import UNFENCED, NearStore, Usage
+from resilience.cache.store import UNFENCED, NearStore, StoreUsage
 from resilience.outage import StoreUnavailable
 
 SERVICE: Final = "app"
@@ -30,7 +30,7 @@ class Stats(NamedTuple):
 
     hits: int
     misses: int
-    stored: Usage | None
+    stored: StoreUsage | None
 
 
 class Held(NamedTuple):

@@ -13,7 +13,7 @@ from resilience.cache import fields, ranges
 from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
 from resilience.cache.messages import RANGE_FIELDS, CacheRequest, CacheResponse
-from resilience.cache.ranges import Part
+from resilience.cache.ranges import ByteSpan
 
 PARTIAL: Final = 206
 _CONTENT_RANGE: Final = re.compile(rb"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})")
@@ -83,7 +83,7 @@ def to_whole(entry: Entry) -> Entry:
     return msgspec.structs.replace(entry, status=200, headers=headers)
 
 
-def select(entry: Entry, request: CacheRequest) -> Part | None:
+def select(entry: Entry, request: CacheRequest) -> ByteSpan | None:
     """The one range that the request is for, if the part contains it all."""
     extent = extent_of(entry)
     if extent is None:
@@ -95,7 +95,7 @@ def select(entry: Entry, request: CacheRequest) -> Part | None:
     return part if extent.start <= part.start and part.end <= extent.end else None
 
 
-def response_fields(entry: Entry, part: Part, age: int) -> tuple[list[Header], bytes]:
+def response_fields(entry: Entry, part: ByteSpan, age: int) -> tuple[list[Header], bytes]:
     """The header fields and the body of a 206 with this range."""
     extent = extent_of(entry)
     assert extent is not None  # noqa: S101 - `select` has found the range in it

@@ -18,7 +18,7 @@ _BYTE_RANGE_SET: Final = re.compile(rb"bytes[ \t]*=(.+)", re.IGNORECASE | re.DOT
 _BYTE_RANGE: Final = re.compile(rb"[ \t]*(?:([0-9]{1,18})[ \t]*-[ \t]*([0-9]{1,18})?|-[ \t]*([0-9]{1,18}))[ \t]*")
 
 
-class Part(msgspec.Struct, frozen=True):
+class ByteSpan(msgspec.Struct, frozen=True):
     """The bytes from `start` to before `end`."""
 
     start: int
@@ -29,12 +29,12 @@ class Unsatisfiable(msgspec.Struct, frozen=True):
     """None of the requested bytes exist: 416 (RFC 9110 section 15.5.17)."""
 
 
-def parts(entry: Entry, request: CacheRequest) -> tuple[Part, ...] | Unsatisfiable | None:
+def parts(entry: Entry, request: CacheRequest) -> tuple[ByteSpan, ...] | Unsatisfiable | None:
     """The parts of the stored body to send, disjoint and in the order of the request; None for the whole body."""
     return parts_of(entry, request, len(entry.body)) if entry.status == 200 else None
 
 
-def parts_of(entry: Entry, request: CacheRequest, length: int) -> tuple[Part, ...] | Unsatisfiable | None:
+def parts_of(entry: Entry, request: CacheRequest, length: int) -> tuple[ByteSpan, ...] | Unsatisfiable | None:
     """The same for a representation of `length` bytes, whatever of it is stored."""
     lines = request.values(b"range") if b"range" in request.cache_fields else []
     if len(lines) != 1 or request.method != "GET" or not _matches_if_range(entry, request):
@@ -83,22 +83,22 @@ def _parse_ranges(value: bytes) -> list[tuple[int | None, int | None]] | None:
     return requested or None
 
 
-def _clip(first: int | None, last: int | None, length: int) -> Part | None:
+def _clip(first: int | None, last: int | None, length: int) -> ByteSpan | None:
     """The part as far as it exists; without `first`, the last `last` bytes."""
     if first is None:
         size = min(last or 0, length)
-        return Part(length - size, length) if size else None
+        return ByteSpan(length - size, length) if size else None
     end = length if last is None else min(last + 1, length)
-    return Part(first, end) if first < end else None
+    return ByteSpan(first, end) if first < end else None
 
 
-def _coalesce(existing: list[Part]) -> tuple[Part, ...]:
+def _coalesce(existing: list[ByteSpan]) -> tuple[ByteSpan, ...]:
     """Combine parts that touch; the result takes the place of the first of them (RFC 9110 section 15.3.7.2)."""
-    disjoint: list[tuple[int, Part]] = []
+    disjoint: list[tuple[int, ByteSpan]] = []
     for rank, part in sorted(enumerate(existing), key=lambda ranked: ranked[1].start):
         before, last = disjoint[-1] if disjoint else (rank, part)
         if disjoint and part.start <= last.end:
-            disjoint[-1] = min(before, rank), Part(last.start, max(last.end, part.end))
+            disjoint[-1] = min(before, rank), ByteSpan(last.start, max(last.end, part.end))
         else:
             disjoint.append((rank, part))
     return tuple(part for _, part in sorted(disjoint, key=lambda ranked: ranked[0]))

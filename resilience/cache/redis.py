@@ -27,7 +27,7 @@ from resilience.cache.invalidation import MAX_FENCED_TAGS
 from resilience.cache.leases import LEASE_SECONDS, ClaimResult, Release
 from resilience.cache.redis_leases import claim_result, lease_key
 from resilience.cache.redis_scripts import GET, INVALIDATE, MEASURE, PUT
-from resilience.cache.store import Invalidation, StoredEntry, Usage, index
+from resilience.cache.store import Invalidation, StoredEntry, StoreUsage, index
 from resilience.outage import StoreUnavailable, reading_shared_data
 from resilience.redis import RedisLink
 from resilience.task_set import TaskSet
@@ -163,7 +163,7 @@ class RedisStore:
                 total, number = total + count, int(seq)
         return Invalidation(total, number)
 
-    async def usage(self, service: str, tag: str | None = None) -> Usage:
+    async def usage(self, service: str, tag: str | None = None) -> StoreUsage:
         """Count entries in batches. Sizes are those of the encoded entries."""
         name, seen, entries, size = self._tag(service, index(service, tag)), BATCH, 0, 0
         for start in itertools.count(0, BATCH):
@@ -171,7 +171,7 @@ class RedisStore:
                 break
             seen, live, length = await self.link.run(MEASURE, [name], (start, start + BATCH - 1))
             entries, size = entries + live, size + length
-        return Usage(entries, size)
+        return StoreUsage(entries, size)
 
     async def _rebuild_later(self, service: str, tags: Iterable[str]) -> None:
         with contextlib.suppress(StoreUnavailable):

@@ -9,7 +9,7 @@ from resilience.cache import fields, parts, ranges, validation
 from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
 from resilience.cache.messages import CacheRequest
-from resilience.cache.ranges import Part
+from resilience.cache.ranges import ByteSpan
 
 _OF_THE_WHOLE: Final = fields.CONTENT_DIGESTS | {b"content-length", b"content-range"}
 
@@ -39,7 +39,7 @@ def construct_response(entry: Entry, request: CacheRequest, age: int) -> CachedR
     return CachedResponse(entry.status, headers, entry.body)
 
 
-def _partial_response(entry: Entry, selected: tuple[Part, ...] | ranges.Unsatisfiable, age: int) -> CachedResponse:
+def _partial_response(entry: Entry, selected: tuple[ByteSpan, ...] | ranges.Unsatisfiable, age: int) -> CachedResponse:
     """A 206 with one part or several, or a 416 (RFC 9110 sections 15.3.7 and 15.5.17)."""
     if isinstance(selected, ranges.Unsatisfiable):
         unsatisfied = (b"content-range", b"bytes */%d" % len(entry.body))
@@ -56,7 +56,7 @@ def _partial_response(entry: Entry, selected: tuple[Part, ...] | ranges.Unsatisf
     return CachedResponse(206, [*headers, (b"content-length", b"%d" % len(body)), _age(age)], body)
 
 
-def _multipart(entry: Entry, selected: tuple[Part, ...], boundary: bytes) -> bytes:
+def _multipart(entry: Entry, selected: tuple[ByteSpan, ...], boundary: bytes) -> bytes:
     """A multipart/byteranges body (RFC 9110 sections 14.6 and 15.3.7.2). The boundary is random, so that no body can
     contain it.
     """
@@ -68,7 +68,7 @@ def _multipart(entry: Entry, selected: tuple[Part, ...], boundary: bytes) -> byt
     return b"".join([*pieces, b"--%b--\r\n" % boundary])
 
 
-def _content_range(part: Part, entry: Entry) -> Header:
+def _content_range(part: ByteSpan, entry: Entry) -> Header:
     return (b"content-range", b"bytes %d-%d/%d" % (part.start, part.end - 1, len(entry.body)))
 
 

@@ -36,7 +36,7 @@ class Invalidation(NamedTuple):
     seq: int
 
 
-class Usage(NamedTuple):
+class StoreUsage(NamedTuple):
     """The number of unexpired entries, and their total size."""
 
     entries: int
@@ -62,7 +62,7 @@ class Store(Protocol):
     async def invalidate(self, service: str, tag: str | None = None) -> Invalidation:
         """Remove every entry with this tag, or all of the service, and refuse those being fetched now."""
 
-    async def usage(self, service: str, tag: str | None = None) -> Usage:
+    async def usage(self, service: str, tag: str | None = None) -> StoreUsage:
         """The usage by a tag or by the whole service."""
 
 

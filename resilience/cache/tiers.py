@@ -11,7 +11,7 @@ from resilience.cache.leases import ClaimResult, Release
 from resilience.cache.memory import MEMORY_BYTES, MemoryTier
 from resilience.cache.owed import OwedInvalidations
 from resilience.cache.redis import INVALIDATION_CHANNEL, InvalidationNotice, RedisStore
-from resilience.cache.store import UNFENCED, Invalidation, InvalidationListener, StoredEntry, Usage, index
+from resilience.cache.store import UNFENCED, Invalidation, InvalidationListener, StoredEntry, StoreUsage, index
 from resilience.doorkeeper import Doorkeeper
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
@@ -108,7 +108,7 @@ class TieredStore:
             listener(service, index(service, tag))
         return invalidation
 
-    async def usage(self, service: str, tag: str | None = None) -> Usage:
+    async def usage(self, service: str, tag: str | None = None) -> StoreUsage:
         """Raises StoreUnavailable."""
         return await self._redis.usage(service, tag)
 

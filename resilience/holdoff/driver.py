@@ -21,7 +21,7 @@ from resilience.task_set import TaskSet
 
 Clock = Callable[[], float]
 OnChange = Callable[[Partition, HoldOff | None], None]
-Change = tuple[Partition, HoldOff | None]
+HoldOffChange = tuple[Partition, HoldOff | None]
 Rule = Callable[[HoldOff | None, float], HoldOff | None]
 
 MAX_PER_SERVICE: Final = 1_000
@@ -68,7 +68,7 @@ class HoldOffs:
         self._worker = secrets.token_hex(8)
         self._probes = 0
         self._tasks = TaskSet()
-        self._listeners: dict[int, list[Change]] = {}
+        self._listeners: dict[int, list[HoldOffChange]] = {}
         self.store.listen(self._on_message)
 
     def of(self, service: str) -> Mapping[Partition, HoldOff]:
@@ -208,11 +208,11 @@ class HoldOffs:
         return swap
 
     @contextmanager
-    def _listening(self) -> Iterator[list[Change]]:
+    def _listening(self) -> Iterator[list[HoldOffChange]]:
         """The changes that messages bring during a call to the store. They come over a connection of their own, so a
         reply may be older than a message received before it.
         """
-        received: list[Change] = []
+        received: list[HoldOffChange] = []
         self._listeners[id(received)] = received
         try:
             yield received

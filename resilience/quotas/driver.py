@@ -5,7 +5,7 @@ from typing import Final
 
 from resilience.outage import StoreUnavailable
 from resilience.quotas.reading import remaining
-from resilience.quotas.store import Quotas, Store
+from resilience.quotas.store import QuotaCounts, Store
 
 MAX_PER_SERVICE: Final = 16
 """The most limits of one service that are noted: each adds a label to the metrics."""
@@ -17,7 +17,7 @@ class QuotaBook:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[str, set[str]] = {}
-        self._unsent: Quotas = {}
+        self._unsent: QuotaCounts = {}
 
     def note(self, service: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Note what a response of the service says. Keeps the last value of each limit."""
@@ -37,7 +37,7 @@ class QuotaBook:
         except StoreUnavailable:
             self._unsent = unsent | self._unsent
 
-    async def load(self) -> Quotas:
+    async def load(self) -> QuotaCounts:
         """The last known value of each limit; without the store, what this worker has noted since it was lost."""
         await self.flush()
         try:

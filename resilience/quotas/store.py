@@ -11,7 +11,7 @@ from resilience.redis import RedisLink
 KEY: Final = "quotas"
 TTL_SECONDS: Final = 86_400
 
-Quotas = dict[tuple[str, str], int]
+QuotaCounts = dict[tuple[str, str], int]
 """What remains of each quota, by service and limit."""
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -22,19 +22,19 @@ _number: Final = msgspec.json.Decoder(int)
 class Store(Protocol):
     """Raises StoreUnavailable."""
 
-    async def put(self, quotas: Quotas) -> None: ...
+    async def put(self, quotas: QuotaCounts) -> None: ...
 
-    async def load(self) -> Quotas: ...
+    async def load(self) -> QuotaCounts: ...
 
 
 class MemoryStore:
     def __init__(self) -> None:
-        self._quotas: Quotas = {}
+        self._quotas: QuotaCounts = {}
 
-    async def put(self, quotas: Quotas) -> None:
+    async def put(self, quotas: QuotaCounts) -> None:
         self._quotas |= quotas
 
-    async def load(self) -> Quotas:
+    async def load(self) -> QuotaCounts:
         return dict(self._quotas)
 
 
@@ -42,7 +42,7 @@ class RedisStore:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
 
-    async def put(self, quotas: Quotas) -> None:
+    async def put(self, quotas: QuotaCounts) -> None:
         key = self._link.key(KEY)
         fields = {_encode(name): number for name, number in quotas.items()}
 
@@ -52,10 +52,10 @@ class RedisStore:
 
         await self._link.call(write)
 
-    async def load(self) -> Quotas:
+    async def load(self) -> QuotaCounts:
         key = self._link.key(KEY)
         stored: dict[bytes, bytes] = await self._link.call(lambda client: client.hgetall(key))
-        found: Quotas = {}
+        found: QuotaCounts = {}
         for name, number in stored.items():
             try:
                 found[_name.decode(name)] = _number.decode(number)

@@ -17,7 +17,7 @@ from resilience.task_set import TaskSet
 from resilience.usage.counter import LEASE_SECONDS, Allowance, Counter, Missing, OtherPeriod, Take
 from resilience.usage.filling import Filling
 from resilience.usage.journal import Journal
-from resilience.usage.meter import Meter, Verdict
+from resilience.usage.meter import Meter, QuotaVerdict
 from resilience.usage.periods import period_at
 from resilience.usage.store import Ledger, Store
 from resilience.usage.tokens import Tokens
@@ -63,25 +63,25 @@ class Quotas:
         self._known: OrderedDict[str, Tokens] = OrderedDict()
         self._tasks = TaskSet()
 
-    def try_take(self, meter: Meter) -> Verdict | None:
+    def try_take(self, meter: Meter) -> QuotaVerdict | None:
         """Count one request without waiting. None: `take` must be awaited."""
         tokens = self._known.get(meter.key)
         return None if tokens is None else self._spend(tokens, meter)
 
-    async def take(self, meter: Meter) -> Verdict:
+    async def take(self, meter: Meter) -> QuotaVerdict:
         """Count one request, or deny it. Requests that arrive meanwhile share the next call to the store."""
         verdict = self.try_take(meter)
         if verdict is not None:
             return verdict
         tokens = self._tokens(meter.key)
-        waiter: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[QuotaVerdict] = asyncio.get_running_loop().create_future()
         tokens.waiters.append(waiter)
         if not tokens.refilling:
             tokens.refilling = True
             self._tasks.create(self._serve(tokens, meter))
         return await waiter
 
-    def peek(self, meter: Meter) -> Verdict | None:
+    def peek(self, meter: Meter) -> QuotaVerdict | None:
         """What remains, as this worker has seen it last; None if it has not, in this period. `allowed` says nothing."""
         tokens, now = self._known.get(meter.key), self._timer()
         if tokens is None or now >= tokens.ends:
@@ -132,7 +132,7 @@ class Quotas:
         await self._tasks.wait()
         await self.flush()
 
-    def _spend(self, tokens: Tokens, meter: Meter) -> Verdict | None:
+    def _spend(self, tokens: Tokens, meter: Meter) -> QuotaVerdict | None:
         now = self._timer()
         if tokens.count and now < tokens.expires:
             tokens.count -= 1
@@ -141,10 +141,10 @@ class Quotas:
             return self._verdict(tokens, meter, False, now)
         return None
 
-    def _verdict(self, tokens: Tokens, meter: Meter, allowed: bool, now: float) -> Verdict:
+    def _verdict(self, tokens: Tokens, meter: Meter, allowed: bool, now: float) -> QuotaVerdict:
         limit = meter.policy.amount + tokens.counter.extra
         remaining = max(0, limit - tokens.counter.used) + tokens.count
-        return Verdict(allowed, remaining if allowed else 0, max(0.0, tokens.ends - now), limit)
+        return QuotaVerdict(allowed, remaining if allowed else 0, max(0.0, tokens.ends - now), limit)
 
     def _tokens(self, key: str) -> Tokens:
         tokens = self._known.get(key)
@@ -160,7 +160,7 @@ class Quotas:
 
     async def _serve(self, tokens: Tokens, meter: Meter) -> None:
         """Refill until no request waits."""
-        batch: list[asyncio.Future[Verdict]] = []
+        batch: list[asyncio.Future[QuotaVerdict]] = []
         try:
             while batch := self._unserved(tokens, meter):
                 await self._refill(tokens, meter, batch)
@@ -173,7 +173,7 @@ class Quotas:
         finally:
             tokens.refilling = False
 
-    def _unserved(self, tokens: Tokens, meter: Meter) -> list[asyncio.Future[Verdict]]:
+    def _unserved(self, tokens: Tokens, meter: Meter) -> list[asyncio.Future[QuotaVerdict]]:
         waiting, tokens.waiters = [waiter for waiter in tokens.waiters if not waiter.done()], []
         for index, waiter in enumerate(waiting):
             verdict = self._spend(tokens, meter)
@@ -182,7 +182,7 @@ class Quotas:
             waiter.set_result(verdict)
         return []
 
-    async def _refill(self, tokens: Tokens, meter: Meter, batch: list[asyncio.Future[Verdict]]) -> None:
+    async def _refill(self, tokens: Tokens, meter: Meter, batch: list[asyncio.Future[QuotaVerdict]]) -> None:
         await self._return_unspent(tokens, meter)
         try:
             left = await self._from_store(tokens, meter, len(batch))

@@ -13,7 +13,7 @@ class Meter(msgspec.Struct, frozen=True):
     signed_up: float = 0.0
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class QuotaVerdict(msgspec.Struct, frozen=True):
     """Whether a request was counted. `limit` is the amount, if it was raised too; `reset` is seconds."""
 
     allowed: bool

@@ -45,7 +45,7 @@ _LEAVE: Final = Script(_SUM + "hold(own - 1)", "hash")
 _RENEW: Final = Script(_SUM + "hold(tonumber(ARGV[3]))", "hash")
 
 
-class Held:
+class HeldSlots:
     """The slots of one request: none until `enter`."""
 
     __slots__ = ("_keys", "_slots")
@@ -81,8 +81,8 @@ class Slots:
         self._tasks = TaskSet()
         self._renewed_at = 0.0
 
-    def hold(self) -> Held:
-        return Held(self)
+    def hold(self) -> HeldSlots:
+        return HeldSlots(self)
 
     async def enter(self, key: str, limit: int) -> bool:
         # Counted first, so that no renewal meanwhile gives the slot up.

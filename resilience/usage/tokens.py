@@ -3,7 +3,7 @@
 import asyncio
 
 from resilience.usage.counter import Counter
-from resilience.usage.meter import Verdict
+from resilience.usage.meter import QuotaVerdict
 
 
 class Tokens:
@@ -21,5 +21,5 @@ class Tokens:
         self.denied_until = 0.0
         self.counter = Counter()
         self.budget: int | None = None
-        self.waiters: list[asyncio.Future[Verdict]] = []
+        self.waiters: list[asyncio.Future[QuotaVerdict]] = []
         self.refilling = False

@@ -48,7 +48,7 @@ CRITICAL: Final = frozenset(
 """What is sent as critical; the others are warnings."""
 
 
-class Condition(msgspec.Struct, frozen=True):
+class AlertCondition(msgspec.Struct, frozen=True):
     """`text` is its canonical form. `threshold` is a share of requests, seconds, percent or days; `window` is in
     seconds, None for the window of the service's thresholds.
     """
@@ -91,7 +91,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[AlertCondition, ...] = ()
     recipients: tuple[Recipient, ...] = ()
     services: tuple[str, ...] = ()
     enabled: bool = True

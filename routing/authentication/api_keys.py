@@ -24,7 +24,7 @@ from routing.authentication.key_record import KeyRecord, RetiredDigest
 from routing.authentication.key_rules import KeyRules
 from routing.authentication.key_table import KeyTable
 from routing.caller import KEY_CALLER, Caller
-from routing.consumers.subscription import Member
+from routing.consumers.subscription import LimitedMember
 from routing.consumers.table import ConsumerTable
 
 __all__ = [
@@ -123,7 +123,11 @@ class ApiKeys:
         consumer = self.consumers.find(record.consumer) if record.consumer is not None else None
         if record.consumer is not None and (consumer is None or not consumer.enabled):
             return None
-        own = Member(record.row, record.prefix, record.limits, record.created) if record.limits is not None else None
+        own = (
+            LimitedMember(record.row, record.prefix, record.limits, record.created)
+            if record.limits is not None
+            else None
+        )
         subscription = self.consumers.subscribed(consumer, own)
         caller = Caller(
             f"{KEY_CALLER}{record.prefix}", record.tenant, record.scopes, record.expires, subscription=subscription

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from routing.authentication.token_parts import split
-from routing.caller import Caller, Identity, firebase_id
+from routing.caller import Caller, TokenIdentity, firebase_id
 from routing.errors import InvalidToken
 
 ISSUER: Final = "https://securetoken.google.com/"
@@ -63,7 +63,7 @@ def caller_from_claims(claims: Mapping[str, object]) -> Caller:
     scopes = _scopes(claims["scopes"]) if "scopes" in claims else None
     tenant = _tenant(claims.get("firebase"))
     email = _email(claims)
-    identity = None if email is None else Identity(str(claims.get("iss", "")), uid, tenant, email)
+    identity = None if email is None else TokenIdentity(str(claims.get("iss", "")), uid, tenant, email)
     return Caller(firebase_id(uid, tenant), tenant, scopes, float(exp), identity=identity)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from routing.authentication.issuer_policy import Algorithm, Issuer, algorithm_of
 from routing.authentication.jwks import ANY, MAX_KID_LENGTH
 from routing.authentication.token_parts import ParsedToken
-from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES, Caller, Identity
+from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES, Caller, TokenIdentity
 from routing.errors import InvalidToken
 
 MAX_NAME_LENGTH: Final = 255
@@ -89,7 +89,7 @@ def caller_of(claims: Mapping[str, Any], issuer: Issuer, expires: float | None, 
     if len(caller_id) > MAX_CALLER_LENGTH or len(group or "") > MAX_TENANT_LENGTH:
         _reject("the token's subject is too long")
     scopes = _scopes(claims, issuer.claims.scopes)
-    identity = Identity(issuer.issuer, subject, tenant, _email(claims, issuer.claims.email), _token_id(claims))
+    identity = TokenIdentity(issuer.issuer, subject, tenant, _email(claims, issuer.claims.email), _token_id(claims))
     allowed = _allowed(issuer, scopes, services)
     if issuer.services is not None:
         scopes = scopes.difference(GATEWAY_SCOPES)
@@ -104,7 +104,7 @@ def caller_kind(issuer: Issuer, tenant: str | None) -> str:
 def likely_caller(issuer: Issuer, subject: str, tenant: str | None, services: Collection[str]) -> Caller:
     """The caller of a token that has no scopes and the required claims."""
     group = None if tenant is None else f"{issuer.name}:{tenant}"
-    identity = Identity(issuer.issuer, subject, tenant)
+    identity = TokenIdentity(issuer.issuer, subject, tenant)
     allowed = _allowed(issuer, frozenset(), services)
     return Caller(f"{caller_kind(issuer, tenant)}:{subject}", group, frozenset(), None, allowed, identity)
 

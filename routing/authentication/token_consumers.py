@@ -8,7 +8,7 @@ import msgspec
 
 from resilience.memo import TwoGenerationMemo
 from routing.caller import Caller
-from routing.consumers.policy import Identity
+from routing.consumers.policy import UserBinding
 from routing.consumers.table import ConsumerTable
 from routing.errors import Unauthenticated
 
@@ -44,7 +44,7 @@ class TokenConsumers:
         return found
 
 
-def identities(caller: Caller) -> Iterator[Identity]:
+def identities(caller: Caller) -> Iterator[UserBinding]:
     """What a consumer may name this caller by, the most specific first: by the issuer's own words where it has those.
 
     Firebase's tenants assign ids independently: a user of a tenant is not named by the id alone.
@@ -52,17 +52,17 @@ def identities(caller: Caller) -> Iterator[Identity]:
     if caller.identity is not None:
         own = caller.identity
         if own.tenant:
-            yield Identity(issuer=own.issuer, subject=own.subject, tenant=own.tenant)
-        yield Identity(issuer=own.issuer, subject=own.subject)
+            yield UserBinding(issuer=own.issuer, subject=own.subject, tenant=own.tenant)
+        yield UserBinding(issuer=own.issuer, subject=own.subject)
         if own.tenant:
-            yield Identity(issuer=own.issuer, tenant=own.tenant)
+            yield UserBinding(issuer=own.issuer, tenant=own.tenant)
         return
     kind, _, subject = caller.id.partition(":")
     issuer, _, tenant = kind.partition("+")
     if issuer != FIREBASE:
         return
     if not tenant:
-        yield Identity(issuer=FIREBASE, subject=subject)
+        yield UserBinding(issuer=FIREBASE, subject=subject)
     else:
-        yield Identity(issuer=FIREBASE, subject=subject, tenant=unquote(tenant))
-        yield Identity(issuer=FIREBASE, tenant=unquote(tenant))
+        yield UserBinding(issuer=FIREBASE, subject=subject, tenant=unquote(tenant))
+        yield UserBinding(issuer=FIREBASE, tenant=unquote(tenant))

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from routing.backend.call import CallStream
 from routing.backend.connection import BackendConnection, ConnectionPool, PoolKey
 from routing.backend.dialer import Dialer, connecting
-from routing.backend.encoding import Call, Origin, encode_request_head, parse_origin
+from routing.backend.encoding import Call, TargetOrigin, encode_request_head, parse_origin
 from routing.backend.head_cache import ResponseHead, ResponseHeadCache
 from routing.backend.names import NameTable
 from routing.backend.response_parser import ConnectionClosedEarly, ResponseParser
@@ -150,7 +150,7 @@ class Backend:
         return stream
 
     async def _connect(
-        self, origin: Origin, key: PoolKey, tls: TlsPolicy | None, seconds: float, deadline: float
+        self, origin: TargetOrigin, key: PoolKey, tls: TlsPolicy | None, seconds: float, deadline: float
     ) -> BackendConnection:
         self._pool.sweep()
         loop = asyncio.get_running_loop()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, Protocol, cast
 
-from routing.backend.delivery import Delivery, delivery_of, was_closed_before, was_undelivered
+from routing.backend.delivery import TransportState, delivery_of, was_closed_before, was_undelivered
 from routing.backend.names import Address
 from routing.tls.policy import TlsPolicy
 
@@ -56,7 +56,7 @@ class BackendConnection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self.full = False
         self._poll = select.poll()
-        self._before_call: Delivery | None = None
+        self._before_call: TransportState | None = None
 
     # Called by the event loop.
 

@@ -13,7 +13,7 @@ _CLOSE_WAIT: Final = 8
 """The peer has closed its side in order (FIN), and has not reset the connection."""
 
 
-class Delivery(NamedTuple):
+class TransportState(NamedTuple):
     """`acknowledged`: bytes sent that have arrived. `received`: bytes, and one more for the end of the peer's data."""
 
     state: int
@@ -21,7 +21,7 @@ class Delivery(NamedTuple):
     received: int
 
 
-def delivery_of(connection: socket.socket) -> Delivery | None:
+def delivery_of(connection: socket.socket) -> TransportState | None:
     """None if the system does not tell, or the socket is closed."""
     option = getattr(socket, "TCP_INFO", None)
     if option is None:
@@ -30,10 +30,10 @@ def delivery_of(connection: socket.socket) -> Delivery | None:
         found = connection.getsockopt(socket.IPPROTO_TCP, option, _INFO.size)
     except OSError:
         return None
-    return Delivery(*_INFO.unpack(found)) if len(found) == _INFO.size else None
+    return TransportState(*_INFO.unpack(found)) if len(found) == _INFO.size else None
 
 
-def was_undelivered(before: Delivery | None, now: Delivery | None) -> bool:
+def was_undelivered(before: TransportState | None, now: TransportState | None) -> bool:
     """Whether the peer had received nothing of what was sent after `before`, when it sent what it has sent since.
 
     Whatever a peer sends acknowledges what it has received, except for a reset.
@@ -41,7 +41,7 @@ def was_undelivered(before: Delivery | None, now: Delivery | None) -> bool:
     return before is not None and now is not None and now.acknowledged == before.acknowledged
 
 
-def was_closed_before(before: Delivery | None, now: Delivery | None) -> bool:
+def was_closed_before(before: TransportState | None, now: TransportState | None) -> bool:
     """Whether the peer has closed its side (FIN), and had done so when that arrived which was sent after `before`: no
     application reads it. A reset alone does not show that: it may come from an application that has read all of it.
     """

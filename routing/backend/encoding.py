@@ -56,7 +56,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class TargetOrigin:
     """The server of a target. `path` is that of the target's URL, and `base` the same without a slash at its end."""
 
     host: str
@@ -89,16 +89,16 @@ class Origin:
 
 
 @lru_cache(maxsize=4096)
-def parse_origin(url: str) -> Origin:
+def parse_origin(url: str) -> TargetOrigin:
     """The origin of a target's URL, which has been validated."""
     parts = urlsplit(url)
     tls = parts.scheme == "https"
     port = parts.port or (443 if tls else 80)
     path = parts.path.encode()
-    return Origin(parts.hostname or "", port, tls, parts.netloc.encode(), path.rstrip(b"/"), path or b"/")
+    return TargetOrigin(parts.hostname or "", port, tls, parts.netloc.encode(), path.rstrip(b"/"), path or b"/")
 
 
-def encode_request_head(origin: Origin, call: Call) -> bytes:
+def encode_request_head(origin: TargetOrigin, call: Call) -> bytes:
     """The request up to its body. Raises BadRequest if a value would break the syntax of its line."""
     method, host = call.method.encode("ascii", "replace"), call.host or origin.authority
     start = b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, origin.target(call.path), host)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from routing.balancing.rules import (
-    Condition,
     HealthVerdict,
+    TargetCondition,
     TargetState,
     canary_point,
     candidates,
@@ -31,7 +31,7 @@ class Balancer:
         self._states: list[TargetState] = []
         self._has_canaries = False
 
-    def conditions(self) -> dict[str, Condition]:
+    def conditions(self) -> dict[str, TargetCondition]:
         """The condition of each target, by its address."""
         self._expire_ejections()
         now = self._clock()
@@ -127,7 +127,7 @@ class Balancers:
         balancer.configure(service.targets)
         return balancer
 
-    def conditions(self) -> dict[str, dict[str, Condition]]:
+    def conditions(self) -> dict[str, dict[str, TargetCondition]]:
         """The condition of each target of the services that have been called or checked, by service and address."""
         return {name: balancer.conditions() for name, balancer in self._balancers.items()}
 

@@ -25,7 +25,7 @@ CHECK_INTERVAL_SECONDS: Final = 0.5
 LEADER_LEASE_SECONDS: Final = 3.0
 """How long after the leader's death another worker takes over."""
 
-Services = Callable[[], Iterable[Service]]
+ReadServices = Callable[[], Iterable[Service]]
 CheckedTargets = Mapping[str, tuple[Service, HealthCheckPolicy, Target]]
 """The targets to check, by target key."""
 
@@ -41,7 +41,7 @@ class HealthChecker:
         backend: Backend,
         store: Store,
         balancers: Balancers,
-        services: Services,
+        services: ReadServices,
         *,
         emit: EventSink = lambda _event: None,
         clock: Callable[[], float] = time.time,

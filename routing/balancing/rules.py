@@ -24,7 +24,7 @@ PANIC_SHARE: Final = 0.5
 """Panic threshold: if a smaller share of the targets is healthy, all are used, so as not to overload the few."""
 
 
-class Condition(StrEnum):
+class TargetCondition(StrEnum):
     """Whether a target receives its share of calls, and what keeps it from them otherwise."""
 
     UP = "up"
@@ -83,15 +83,15 @@ class TargetState:
             self._returned_at, self._ejected_until, self.failures = now, None, 0
         self.down = down
 
-    def condition(self, now: float) -> Condition:
+    def condition(self, now: float) -> TargetCondition:
         """Call `expire_ejection` first. A target that an operator keeps up is not in slow start either."""
         if not self.target.weight:
-            return Condition.DISABLED
+            return TargetCondition.DISABLED
         if not self.healthy:
-            return Condition.DOWN if self.down else Condition.EJECTED
+            return TargetCondition.DOWN if self.down else TargetCondition.EJECTED
         if not self.target.always_up and now - self._returned_at < SLOW_START_SECONDS:
-            return Condition.SLOW_START
-        return Condition.UP
+            return TargetCondition.SLOW_START
+        return TargetCondition.UP
 
     def effective_weight(self, now: float) -> float:
         """The weight, reduced during slow start."""

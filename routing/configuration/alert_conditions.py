@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from routing.alerts.policy import MINUTE, Condition, ConditionKind
+from routing.alerts.policy import MINUTE, AlertCondition, ConditionKind
 from routing.configuration.values import display, duration, string
 
 MAX_DAYS: Final = 365
@@ -27,11 +27,11 @@ _FORMS: Final = (
 )
 
 
-def condition(value: object) -> Condition:
+def condition(value: object) -> AlertCondition:
     """Raises ValueError."""
     text = " ".join(string(value).split())
     if text in _EVENTS:
-        return Condition(text, ConditionKind(text))
+        return AlertCondition(text, ConditionKind(text))
     if form := _NUMBER.fullmatch(text):
         return _numbered(text, ConditionKind(form[1]), int(form[2]), form[3])
     if form := _COMPARISON.fullmatch(text):
@@ -39,7 +39,7 @@ def condition(value: object) -> Condition:
     raise ValueError(f"must be a condition such as {_FORMS}, not {display(value)}")
 
 
-def _numbered(text: str, kind: ConditionKind, number: int, unit: str) -> Condition:
+def _numbered(text: str, kind: ConditionKind, number: int, unit: str) -> AlertCondition:
     if kind is ConditionKind.CERTIFICATE:
         if not unit or not 1 <= number <= MAX_DAYS:
             raise ValueError(f"a certificate's condition is certificate.14d: 1 to {MAX_DAYS} days before it ends")
@@ -49,10 +49,10 @@ def _numbered(text: str, kind: ConditionKind, number: int, unit: str) -> Conditi
         raise ValueError("a quota's condition is quota.80 or quota.100")
     elif not 1 <= number <= 100:
         raise ValueError("a budget's condition is budget.1 to budget.100")
-    return Condition(text, kind, float(number))
+    return AlertCondition(text, kind, float(number))
 
 
-def _comparison(name: str, sign: str, number: str, unit: str | None, window: str | None) -> Condition:
+def _comparison(name: str, sign: str, number: str, unit: str | None, window: str | None) -> AlertCondition:
     kind = next((each for each in (*_PERCENTAGES, *_LATENCIES) if each == name), None)
     if kind is None:
         raise ValueError(f"{name!r} is not measured: {', '.join((*_PERCENTAGES, *_LATENCIES))}")
@@ -62,11 +62,11 @@ def _comparison(name: str, sign: str, number: str, unit: str | None, window: str
     threshold = _percent(number, unit) if kind in _PERCENTAGES else _seconds(number, unit)
     text = f"{kind} {sign} {number}{unit}"
     if window is None:
-        return Condition(text, kind, threshold)
+        return AlertCondition(text, kind, threshold)
     seconds = float(duration(window))
     if not MINUTE <= seconds <= MAX_MINUTES * MINUTE or seconds % MINUTE:
         raise ValueError(f"'for' takes whole minutes, from 1m to {MAX_MINUTES}m")
-    return Condition(f"{text} for {int(seconds // MINUTE)}m", kind, threshold, seconds)
+    return AlertCondition(f"{text} for {int(seconds // MINUTE)}m", kind, threshold, seconds)
 
 
 def _percent(number: str, unit: str | None) -> float:

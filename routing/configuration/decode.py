@@ -42,7 +42,7 @@ from routing.presets.expand import PRESET, expand
 from routing.router.objectives import Objectives
 from routing.router.policy import NAME, PathPolicy, RoutePolicy
 from routing.router.spelling import folded
-from routing.router.table import Route, Service
+from routing.router.table import RoutePattern, Service
 from routing.router.thresholds import LATENCY_SHARE, OFF, Thresholds
 
 VERSION: Final = 1
@@ -202,8 +202,8 @@ def _thresholds(settings: dict[str, Any] | None, policy: RoutePolicy) -> Thresho
 
 def _decode_routes(
     items: Iterable[object], inherited: dict[str, Any], spelled: PathPolicy, secret: SecretLookup, faults: Faults
-) -> tuple[Route, ...]:
-    routes: list[Route] = []
+) -> tuple[RoutePattern, ...]:
+    routes: list[RoutePattern] = []
     seen: set[tuple[str, frozenset[str]]] = set()
     parsers = route_parsers(secret)
     for index, item in enumerate(items):
@@ -219,12 +219,12 @@ def _decode_routes(
     return tuple(routes)
 
 
-def decode_route(value: object, inherited: dict[str, Any], secret: SecretLookup) -> Route:
+def decode_route(value: object, inherited: dict[str, Any], secret: SecretLookup) -> RoutePattern:
     """One route, inheriting its service's settings. Raises ConfigurationError, with paths relative to the route."""
     return _decode_route(value, inherited, route_parsers(secret))
 
 
-def _decode_route(value: object, inherited: dict[str, Any], parsers: dict[str, ValueParser]) -> Route:
+def _decode_route(value: object, inherited: dict[str, Any], parsers: dict[str, ValueParser]) -> RoutePattern:
     """The same with the parsers of its settings, which routes of one service share."""
     faults = Faults()
     settings = parse_mapping(value, parsers, faults, null_is_default=True, inner=_INNER_OF_ROUTES)
@@ -249,7 +249,7 @@ def _decode_route(value: object, inherited: dict[str, Any], parsers: dict[str, V
         message = "a POST in cache.methods is answered from the cache, and must change nothing: set 'cache: off' here"
         faults.add(("invalidates",), message)
     faults.raise_if_any()
-    return Route(str(path), methods, policy)
+    return RoutePattern(str(path), methods, policy)
 
 
 def _check_placeholders(settings: dict[str, Any], known: Iterable[str], faults: Faults) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from routing.configuration.faults import ConfigurationError, Faults, Path
 from routing.configuration.sections import build
 from routing.configuration.values import ValueParser, list_of, mapping, mapping_of, matching, scope, string
-from routing.consumers.policy import CERTIFICATE, CERTIFICATE_SUBJECT, Identity
+from routing.consumers.policy import CERTIFICATE, CERTIFICATE_SUBJECT, UserBinding
 
 MAX_IDENTITY: Final = 255
 """The most characters of an issuer, a subject or a tenant."""
@@ -46,19 +46,19 @@ IDENTITY: Final[dict[str, ValueParser]] = {
 }
 
 
-def parse_identity(value: object) -> Identity:
+def parse_identity(value: object) -> UserBinding:
     """An identity: the scopes beside it belong to the credential, and do not identify anybody."""
     settings = mapping_of(IDENTITY)(value)
     has_scopes = settings.pop("scopes", None) is not None
     if "certificate" in settings:
         if len(settings) > 1:
             raise ValueError("an identity is a certificate or has an issuer, not both")
-        return Identity(issuer=CERTIFICATE, subject=_text(settings["certificate"]))
+        return UserBinding(issuer=CERTIFICATE, subject=_text(settings["certificate"]))
     if "issuer" not in settings:
         raise ValueError("an identity needs 'issuer' or 'certificate'")
     if settings["issuer"] == CERTIFICATE or has_scopes:
         raise ValueError("scopes are for 'certificate' only: a token has its own")
-    identity: Identity = build(Identity, settings)
+    identity: UserBinding = build(UserBinding, settings)
     return identity
 
 
@@ -77,7 +77,7 @@ def canonical_identities(value: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def check_identities(consumers: Mapping[str, Any], faults: Faults) -> None:
-    owners: dict[Identity, str] = {}
+    owners: dict[UserBinding, str] = {}
     for name, item in consumers.items():
         listed = item.get("identities") if isinstance(item, dict) else None
         for index, value in enumerate(listed if isinstance(listed, list | tuple) else ()):

@@ -59,7 +59,7 @@ from routing.router.policy import (
     Timeout,
 )
 from routing.router.request_log_policy import RequestLogPolicy
-from routing.router.table import Route
+from routing.router.table import RoutePattern
 
 PERMIT_GRACE: Final = 5.0
 """Seconds that a half-open probe's lease lasts beyond the longest possible call."""
@@ -170,7 +170,7 @@ def _with_limits(settings: dict[str, Any]) -> dict[str, Any]:
     return {**settings, "hold_off": {**(hold_off or {}), "per": CONFIGURED}}
 
 
-def with_probe_lease(service: RoutePolicy, routes: Iterable[Route]) -> RoutePolicy:
+def with_probe_lease(service: RoutePolicy, routes: Iterable[RoutePattern]) -> RoutePolicy:
     """The service's policy with a probe lease that outlasts the longest call of any of its routes.
 
     If a lease expired during its call, one probe too many would be admitted.

@@ -9,7 +9,7 @@ from routing.configuration.faults import Fault
 from routing.errors import BadRequest
 from routing.messages.validation import METHODS
 from routing.router import spelling
-from routing.router.route_tree import Route, RouteTree
+from routing.router.route_tree import RoutePattern, RouteTree
 from routing.router.table import Service
 
 UNREACHABLE: Final = "never reached: {} comes first and matches the same requests. Put the more specific route first"
@@ -28,9 +28,9 @@ def unreachable_routes(service: Service) -> Iterator[Fault]:
             return
 
 
-def _instead(service: Service, tree: RouteTree, route: Route, examples: Iterable[str]) -> Route | None:
+def _instead(service: Service, tree: RouteTree, route: RoutePattern, examples: Iterable[str]) -> RoutePattern | None:
     """The earlier route that gets the requests of this one; None if some of them reach it."""
-    found: Route | None = None
+    found: RoutePattern | None = None
     for example in examples:
         try:
             readings = spelling.readings(quote(example).encode(), service.paths)

@@ -6,7 +6,7 @@ from hashlib import blake2b
 import msgspec
 
 from routing.consumers.packed import PackedRows
-from routing.consumers.policy import Identity
+from routing.consumers.policy import UserBinding
 
 
 class IdentityRecord(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
@@ -19,11 +19,11 @@ class IdentityRecord(msgspec.Struct, frozen=True, array_like=True, omit_defaults
     scopes: tuple[str, ...] | None = None
 
     @property
-    def identity(self) -> Identity:
-        return Identity(issuer=self.issuer, subject=self.subject, tenant=self.tenant)
+    def identity(self) -> UserBinding:
+        return UserBinding(issuer=self.issuer, subject=self.subject, tenant=self.tenant)
 
 
-class IdentityTable(Mapping[Identity, int]):
+class IdentityTable(Mapping[UserBinding, int]):
     """The row of the consumer that has an identity. Written like `PackedRows`."""
 
     __slots__ = ("_by_digest", "rows")
@@ -53,21 +53,21 @@ class IdentityTable(Mapping[Identity, int]):
             if record is not None:
                 self.put(row, record)
 
-    def __getitem__(self, identity: Identity) -> int:
+    def __getitem__(self, identity: UserBinding) -> int:
         return self._record(identity).consumer
 
-    def scopes(self, identity: Identity) -> frozenset[str] | None:
+    def scopes(self, identity: UserBinding) -> frozenset[str] | None:
         """The scopes of an identity that the table has; None if it has none of its own."""
         found = self._record(identity).scopes
         return None if found is None else frozenset(found)
 
-    def _record(self, identity: Identity) -> IdentityRecord:
+    def _record(self, identity: UserBinding) -> IdentityRecord:
         record: IdentityRecord = self.rows[self._by_digest[_digest(identity)]]
         if record.identity != identity:
             raise KeyError(identity)
         return record
 
-    def __iter__(self) -> Iterator[Identity]:
+    def __iter__(self) -> Iterator[UserBinding]:
         return (record.identity for record in self.rows.values())
 
     def __len__(self) -> int:
@@ -81,7 +81,7 @@ class IdentityTable(Mapping[Identity, int]):
     __hash__ = None  # type: ignore[assignment]  # it can change
 
 
-def _digest(identity: Identity) -> bytes:
+def _digest(identity: UserBinding) -> bytes:
     """Unambiguous: a token's subject may contain anything."""
     issuer, tenant = identity.issuer, identity.tenant
     text = f"{len(issuer)}:{issuer}{len(tenant)}:{tenant}{identity.subject}"

@@ -63,7 +63,7 @@ CERTIFICATE_SUBJECT: Final = re.compile(
 """Which certificates: by fingerprint, by a URI (with `/*`, all below), DNS name or subject that they have; or any."""
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class UserBinding(msgspec.Struct, frozen=True, kw_only=True):
     """The users whose tokens belong to a consumer: one subject of an issuer, or all of one of its tenants.
 
     With both, it is that subject of that tenant. The issuer CERTIFICATE stands for client certificates; the subject is

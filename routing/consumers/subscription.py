@@ -31,7 +31,7 @@ class ConcurrencyLimit(msgspec.Struct, frozen=True):
     key: str
 
 
-class Member(msgspec.Struct, frozen=True):
+class LimitedMember(msgspec.Struct, frozen=True):
     """A team or a consumer: `id` is that of its row, under which it is counted whatever its name."""
 
     id: int
@@ -66,7 +66,9 @@ class Subscription:
     counted: tuple[RateLimit | QuotaLimit, ...]
     methods: Mapping[str, frozenset[str]] | None
 
-    def __init__(self, key: Member | None, consumer: Member | None, team: Member | None, plan: Plan | None) -> None:
+    def __init__(
+        self, key: LimitedMember | None, consumer: LimitedMember | None, team: LimitedMember | None, plan: Plan | None
+    ) -> None:
         self.consumer = consumer.name if consumer else ""
         self.consumer_id = consumer.id if consumer else 0
         self.team = team.name if team else ""
@@ -88,7 +90,7 @@ class Subscription:
 
     def _set_limits(self) -> None:
         (key, consumer, team), plan = self._owners, self._plan
-        owners: list[tuple[str, Member | None, Limits | None]] = [
+        owners: list[tuple[str, LimitedMember | None, Limits | None]] = [
             ("key", key, key.limits if key else None),
             ("consumer", consumer, consumer.limits if consumer else None),
             ("plan", consumer, plan.limits if plan else None),

@@ -7,8 +7,8 @@ import msgspec
 
 from routing.consumers.identities import IdentityRecord, IdentityTable
 from routing.consumers.packed import PackedRows
-from routing.consumers.policy import NO_LIMITS, Identity, Limits, Plan
-from routing.consumers.subscription import Member, Subscription
+from routing.consumers.policy import NO_LIMITS, Limits, Plan, UserBinding
+from routing.consumers.subscription import LimitedMember, Subscription
 
 
 class ConsumerRecord(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
@@ -27,9 +27,9 @@ class ConsumerData(msgspec.Struct, frozen=True):
     """Plans, teams, consumers and identities as loaded."""
 
     plans: Mapping[str, Plan] = {}
-    teams: Mapping[int, Member] = {}
+    teams: Mapping[int, LimitedMember] = {}
     consumers: Mapping[int, ConsumerRecord] = {}
-    identities: Mapping[Identity, int] = {}
+    identities: Mapping[UserBinding, int] = {}
 
 
 class ConsumerChanges(msgspec.Struct, frozen=True):
@@ -83,20 +83,20 @@ class ConsumerTable:
         records = consumers.containing(name) if isinstance(consumers, PackedRows) else consumers.values()
         return next((record for record in records if record.name == name), None)
 
-    def subscription(self, consumer: int | None, key: Member | None = None) -> Subscription | None:
+    def subscription(self, consumer: int | None, key: LimitedMember | None = None) -> Subscription | None:
         """What holds for a credential of this consumer; None if nothing does. `key` has limits of its own."""
         return self.subscribed(self.data.consumers.get(consumer) if consumer is not None else None, key)
 
-    def subscribed(self, record: ConsumerRecord | None, key: Member | None = None) -> Subscription | None:
+    def subscribed(self, record: ConsumerRecord | None, key: LimitedMember | None = None) -> Subscription | None:
         """The same, of a record."""
         if record is None:
             return None if key is None else Subscription(key, None, None, None)
         team = self.data.teams.get(record.team) if record.team is not None else None
         plan = record.plan or (team.plan if team else None)
-        member = Member(record.id, record.name, record.limits or NO_LIMITS, record.signed_up)
+        member = LimitedMember(record.id, record.name, record.limits or NO_LIMITS, record.signed_up)
         return Subscription(key, member, team, self.data.plans.get(plan) if plan else None)
 
-    def by_identity(self, candidates: Iterable[Identity]) -> ConsumerRecord | None:
+    def by_identity(self, candidates: Iterable[UserBinding]) -> ConsumerRecord | None:
         """The consumer of the first of these identities that has one."""
         for identity in candidates:
             consumer = self.data.identities.get(identity)
@@ -104,7 +104,7 @@ class ConsumerTable:
                 return self.data.consumers.get(consumer)
         return None
 
-    def scopes_of(self, identity: Identity) -> frozenset[str] | None:
+    def scopes_of(self, identity: UserBinding) -> frozenset[str] | None:
         """The scopes of a credential that this identity names; None if it has none of its own."""
         identities = self.data.identities
         return identities.scopes(identity) if isinstance(identities, IdentityTable) else None

@@ -25,7 +25,7 @@ from routing.credentials.refresher import NotConnected, Refresher
 from routing.credentials.shared import SharedRecords
 from routing.credentials.store import Store
 from routing.credentials.subjects import subject_of
-from routing.credentials.token_response import TokenRequestFailed, Tokens
+from routing.credentials.token_response import TokenRequestFailed, TokenResponse
 from routing.errors import CredentialFailed, Forbidden
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.router.credential_policy import CredentialPolicy, Per
@@ -135,7 +135,7 @@ class Credentials:
         """Let no worker refresh the credential meanwhile: it would store what descends from the former account."""
         return self._shared.lock(holder)
 
-    async def connected(self, holder: Holder, tokens: Tokens) -> None:
+    async def connected(self, holder: Holder, tokens: TokenResponse) -> None:
         """Use the first token of an account that has just been connected, in all workers."""
         holder.hold(rules.renewed(TokenRecord(), tokens, self._clock()))
         await self._shared.write(holder)

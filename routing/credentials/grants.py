@@ -33,7 +33,7 @@ class TokenRequest(NamedTuple):
         return f"TokenRequest({self.url!r})"
 
 
-class Proof(NamedTuple):
+class PkceProof(NamedTuple):
     """A PKCE code verifier and its challenge (RFC 7636 section 4)."""
 
     verifier: str
@@ -43,9 +43,9 @@ class Proof(NamedTuple):
         return f"Proof(challenge={self.challenge!r})"
 
 
-def new_proof() -> Proof:
+def new_proof() -> PkceProof:
     verifier = secrets.token_urlsafe(48)
-    return Proof(verifier, urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode())
+    return PkceProof(verifier, urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode())
 
 
 def token_request(

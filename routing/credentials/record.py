@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from routing.credentials.token_response import TokenRequestFailed, Tokens
+from routing.credentials.token_response import TokenRequestFailed, TokenResponse
 
 EARLY_SHARE: Final = 0.2
 MAX_EARLY_SECONDS: Final = 300.0
@@ -57,7 +57,7 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.expires_at, self.retry_at + KEEP_SECONDS if self.failure else 0.0, now + 1.0) - now
 
 
-def renewed(record: TokenRecord, tokens: Tokens, now: float) -> TokenRecord:
+def renewed(record: TokenRecord, tokens: TokenResponse, now: float) -> TokenRecord:
     """The record after a success. `now` is when the request was sent."""
     return TokenRecord(
         access_token=tokens.access_token,

@@ -11,7 +11,7 @@ from routing.credentials.cipher import Cipher
 from routing.credentials.grants import token_request
 from routing.credentials.holder import Holder, seed_digest
 from routing.credentials.token_endpoint import TokenEndpoint
-from routing.credentials.token_response import MAX_SECONDS, TokenRequestFailed, Tokens
+from routing.credentials.token_response import MAX_SECONDS, TokenRequestFailed, TokenResponse
 from routing.credentials.vault import GrantName, GrantStatus, StoredGrant, Vault, VaultUnavailable
 from routing.router.credential_policy import GrantType
 
@@ -38,10 +38,10 @@ class Refresher:
         self._cipher = cipher
         self._secret = secret
         self._clock = clock
-        self._unsaved: dict[GrantName, tuple[StoredGrant, Tokens]] = {}
+        self._unsaved: dict[GrantName, tuple[StoredGrant, TokenResponse]] = {}
         """Rotated refresh tokens that the database has not taken yet, with the access tokens that wait for that."""
 
-    async def fetch(self, holder: Holder) -> Tokens:
+    async def fetch(self, holder: Holder) -> TokenResponse:
         """A new access token. Raises TokenRequestFailed or NotConnected."""
         if holder.policy.grant is GrantType.REFRESH_TOKEN:
             return await self._by_refresh_token(holder)
@@ -69,7 +69,7 @@ class Refresher:
         """Whether there is a refresh token, which may be one that cannot be decrypted. Raises VaultUnavailable."""
         return await self._vault.load(name) is not None
 
-    async def connect(self, name: GrantName, tokens: Tokens, tenant: str) -> None:
+    async def connect(self, name: GrantName, tokens: TokenResponse, tenant: str) -> None:
         """Store the grant of an account that has been connected, for one of this tenant. Raises VaultUnavailable."""
         now = self._clock()
         grant = StoredGrant(tokens.refresh_token)
@@ -93,7 +93,7 @@ class Refresher:
         except VaultUnavailable:
             log.info("the state of a credential of %s was not recorded: the database is unavailable", holder.service)
 
-    async def _request(self, holder: Holder, refresh_token: str) -> Tokens:
+    async def _request(self, holder: Holder, refresh_token: str) -> TokenResponse:
         policy, subject, now = holder.policy, holder.subject, self._clock()
         try:
             if policy.grant is GrantType.JWT_BEARER:  # which signs
@@ -105,7 +105,7 @@ class Refresher:
             raise TokenRequestFailed("invalid_configuration", permanent=True) from None
         return await self._endpoint.fetch(request, policy.token_object, is_refresh=True)
 
-    async def _by_refresh_token(self, holder: Holder) -> Tokens:
+    async def _by_refresh_token(self, holder: Holder) -> TokenResponse:
         if holder.grant in self._unsaved:
             return await self._save_pending(holder.grant)
         grant = await self._current(holder)
@@ -126,12 +126,12 @@ class Refresher:
             return await self._save_pending(holder.grant)
         return tokens
 
-    def _lasting(self, grant: StoredGrant) -> Tokens:
+    def _lasting(self, grant: StoredGrant) -> TokenResponse:
         """The access token of an account whose tokens are not refreshed."""
         left = grant.expires_at - self._clock() if grant.expires_at else MAX_SECONDS
         if left <= 0:
             raise TokenRequestFailed("token_expired", permanent=True)
-        return Tokens(grant.access_token, left)
+        return TokenResponse(grant.access_token, left)
 
     async def _current(self, holder: Holder) -> StoredGrant:
         """The refresh token to use: a configured one, until one that descends from it is stored."""
@@ -146,7 +146,7 @@ class Refresher:
             raise NotConnected
         return StoredGrant(holder.policy.refresh_token, seed)
 
-    async def _save_pending(self, name: GrantName) -> Tokens:
+    async def _save_pending(self, name: GrantName) -> TokenResponse:
         """The access token that came with a rotated refresh token, once that is stored. Raises TokenRequestFailed."""
         grant, tokens = self._unsaved[name]
         for attempt in range(SAVE_ATTEMPTS):

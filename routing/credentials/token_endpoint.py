@@ -11,7 +11,7 @@ from typing import Final
 from routing.authentication.introspection import Question
 from routing.backend.client import Backend, BackendResponse, Call
 from routing.credentials.grants import TokenRequest
-from routing.credentials.token_response import TokenRequestFailed, Tokens, read_tokens
+from routing.credentials.token_response import TokenRequestFailed, TokenResponse, read_tokens
 from routing.errors import GatewayError, StreamTimeout, UpstreamTimeout
 from routing.http import Headers
 from routing.messages.bodies import read_up_to
@@ -32,7 +32,7 @@ class TokenEndpoint:
         self._limit = limit
         self._timeout = Timeout(connect=limit, read=limit, total=limit, idle=limit, stream=limit)
 
-    async def fetch(self, request: TokenRequest, token_object: str = "", *, is_refresh: bool = False) -> Tokens:
+    async def fetch(self, request: TokenRequest, token_object: str = "", *, is_refresh: bool = False) -> TokenResponse:
         """The tokens that the endpoint returns. Raises TokenRequestFailed."""
         response, body = await self._send(request)
         now = self._clock()

@@ -71,7 +71,7 @@ ENDED: Final = frozenset(
 """Errors that end a grant: the account has to be connected again, or the refresh token replaced."""
 
 
-class Tokens(msgspec.Struct, frozen=True):
+class TokenResponse(msgspec.Struct, frozen=True):
     """A successful response. `expires_in` is seconds, within the bounds. `refresh_token` is empty if none was sent.
     `account` is a name of the account for people, if the response has one; `expires`: whether it says when.
     """
@@ -102,7 +102,7 @@ class TokenRequestFailed(Exception):
 
 def read_tokens(
     status: int, headers: Headers, body: bytes, now: float, token_object: str = "", *, is_refresh: bool = False
-) -> Tokens:
+) -> TokenResponse:
     """The tokens of a response. Raises TokenRequestFailed. `now` is Unix time, for a Retry-After that is a date.
 
     `token_object` is the member that contains the tokens. Slack nests those of a user when they are granted, beside the
@@ -133,7 +133,7 @@ def read_tokens(
     refresh = holder.get("refresh_token")
     usable = isinstance(refresh, str) and len(refresh) <= MAX_TOKEN_LENGTH
     expires_in = holder.get("expires_in")
-    return Tokens(
+    return TokenResponse(
         token,
         lifetime(expires_in),
         str(refresh) if usable else "",

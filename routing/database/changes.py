@@ -22,7 +22,7 @@ _ROW: Final = 1
 _PRUNE_EVERY: Final = 500
 
 
-class Kind(StrEnum):
+class RowKind(StrEnum):
     """What a changed row is. All that is not listed is `configuration`: it is always read as a whole."""
 
     KEY = "key"
@@ -33,15 +33,15 @@ class Kind(StrEnum):
     CONFIGURATION = "configuration"
 
 
-_KINDS: Final[Mapping[type[models.Model], Kind]] = {
-    ApiKey: Kind.KEY,
-    Consumer: Kind.CONSUMER,
-    ConsumerIdentity: Kind.IDENTITY,
-    Team: Kind.TEAM,
-    Plan: Kind.PLAN,
+_KINDS: Final[Mapping[type[models.Model], RowKind]] = {
+    ApiKey: RowKind.KEY,
+    Consumer: RowKind.CONSUMER,
+    ConsumerIdentity: RowKind.IDENTITY,
+    Team: RowKind.TEAM,
+    Plan: RowKind.PLAN,
 }
 
-Changed = Mapping[Kind, set[int]]
+Changed = Mapping[RowKind, set[int]]
 """The ids of changed rows."""
 
 
@@ -62,8 +62,8 @@ def record_change(instance: models.Model, using: str) -> None:
     """Increment the version for a row that was saved or deleted. In one transaction: with the row locked, no other
     version comes between.
     """
-    kind = _KINDS.get(type(instance), Kind.CONFIGURATION)
-    if kind is Kind.CONFIGURATION:  # which is read as a whole, whatever has changed: one version is enough for many
+    kind = _KINDS.get(type(instance), RowKind.CONFIGURATION)
+    if kind is RowKind.CONFIGURATION:  # which is read as a whole, whatever has changed: one version is enough for many
         defer(_record_configuration, using)
     else:
         _record(kind, 0 if instance.pk is None else instance.pk, using)
@@ -71,10 +71,10 @@ def record_change(instance: models.Model, using: str) -> None:
 
 def _record_configuration(databases: list[str]) -> None:
     for using in dict.fromkeys(databases):
-        _record(Kind.CONFIGURATION, 0, using)
+        _record(RowKind.CONFIGURATION, 0, using)
 
 
-def _record(kind: Kind, row: int, using: str) -> None:
+def _record(kind: RowKind, row: int, using: str) -> None:
     with transaction.atomic(using=using, savepoint=False):
         version = increment_version(using)
         changes = ConfigurationChange.objects.using(using)
@@ -91,7 +91,7 @@ def changed_since(seen: int, version: int) -> Changed | None:
     found = list(rows.values_list("version", "kind", "row")[: MAX_CHANGES + 1])
     if len(found) > MAX_CHANGES or len({number for number, _, _ in found}) != version - seen:
         return None
-    changed: dict[Kind, set[int]] = {}
+    changed: dict[RowKind, set[int]] = {}
     for _, kind, row in found:
-        changed.setdefault(Kind(kind), set()).add(row)
+        changed.setdefault(RowKind(kind), set()).add(row)
     return changed

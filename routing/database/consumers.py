@@ -10,7 +10,7 @@ from routing.configuration.consumers import decode_limits, decode_plan
 from routing.consumers import policy
 from routing.consumers.identities import IdentityRecord
 from routing.consumers.policy import NO_LIMITS, Limits
-from routing.consumers.subscription import Member
+from routing.consumers.subscription import LimitedMember
 from routing.consumers.table import ConsumerRecord
 from routing.database.pages import CORRUPT, Selection, readable
 from routing.models import Consumer, ConsumerIdentity, Plan, Team
@@ -27,7 +27,7 @@ def read_plans() -> tuple[dict[str, policy.Plan], dict[int, str], list[str]]:
     return {row.name: _plan(row, faults) for row in rows}, {row.pk: row.name for row in rows}, faults
 
 
-def read_teams() -> tuple[dict[int, Member], list[str]]:
+def read_teams() -> tuple[dict[int, LimitedMember], list[str]]:
     """All teams and their faults. A team with a fault admits nobody."""
     faults: list[str] = []
     return {row.pk: _team(row, faults) for row in Team.objects.select_related("plan")}, faults
@@ -74,13 +74,15 @@ def _plan(row: Plan, faults: list[str]) -> policy.Plan:
         return policy.Plan(name=row.name, services=())
 
 
-def _team(row: Team, faults: list[str]) -> Member:
+def _team(row: Team, faults: list[str]) -> LimitedMember:
     try:
         limits = _limits((row.rate, row.burst, row.quota, row.concurrency))
     except CORRUPT as error:
         faults.append(f"team {row.name} cannot be read, and has no access: {error}")
         limits = _UNREADABLE
-    return Member(row.pk, row.name, limits or NO_LIMITS, row.anchor.timestamp(), row.plan.name if row.plan else None)
+    return LimitedMember(
+        row.pk, row.name, limits or NO_LIMITS, row.anchor.timestamp(), row.plan.name if row.plan else None
+    )
 
 
 def _consumer(row: tuple[Any, ...], plans: Mapping[int, str], faults: dict[int, str]) -> ConsumerRecord:

@@ -10,7 +10,7 @@ from routing.authentication.key_table import KeyTable
 from routing.consumers.identities import IdentityTable
 from routing.consumers.packed import PackedRows
 from routing.consumers.table import ConsumerChanges, ConsumerData, ConsumerRecord, apply_changes
-from routing.database.changes import Changed, Kind
+from routing.database.changes import Changed, RowKind
 from routing.database.consumers import read_consumers, read_identities, read_plans, read_teams
 from routing.database.key_records import active_keys, read_keys
 from routing.database.pages import Selection, batches, next_page, pages
@@ -31,18 +31,18 @@ class CredentialRows:
         self._consumers: Final = PackedRows(ConsumerRecord)
         self._identities: Final = IdentityTable()
         self._shared_faults: tuple[str, ...] = ()
-        self._row_faults: dict[tuple[Kind, int], str] = {}
-        self._after: dict[Kind, int] = {}
+        self._row_faults: dict[tuple[RowKind, int], str] = {}
+        self._after: dict[RowKind, int] = {}
         self._plan_names: dict[int, str] = {}
         self.data = ConsumerData({}, {}, self._consumers, self._identities)
 
     @property
     def key_faults(self) -> tuple[str, ...]:
-        return self._faults(Kind.KEY)
+        return self._faults(RowKind.KEY)
 
     @property
     def consumer_faults(self) -> tuple[str, ...]:
-        return (*self._shared_faults, *self._faults(Kind.CONSUMER))
+        return (*self._shared_faults, *self._faults(RowKind.CONSUMER))
 
     def read_all(self) -> None:
         self.read_plans_and_teams()
@@ -62,7 +62,7 @@ class CredentialRows:
 
     def read(self, changed: Changed) -> CredentialChanges:
         """The present state of rows that were changed. Those that are not there any more are None."""
-        found: dict[Kind, dict[int, Any]] = {}
+        found: dict[RowKind, dict[int, Any]] = {}
         for kind in _queries():
             rows = found[kind] = dict.fromkeys(changed.get(kind, ()))
             for ids in batches(rows):
@@ -73,7 +73,7 @@ class CredentialRows:
         """What differs from the database in the next rows of each table, starting over at the end: it finds changes
         that nobody has recorded.
         """
-        found: dict[Kind, dict[int, Any]] = {}
+        found: dict[RowKind, dict[int, Any]] = {}
         for kind, query in _queries().items():
             span = next_page(query, self._after.get(kind, 0), SCANNED)
             self._after[kind] = span.last or 0
@@ -95,24 +95,28 @@ class CredentialRows:
             ),
         )
 
-    def _known(self, kind: Kind) -> Iterable[int]:
-        return {Kind.KEY: self.keys.rows, Kind.CONSUMER: self._consumers, Kind.IDENTITY: self._identities.rows}[kind]
+    def _known(self, kind: RowKind) -> Iterable[int]:
+        return {
+            RowKind.KEY: self.keys.rows,
+            RowKind.CONSUMER: self._consumers,
+            RowKind.IDENTITY: self._identities.rows,
+        }[kind]
 
-    def _read(self, kind: Kind, selection: Selection) -> Mapping[int, Any]:
-        if kind is Kind.IDENTITY:
+    def _read(self, kind: RowKind, selection: Selection) -> Mapping[int, Any]:
+        if kind is RowKind.IDENTITY:
             return read_identities(selection)
         records: Mapping[int, KeyRecord | ConsumerRecord]
-        records, faults = read_keys(selection) if kind is Kind.KEY else read_consumers(selection)
+        records, faults = read_keys(selection) if kind is RowKind.KEY else read_consumers(selection)
         for at in [at for at in self._row_faults if at[0] is kind and selection.contains(at[1])]:
             del self._row_faults[at]
         self._row_faults.update({(kind, row): fault for row, fault in faults.items()})
         return records
 
-    def _changes(self, found: Mapping[Kind, Mapping[int, Any]]) -> CredentialChanges:
-        consumers = ConsumerChanges(found.get(Kind.CONSUMER, {}), found.get(Kind.IDENTITY, {}))
-        return CredentialChanges(found.get(Kind.KEY, {}), consumers)
+    def _changes(self, found: Mapping[RowKind, Mapping[int, Any]]) -> CredentialChanges:
+        consumers = ConsumerChanges(found.get(RowKind.CONSUMER, {}), found.get(RowKind.IDENTITY, {}))
+        return CredentialChanges(found.get(RowKind.KEY, {}), consumers)
 
-    def _faults(self, kind: Kind) -> tuple[str, ...]:
+    def _faults(self, kind: RowKind) -> tuple[str, ...]:
         return tuple(fault for (of, _), fault in sorted(self._row_faults.items()) if of is kind)
 
 
@@ -126,12 +130,12 @@ def merged(earlier: CredentialChanges, later: CredentialChanges) -> CredentialCh
     )
 
 
-def _queries() -> dict[Kind, QuerySet[Any]]:
+def _queries() -> dict[RowKind, QuerySet[Any]]:
     """The queries, in the order in which their tables refer to each other."""
     return {
-        Kind.CONSUMER: Consumer.objects.all(),
-        Kind.IDENTITY: ConsumerIdentity.objects.all(),
-        Kind.KEY: active_keys(),
+        RowKind.CONSUMER: Consumer.objects.all(),
+        RowKind.IDENTITY: ConsumerIdentity.objects.all(),
+        RowKind.KEY: active_keys(),
     }
 
 

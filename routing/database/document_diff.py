@@ -6,7 +6,7 @@ import msgspec
 
 from routing.configuration.alerts import alert_name
 from routing.configuration.consumers import CONSUMER_SECTIONS
-from routing.configuration.differences import Change, differences
+from routing.configuration.differences import Difference, differences
 from routing.configuration.document import inline
 from routing.configuration.faults import Path
 from routing.database.alerts import alert_label
@@ -22,7 +22,7 @@ class DocumentDiff(msgspec.Struct, frozen=True):
     """
 
     created: dict[str, Any]
-    changed: dict[str, tuple[Change, ...]]
+    changed: dict[str, tuple[Difference, ...]]
     deleted: dict[str, Any]
 
     def __bool__(self) -> bool:
@@ -42,7 +42,7 @@ class DocumentDiff(msgspec.Struct, frozen=True):
 
 def diff_of(found: dict[str, Any]) -> DocumentDiff:
     """The differences that `to_document` has written, with values."""
-    changed = {name: tuple(msgspec.convert(changes, list[Change])) for name, changes in found["changed"].items()}
+    changed = {name: tuple(msgspec.convert(changes, list[Difference])) for name, changes in found["changed"].items()}
     return DocumentDiff(found["created"], changed, found["deleted"])
 
 

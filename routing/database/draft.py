@@ -21,7 +21,7 @@ from routing.database.source import ConfigurationSource
 from routing.models import ConfigurationProposal, ConfigurationRevision
 from routing.router.live import LoadedConfiguration
 
-Change = Callable[[], Sequence[str]]
+ChangeConfiguration = Callable[[], Sequence[str]]
 """Changes the configuration in the database, and returns warnings."""
 
 
@@ -34,7 +34,7 @@ class Draft(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def load_draft(change: Change, secret: SecretLookup, unseal: Unseal) -> Draft:
+def load_draft(change: ChangeConfiguration, secret: SecretLookup, unseal: Unseal) -> Draft:
     """Make the change in a transaction, load what workers would load after it, and roll it back.
 
     Raises what `change` raises, and Django's DatabaseError.
@@ -49,7 +49,7 @@ def load_draft(change: Change, secret: SecretLookup, unseal: Unseal) -> Draft:
     return draft
 
 
-def apply_file(document: Document, *, prune: bool = False) -> Change:
+def apply_file(document: Document, *, prune: bool = False) -> ChangeConfiguration:
     """The change that `config apply` would make. What the document does not contain stays, unless `prune`.
 
     Raises what `write_document` raises.
@@ -59,7 +59,7 @@ def apply_file(document: Document, *, prune: bool = False) -> Change:
     return lambda: write_document(document, lambda _: None, options, delete=delete).warnings
 
 
-def restore_revision(revision: ConfigurationRevision) -> Change:
+def restore_revision(revision: ConfigurationRevision) -> ChangeConfiguration:
     """The change that rolling back to a revision would make. Raises ConfigurationError."""
 
     def change() -> tuple[str, ...]:
@@ -69,7 +69,7 @@ def restore_revision(revision: ConfigurationRevision) -> Change:
     return change
 
 
-def approve_proposal(proposal: ConfigurationProposal) -> Change:
+def approve_proposal(proposal: ConfigurationProposal) -> ChangeConfiguration:
     """The change that approving a proposal would make. Raises ConfigurationError, also if it is outdated."""
 
     def change() -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from routing.database.connection import thread_connection
 from routing.database.issuers import raw_issuers
 from routing.database.revocations import revoked
 from routing.database.signing_keys import Unseal, load_signing_keys
-from routing.database.source import ConfigurationSource, Services
+from routing.database.source import ConfigurationSource, LoadedServices
 from routing.models import Member, Service, Webhook
 from routing.router.live import LoadedConfiguration
 from routing.router.table import RouteTable
@@ -54,7 +54,7 @@ def load_services(
     version: int,
     *,
     unseal: Unseal = lambda _name, _sealed: None,
-) -> Services:
+) -> LoadedServices:
     """What every route needs. Raises Django's DatabaseError."""
     rows, webhooks = _raw_services(), raw_webhooks()
     issuers, alerts = decode_each_issuer(raw_issuers(), secret), decode_each_alert(raw_alerts(), secret)
@@ -75,7 +75,7 @@ def load_services(
     issuer_faults = [f"issuer {issuer.issuer}: {fault}" for issuer in issuers for fault in issuer.faults]
     alert_faults = [f"alert {alert.name}: {fault}" for alert in alerts for fault in alert.faults]
     other_faults = (*issuer_faults, *alert_faults, *signing_faults)
-    return Services(table, decoded.invalid, tuple(decoded.unnamed), other_faults)
+    return LoadedServices(table, decoded.invalid, tuple(decoded.unnamed), other_faults)
 
 
 def raw_document() -> dict[str, Any]:

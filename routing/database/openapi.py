@@ -17,7 +17,7 @@ from routing.database.locks import lock_configuration
 from routing.models import Service, ServiceDocument
 from routing.openapi.document import OpenApi
 from routing.openapi.merging import Merged, merge
-from routing.openapi.operations import Operation, Operations, operations
+from routing.openapi.operations import DocumentRoute, Operations, operations
 from routing.openapi.servers import first_server
 
 
@@ -99,7 +99,7 @@ def import_document(name: str, document: OpenApi, options: ImportOptions) -> Imp
 
 
 def _merged(
-    routes: list[dict[str, Any]], found: Operations, imported: list[Operation], options: ImportOptions
+    routes: list[dict[str, Any]], found: Operations, imported: list[DocumentRoute], options: ImportOptions
 ) -> Merged:
     if not options.routes:
         return Merged(routes, imported=tuple(imported))
@@ -134,9 +134,9 @@ def _with_trailing_slash(item: dict[str, Any], found: Operations) -> tuple[dict[
     return {**item, "paths": {**paths, "trailing_slash": "same"}}, True
 
 
-def _imported(row: ServiceDocument | None) -> list[Operation]:
+def _imported(row: ServiceDocument | None) -> list[DocumentRoute]:
     """The operations of the previous import."""
-    return [Operation(each["path"], tuple(each["methods"])) for each in (row.routes if row is not None else ())]
+    return [DocumentRoute(each["path"], tuple(each["methods"])) for each in (row.routes if row is not None else ())]
 
 
 def _store(name: str, row: ServiceDocument | None, document: OpenApi, merged: Merged) -> bool:

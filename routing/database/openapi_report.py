@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from routing.database.openapi import ImportOptions, ImportReport
-from routing.openapi.operations import Operation
+from routing.openapi.operations import DocumentRoute
 
 
 def describe(report: ImportReport, options: ImportOptions) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def lines(report: ImportReport, options: ImportOptions) -> Iterator[str]:
         yield f"imported {name} for {report.service}: {len(merged.routes)} routes"
 
 
-def _each(verb: str, operations: Iterable[Operation], more: str = "") -> Iterator[str]:
+def _each(verb: str, operations: Iterable[DocumentRoute], more: str = "") -> Iterator[str]:
     for path, methods in operations:
         yield f"{verb} {_methods(methods)} {path}{more}"
 

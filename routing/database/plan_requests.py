@@ -7,8 +7,6 @@ from django.utils.translation import gettext as _
 from routing.database import touched
 from routing.models import Consumer, Plan, PlanRequest
 
-State = PlanRequest.State
-
 
 class NotPossible(Exception):
     """Why a request cannot be made or decided: a text for the page."""
@@ -18,7 +16,7 @@ def request_plan(consumer: Consumer, plan: Plan | None, reason: str, requested_b
     """Raises NotPossible, also where another request waits for a decision."""
     with transaction.atomic():
         Consumer.objects.select_for_update().get(pk=consumer.pk)
-        if consumer.plan_requests.filter(state=State.PENDING).exists():
+        if consumer.plan_requests.filter(state=PlanRequest.State.PENDING).exists():
             raise NotPossible(_("A request is waiting for a decision already."))
         if plan is not None and not plan.offered:
             raise NotPossible(_("There is no such plan."))
@@ -30,10 +28,10 @@ def request_plan(consumer: Consumer, plan: Plan | None, reason: str, requested_b
 def withdraw(consumer: Consumer) -> bool:
     """Withdraw the request that waits, if there is one."""
     with transaction.atomic():
-        request = consumer.plan_requests.select_for_update().filter(state=State.PENDING).first()
+        request = consumer.plan_requests.select_for_update().filter(state=PlanRequest.State.PENDING).first()
         if request is None:
             return False
-        request.state, request.decided_at = State.WITHDRAWN, timezone.now()
+        request.state, request.decided_at = PlanRequest.State.WITHDRAWN, timezone.now()
         request.save()
         return True
 
@@ -44,7 +42,7 @@ def approve(request: PlanRequest, plan: Plan, note: str, actor: str) -> None:
     A member has asked and staff agree: it needs no approval by a third person.
     """
     with transaction.atomic(), touched.agreed():
-        row = _decide(request, State.APPROVED, note, actor)
+        row = _decide(request, PlanRequest.State.APPROVED, note, actor)
         row.plan = plan
         row.save()
         consumer = Consumer.objects.select_for_update().get(pk=row.consumer_id)
@@ -55,12 +53,12 @@ def approve(request: PlanRequest, plan: Plan, note: str, actor: str) -> None:
 def refuse(request: PlanRequest, note: str, actor: str) -> None:
     """Raises NotPossible if the request has been decided or withdrawn."""
     with transaction.atomic():
-        _decide(request, State.REFUSED, note, actor).save()
+        _decide(request, PlanRequest.State.REFUSED, note, actor).save()
 
 
 def _decide(request: PlanRequest, state: PlanRequest.State, note: str, actor: str) -> PlanRequest:
     row = PlanRequest.objects.select_for_update().get(pk=request.pk)
-    if row.state != State.PENDING:
+    if row.state != PlanRequest.State.PENDING:
         raise NotPossible(_("The request has been decided already: %(state)s.") % {"state": row.get_state_display()})
     row.state, row.note, row.decided_by, row.decided_at = state, note, actor, timezone.now()
     return row

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from routing.database.changes import Changed, Kind, changed_since, current_version
+from routing.database.changes import Changed, RowKind, changed_since, current_version
 from routing.database.credential_rows import CredentialRows, merged
 from routing.router.live import NO_CHANGES, CredentialChanges, LoadedConfiguration
 from routing.router.table import RouteTable
@@ -16,7 +16,7 @@ SCAN_SHARE: Final = 0.05
 """The share of the time that this may take."""
 
 
-class Services(NamedTuple):
+class LoadedServices(NamedTuple):
     """What is always read as a whole: services with all that routes need. `invalid` is as in LoadedConfiguration."""
 
     table: RouteTable
@@ -36,7 +36,7 @@ class ConfigurationSource:
 
     def __init__(
         self,
-        load_services: Callable[[int], Services],
+        load_services: Callable[[int], LoadedServices],
         *,
         on_services: Callable[[RouteTable], None] = lambda _table: None,
         clock: Callable[[], float] = time.monotonic,
@@ -46,7 +46,7 @@ class ConfigurationSource:
         self._clock = clock
         self._seen: int | None = None
         self._rows = CredentialRows()
-        self._services = Services(RouteTable())
+        self._services = LoadedServices(RouteTable())
         self._services_outdated = True
         self._are_applied = True
         self._scanned_at = self._scan_seconds = 0.0
@@ -93,7 +93,7 @@ class ConfigurationSource:
                 rows, changes = self._read_all(), NO_CHANGES
             else:
                 changes = merged(changes, rows.read(changed))
-                self._services_outdated = self._services_outdated or Kind.CONFIGURATION in changed
+                self._services_outdated = self._services_outdated or RowKind.CONFIGURATION in changed
             if self._services_outdated:
                 self._read_services(version)
             seen = version
@@ -103,7 +103,7 @@ class ConfigurationSource:
 
     def _read_shared(self, rows: CredentialRows, changed: Changed) -> bool:
         """Whether the consumers that have been read can be used with the present plans and teams."""
-        return changed.keys().isdisjoint((Kind.PLAN, Kind.TEAM)) or rows.read_plans_and_teams()
+        return changed.keys().isdisjoint((RowKind.PLAN, RowKind.TEAM)) or rows.read_plans_and_teams()
 
     def _read_services(self, version: int) -> None:
         services = self._load_services(version)

@@ -13,7 +13,7 @@ from routing.pipeline import Gateway
 from routing.router.live import LiveConfiguration
 from routing.router.paths import PREFIX
 from routing.webhooks.content import Content
-from routing.webhooks.delivery import EVERYTHING, Delivery, Plan, plan
+from routing.webhooks.delivery import EVERYTHING, Delivery, DeliveryWork, plan
 from routing.webhooks.policy import Forward, Webhook
 
 CALLER: Final = "webhook:"
@@ -98,7 +98,7 @@ class Work:
                 raise WorkFailed(f"{name}: {failed}", tuple(done), is_final=failed.is_final) from None
             done.append(name)
 
-    async def _invalidate(self, webhook: Webhook, planned: Plan, delivery: Delivery) -> None:  # noqa: ARG002 - of all steps
+    async def _invalidate(self, webhook: Webhook, planned: DeliveryWork, delivery: Delivery) -> None:  # noqa: ARG002 - of all steps
         if not planned.tags:
             return
         tags = None if EVERYTHING in planned.tags else list(planned.tags)
@@ -106,14 +106,14 @@ class Work:
             async with self._store_calls:
                 await self._cache.invalidate(service, tags)
 
-    async def _publish(self, webhook: Webhook, planned: Plan, delivery: Delivery) -> None:
+    async def _publish(self, webhook: Webhook, planned: DeliveryWork, delivery: Delivery) -> None:
         if webhook.publish is None:
             return
         for index, (topic, data) in enumerate(planned.events):
             async with self._store_calls:
                 await self._publisher.publish(topic, webhook.publish.type, data, f"{delivery.id}:{index}")
 
-    async def _forward(self, webhook: Webhook, planned: Plan, delivery: Delivery) -> None:  # noqa: ARG002 - of all steps
+    async def _forward(self, webhook: Webhook, planned: DeliveryWork, delivery: Delivery) -> None:  # noqa: ARG002 - of all steps
         if webhook.forward is None:
             return
         request = self._request(webhook, webhook.forward, delivery)

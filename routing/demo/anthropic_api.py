@@ -4,13 +4,13 @@ import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
 from routing.demo.completions import FAILS_AFTER, MODELS, UNRELIABLE, answer, identifier
 from routing.demo.controls import Controls, reply
-from routing.demo.json_backend import json_body
+from routing.demo.json_backend import JsonObject, json_body
 
 MINUTE: Final = 60.0
 REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE = 50, 40_000
@@ -25,7 +25,6 @@ STATUS: Final = {
     "api_error": 500,
     "overloaded_error": 529,
 }
-Body = dict[str, Any]
 
 
 class AnthropicError(Exception):
@@ -59,7 +58,7 @@ class AnthropicApi:
         except AnthropicError as error:
             return _failed(error)
         words, asked = answer(messages, limit)
-        message: Body = {
+        message: JsonObject = {
             "id": identifier("msg_", model, messages),
             "type": "message",
             "role": "assistant",
@@ -112,7 +111,7 @@ class AnthropicApi:
         }
 
     async def _stream(
-        self, request: web.Request, headers: dict[str, str], model: str, events: Iterator[Body]
+        self, request: web.Request, headers: dict[str, str], model: str, events: Iterator[JsonObject]
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers=headers | STREAM)
         await response.prepare(request)
@@ -129,7 +128,7 @@ class AnthropicApi:
         return response
 
 
-def _events(message: Body, words: list[str], asked: int, reason: str) -> Iterator[Body]:
+def _events(message: JsonObject, words: list[str], asked: int, reason: str) -> Iterator[JsonObject]:
     usage = {"input_tokens": asked, "output_tokens": 1}
     start = {**message, "content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
     yield {"type": "message_start", "message": start}
@@ -144,7 +143,7 @@ def _events(message: Body, words: list[str], asked: int, reason: str) -> Iterato
     yield {"type": "message_stop"}
 
 
-def _checked(given: Body) -> tuple[str, list[Body], int]:
+def _checked(given: JsonObject) -> tuple[str, list[JsonObject], int]:
     """The model, the messages and the largest number of tokens. Raises AnthropicError."""
     model, messages, limit = given.get("model"), given.get("messages"), given.get("max_tokens")
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
@@ -162,5 +161,5 @@ def _failed(error: AnthropicError) -> web.Response:
     return reply({**error.body, "request_id": request}, error.status, headers)
 
 
-def _encoded(event: Body) -> bytes:
+def _encoded(event: JsonObject) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), json.dumps(event).encode())

@@ -7,11 +7,11 @@ from typing import Any, Final
 from aiohttp import web
 
 from routing.demo.calendar_channels import Channels
-from routing.demo.calendars import OWNER, Calendar, Calendars, Event, etag
+from routing.demo.calendars import OWNER, Calendar, Calendars, etag
 from routing.demo.controls import Controls, reply
 from routing.demo.google import GoogleAccess, GoogleError, error_response, not_found, page
 from routing.demo.google_batch import Batches
-from routing.demo.json_backend import json_body
+from routing.demo.json_backend import JsonObject, json_body
 
 QUERIES_PER_MINUTE: Final = 600
 CALLS_IN_A_BATCH: Final = 50
@@ -23,9 +23,8 @@ HEADERS: Final = {
     "Vary": "Origin, X-Origin",
     "X-Content-Type-Options": "nosniff",
 }
-Body = dict[str, Any]
-Operation = Callable[[web.Request], Body]
-Change = Callable[[web.Request, Body], Body | None]
+Read = Callable[[web.Request], JsonObject]
+Write = Callable[[web.Request, JsonObject], JsonObject | None]
 
 
 class CalendarApi:
@@ -39,7 +38,7 @@ class CalendarApi:
         self._access.attach(backend)
         Batches("/calendar/v3", CALLS_IN_A_BATCH).attach(backend)
         root, events = "/calendar/v3", "/calendar/v3/calendars/{calendar}/events"
-        reads: tuple[tuple[str, str, Operation], ...] = (
+        reads: tuple[tuple[str, str, Read], ...] = (
             ("/users/me/calendarList", "calendarList.list", self._calendar_list),
             ("/users/me/settings", "settings.list", _settings),
             ("/colors", "colors.get", _colors),
@@ -49,7 +48,7 @@ class CalendarApi:
         )
         for path, operation, read in reads:
             backend.router.add_get(root + path, partial(self._read, operation, read))
-        changes: tuple[tuple[str, str, str, Change], ...] = (
+        changes: tuple[tuple[str, str, str, Write], ...] = (
             ("POST", events, "events.insert", self._insert),
             ("PATCH", f"{events}/{{event}}", "events.patch", self._update),
             ("PUT", f"{events}/{{event}}", "events.update", self._update),
@@ -61,7 +60,7 @@ class CalendarApi:
         for method, path, operation, change in changes:
             backend.router.add_route(method, path, partial(self._change, operation, change))
 
-    async def _read(self, operation: str, read: Operation, request: web.Request) -> web.Response:
+    async def _read(self, operation: str, read: Read, request: web.Request) -> web.Response:
         """With an ETag of the content: a request with the same one is answered 304."""
         try:
             self._access.check(request, operation, 1, QUERIES_PER_MINUTE)
@@ -74,7 +73,7 @@ class CalendarApi:
             return web.Response(status=304, headers=HEADERS | {"ETag": tag})
         return reply({"etag": tag, **body}, headers=HEADERS | {"ETag": tag})
 
-    async def _change(self, operation: str, change: Change, request: web.Request) -> web.Response:
+    async def _change(self, operation: str, change: Write, request: web.Request) -> web.Response:
         try:
             self._access.check(request, operation, 1, QUERIES_PER_MINUTE)
             await self._controls.wait(SECONDS)
@@ -86,7 +85,7 @@ class CalendarApi:
         tags = {"ETag": body["etag"]} if "etag" in body else {}
         return reply(body, headers=HEADERS | tags)
 
-    def _calendar_list(self, _: web.Request) -> Body:
+    def _calendar_list(self, _: web.Request) -> JsonObject:
         items = [
             {
                 "kind": "calendar#calendarListEntry",
@@ -101,11 +100,11 @@ class CalendarApi:
         ]
         return {"kind": "calendar#calendarList", "nextSyncToken": "list-0", "items": items}
 
-    def _calendar(self, request: web.Request) -> Body:
+    def _calendar(self, request: web.Request) -> JsonObject:
         calendar = self._find(request)
         return {"kind": "calendar#calendar", "id": calendar.key, "summary": calendar.summary, "timeZone": "UTC"}
 
-    def _list(self, request: web.Request) -> Body:
+    def _list(self, request: web.Request) -> JsonObject:
         """All events, or with a sync token those changed since. The next sync token is on the last page only."""
         calendar, query = self._find(request), request.query
         sync = query.get("syncToken")
@@ -122,37 +121,37 @@ class CalendarApi:
         updated = max((event["updated"] for event in items), default="")
         return {**head, "updated": updated, "defaultReminders": [], **last, "items": shown}
 
-    def _get(self, request: web.Request) -> Body:
+    def _get(self, request: web.Request) -> JsonObject:
         return {name: value for name, value in self._event(request)[1].items() if name != "etag"}
 
-    def _insert(self, request: web.Request, given: Body) -> Body:
+    def _insert(self, request: web.Request, given: JsonObject) -> JsonObject:
         calendar = self._find(request)
         if "start" not in given or "end" not in given:
             raise GoogleError(400, "required", "Missing end time." if "start" in given else "Missing start time.")
         return self._reported(calendar, calendar.insert(given))
 
-    def _update(self, request: web.Request, given: Body) -> Body:
+    def _update(self, request: web.Request, given: JsonObject) -> JsonObject:
         calendar, event = self._event(request)
         if request.headers.get("If-Match") not in (None, "*", event["etag"]):
             raise GoogleError(412, "conditionNotMet", "Precondition Failed")
         return self._reported(calendar, calendar.update(event["id"], given))
 
-    def _delete(self, request: web.Request, _: Body) -> None:
+    def _delete(self, request: web.Request, _: JsonObject) -> None:
         calendar, event = self._event(request)
         calendar.delete(event["id"])
         self._channels.report(calendar.key)
 
-    def _watch(self, request: web.Request, given: Body) -> Body:
+    def _watch(self, request: web.Request, given: JsonObject) -> JsonObject:
         return self._channels.watch(self._find(request).key, given)
 
-    def _stop(self, _: web.Request, given: Body) -> None:
+    def _stop(self, _: web.Request, given: JsonObject) -> None:
         self._channels.stop(given)
 
-    def _free_busy(self, _: web.Request, given: Body) -> Body:
+    def _free_busy(self, _: web.Request, given: JsonObject) -> JsonObject:
         begin, end = str(given.get("timeMin", "")), str(given.get("timeMax", ""))
         if not begin or not end:
             raise GoogleError(400, "required", "Required")
-        busy: Body = {}
+        busy: JsonObject = {}
         for item in given.get("items") or ():
             calendar = self._calendars.of(str(item.get("id")))
             if calendar is None:
@@ -165,7 +164,7 @@ class CalendarApi:
             busy[str(item.get("id"))] = {"busy": overlapping}
         return {"kind": "calendar#freeBusy", "timeMin": begin, "timeMax": end, "calendars": busy}
 
-    def _reported(self, calendar: Calendar, event: Event) -> Event:
+    def _reported(self, calendar: Calendar, event: JsonObject) -> JsonObject:
         self._channels.report(calendar.key)
         return event
 
@@ -175,7 +174,7 @@ class CalendarApi:
             raise not_found()
         return calendar
 
-    def _event(self, request: web.Request) -> tuple[Calendar, Event]:
+    def _event(self, request: web.Request) -> tuple[Calendar, JsonObject]:
         calendar = self._find(request)
         event = calendar.events.get(request.match_info["event"])
         if event is None:
@@ -185,12 +184,12 @@ class CalendarApi:
         return calendar, event
 
 
-def _settings(_: web.Request) -> Body:
+def _settings(_: web.Request) -> JsonObject:
     items = [{"kind": "calendar#setting", "id": "timezone", "value": "UTC"}]
     return {"kind": "calendar#settings", "nextSyncToken": "settings-0", "items": items}
 
 
-def _colors(_: web.Request) -> Body:
+def _colors(_: web.Request) -> JsonObject:
     colors = {
         "1": {"background": "#a4bdfc", "foreground": "#1d1d1d"},
         "2": {"background": "#7ae7bf", "foreground": "#1d1d1d"},
@@ -209,7 +208,7 @@ def _version(calendar: Calendar, token: str) -> int:
     )
 
 
-def _within(items: list[Event], query: Any) -> list[Event]:
+def _within(items: list[JsonObject], query: Any) -> list[JsonObject]:
     """The events between `timeMin` and `timeMax` that contain `q`."""
     begin, end, words = query.get("timeMin", ""), query.get("timeMax", "9999"), query.get("q", "").lower()
     return [

@@ -5,7 +5,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-Event = dict[str, Any]
+from routing.demo.json_backend import JsonObject
+
 OWNER: Final = "me@company.example"
 TEAM_CALENDAR: Final = "team@group.calendar.example"
 CREATED: Final = "2026-11-23T08:00:00.000Z"
@@ -25,20 +26,20 @@ class Calendar:
 
     key: str
     summary: str
-    events: dict[str, Event] = field(default_factory=dict)
+    events: dict[str, JsonObject] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     version: int = 0
 
-    def current(self) -> list[Event]:
+    def current(self) -> list[JsonObject]:
         return [event for event in self.events.values() if event["status"] != "cancelled"]
 
-    def changed_since(self, version: int) -> list[Event]:
+    def changed_since(self, version: int) -> list[JsonObject]:
         return [event for key, event in self.events.items() if self.versions[key] > version]
 
-    def insert(self, given: Event, key: str | None = None) -> Event:
+    def insert(self, given: JsonObject, key: str | None = None) -> JsonObject:
         event_id = key or hashlib.sha256(f"{self.key} {self.version}".encode()).hexdigest()[:26]
         start = given.get("start", {"dateTime": "2026-12-03T09:00:00Z"})
-        event: Event = {
+        event: JsonObject = {
             "kind": "calendar#event",
             "id": event_id,
             "status": "confirmed",
@@ -55,15 +56,15 @@ class Calendar:
         event.update((name, given[name]) for name in WRITABLE if name in given)
         return self._store(event)
 
-    def update(self, key: str, given: Event) -> Event:
+    def update(self, key: str, given: JsonObject) -> JsonObject:
         event = self.events[key]
-        changes: Event = {name: given[name] for name in WRITABLE if name in given}
+        changes: JsonObject = {name: given[name] for name in WRITABLE if name in given}
         return self._store({**event, **changes, "sequence": event["sequence"] + 1})
 
     def delete(self, key: str) -> None:
         self._store({**self.events[key], "status": "cancelled"})
 
-    def _store(self, event: Event) -> Event:
+    def _store(self, event: JsonObject) -> JsonObject:
         self.version += 1
         if len(self.events) >= MAX_EVENTS:
             oldest = next(iter(self.events))

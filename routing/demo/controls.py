@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from routing.demo.webhooks import Sender
+from routing.demo.webhooks import WebhookSender
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 MAX_WINDOWS: Final = 10_000
@@ -30,7 +30,7 @@ class WebhookTarget(msgspec.Struct, forbid_unknown_fields=True):
     secret: str = ""
 
 
-class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class DemoSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`token` is the only one accepted; without it, a request may have none. `errors` are by operation. Watches and
     channels last `watch_seconds` at most.
     """
@@ -48,9 +48,9 @@ class Controls:
     """A backend's settings, the number of its calls by operation, its limits and its webhooks."""
 
     def __init__(self) -> None:
-        self.settings = Settings()
+        self.settings = DemoSettings()
         self.calls: Counter[str] = Counter()
-        self.sender = Sender()
+        self.sender = WebhookSender()
         self._windows: dict[tuple[str, float], tuple[float, int]] = {}
 
     def attach(self, backend: web.Application) -> None:
@@ -85,7 +85,7 @@ class Controls:
     async def _change(self, request: web.Request) -> web.Response:
         try:
             changes = json.loads(await request.read())
-            settings = msgspec.convert({**msgspec.to_builtins(self.settings), **changes}, Settings)
+            settings = msgspec.convert({**msgspec.to_builtins(self.settings), **changes}, DemoSettings)
             hostname = urlsplit(settings.webhook.url).hostname if settings.webhook else LOOPBACK[0]
         except (ValueError, TypeError) as error:
             raise web.HTTPBadRequest(reason=str(error).splitlines()[0]) from None

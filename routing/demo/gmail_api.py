@@ -21,9 +21,9 @@ from routing.demo.google import (
     page,
 )
 from routing.demo.google_batch import Batches
-from routing.demo.json_backend import json_body
+from routing.demo.json_backend import JsonObject, json_body
 from routing.demo.mailboxes import SYSTEM_LABELS, Letter, Mailbox, Mailboxes, parsed, resource
-from routing.demo.pubsub import Publisher
+from routing.demo.pubsub import PubSubSender
 
 UNITS_PER_MINUTE: Final = 6_000
 CALLS_IN_A_BATCH: Final = 100
@@ -31,9 +31,8 @@ SECONDS: Final = 0.18
 HEADERS: Final = {"Cache-Control": "private", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "SAMEORIGIN"}
 VARY: Final = ("Origin", "X-Origin", "Referer")
 FORMATS: Final = ("minimal", "full", "raw", "metadata")
-Body = dict[str, Any]
-Operation = Callable[[Mailbox, web.Request], Body | None]
-Change = Callable[[Mailbox, web.Request, Body], Body | None]
+MailboxRead = Callable[[Mailbox, web.Request], JsonObject | None]
+MailboxWrite = Callable[[Mailbox, web.Request, JsonObject], JsonObject | None]
 
 
 class GmailApi:
@@ -41,7 +40,7 @@ class GmailApi:
         self._mailboxes = mailboxes
         self._controls = controls
         self._access = GoogleAccess(controls)
-        self._publisher = Publisher(controls)
+        self._publisher = PubSubSender(controls)
         self._uploads = Uploads()
 
     def attach(self, backend: web.Application) -> None:
@@ -59,7 +58,7 @@ class GmailApi:
         backend.router.add_post(f"{user}/stop", partial(self._write, "stop", 50, _stop))
         backend.router.add_post("/demo/deliver/{user}", of_the_machine(self._deliver))
 
-    async def _read(self, operation: str, units: int, run: Operation, request: web.Request) -> web.Response:
+    async def _read(self, operation: str, units: int, run: MailboxRead, request: web.Request) -> web.Response:
         try:
             self._access.check(request, operation, units, UNITS_PER_MINUTE)
             await self._controls.wait(SECONDS)
@@ -67,7 +66,7 @@ class GmailApi:
         except GoogleError as error:
             return _varied(error_response(error, HEADERS))
 
-    async def _write(self, operation: str, units: int, run: Change, request: web.Request) -> web.Response:
+    async def _write(self, operation: str, units: int, run: MailboxWrite, request: web.Request) -> web.Response:
         try:
             self._access.check(request, operation, units, UNITS_PER_MINUTE)
             await self._controls.wait(SECONDS)
@@ -87,7 +86,7 @@ class GmailApi:
         except GoogleError as error:
             return _varied(error_response(error, HEADERS))
 
-    def _change(self, run: Change, request: web.Request, given: Body) -> web.Response:
+    def _change(self, run: MailboxWrite, request: web.Request, given: JsonObject) -> web.Response:
         mailbox = self._mailbox(request)
         history = mailbox.history
         body = run(mailbox, request, given)
@@ -104,7 +103,7 @@ class GmailApi:
         self._report(mailbox, history)
         return web.json_response({"id": added.key, "historyId": str(mailbox.history)}, status=201)
 
-    def _watch(self, mailbox: Mailbox, _: web.Request, body: Body) -> Body:
+    def _watch(self, mailbox: Mailbox, _: web.Request, body: JsonObject) -> JsonObject:
         """Begins or renews: for another topic, only after a stop."""
         topic, now = str(body.get("topicName", "")), time.time()
         if not topic.startswith("projects/"):
@@ -124,7 +123,7 @@ class GmailApi:
             self._publisher.publish(mailbox.address, mailbox.history)
 
 
-def _list_messages(mailbox: Mailbox, request: web.Request) -> Body:
+def _list_messages(mailbox: Mailbox, request: web.Request) -> JsonObject:
     query = request.query
     found = mailbox.listed(query.get("labelIds"), query.get("q", ""))
     letters, token = page(found, query.get("pageToken", ""), query.get("maxResults"), 100, 500)
@@ -132,7 +131,7 @@ def _list_messages(mailbox: Mailbox, request: web.Request) -> Body:
     return _paged("messages", listed, token) | {"resultSizeEstimate": len(found)}
 
 
-def _list_threads(mailbox: Mailbox, request: web.Request) -> Body:
+def _list_threads(mailbox: Mailbox, request: web.Request) -> JsonObject:
     query = request.query
     newest: dict[str, Letter] = {}
     for letter in mailbox.listed(query.get("labelIds"), query.get("q", "")):
@@ -142,11 +141,11 @@ def _list_threads(mailbox: Mailbox, request: web.Request) -> Body:
     return _paged("threads", listed, token) | {"resultSizeEstimate": len(newest)}
 
 
-def _get_message(mailbox: Mailbox, request: web.Request) -> Body:
+def _get_message(mailbox: Mailbox, request: web.Request) -> JsonObject:
     return resource(_letter(mailbox, request), mailbox.address, _format(request))
 
 
-def _get_thread(mailbox: Mailbox, request: web.Request) -> Body:
+def _get_thread(mailbox: Mailbox, request: web.Request) -> JsonObject:
     thread = request.match_info["id"]
     letters = [letter for letter in mailbox.letters.values() if letter.thread == thread]
     if not letters:
@@ -155,11 +154,11 @@ def _get_thread(mailbox: Mailbox, request: web.Request) -> Body:
     return {"id": thread, "historyId": str(max(letter.history for letter in letters)), "messages": messages}
 
 
-def _list_labels(_: Mailbox, __: web.Request) -> Body:
+def _list_labels(_: Mailbox, __: web.Request) -> JsonObject:
     return {"labels": [{"id": name, "name": name, "type": "system"} for name in SYSTEM_LABELS]}
 
 
-def _get_label(mailbox: Mailbox, request: web.Request) -> Body:
+def _get_label(mailbox: Mailbox, request: web.Request) -> JsonObject:
     name = request.match_info["id"]
     if name not in SYSTEM_LABELS:
         raise not_found()
@@ -169,13 +168,13 @@ def _get_label(mailbox: Mailbox, request: web.Request) -> Body:
     return {"id": name, "name": name, "type": "system", **counts}
 
 
-def _profile(mailbox: Mailbox, _: web.Request) -> Body:
+def _profile(mailbox: Mailbox, _: web.Request) -> JsonObject:
     threads = {letter.thread for letter in mailbox.letters.values()}
     totals = {"messagesTotal": len(mailbox.letters), "threadsTotal": len(threads)}
     return {"emailAddress": mailbox.address, **totals, "historyId": str(mailbox.history)}
 
 
-def _history(mailbox: Mailbox, request: web.Request) -> Body:
+def _history(mailbox: Mailbox, request: web.Request) -> JsonObject:
     try:
         changes = mailbox.since(int(request.query.get("startHistoryId", "")))
     except ValueError:
@@ -191,7 +190,7 @@ def _history(mailbox: Mailbox, request: web.Request) -> Body:
     return (_paged("history", shown, token) if shown else {}) | {"historyId": str(mailbox.history)}
 
 
-def _send(mailbox: Mailbox, _: web.Request, body: Body) -> Body:
+def _send(mailbox: Mailbox, _: web.Request, body: JsonObject) -> JsonObject:
     try:
         sender, subject, text = parsed(decode_base64(str(body.get("raw", ""))))
     except ValueError:
@@ -201,7 +200,7 @@ def _send(mailbox: Mailbox, _: web.Request, body: Body) -> Body:
     return {"id": letter.key, "threadId": letter.thread, "labelIds": letter.labels}
 
 
-def _modify(mailbox: Mailbox, request: web.Request, body: Body) -> Body:
+def _modify(mailbox: Mailbox, request: web.Request, body: JsonObject) -> JsonObject:
     letter = _letter(mailbox, request)
     add, remove = body.get("addLabelIds") or [], body.get("removeLabelIds") or []
     if not all(label in SYSTEM_LABELS for label in (*add, *remove)):
@@ -210,11 +209,11 @@ def _modify(mailbox: Mailbox, request: web.Request, body: Body) -> Body:
     return {"id": letter.key, "threadId": letter.thread, "labelIds": letter.labels}
 
 
-def _stop(mailbox: Mailbox, _: web.Request, __: Body) -> None:
+def _stop(mailbox: Mailbox, _: web.Request, __: JsonObject) -> None:
     mailbox.watched_until = 0.0
 
 
-READS: Final[tuple[tuple[str, str, int, Operation], ...]] = (
+READS: Final[tuple[tuple[str, str, int, MailboxRead], ...]] = (
     ("/messages", "messages.list", 5, _list_messages),
     ("/messages/{id}", "messages.get", 5, _get_message),
     ("/threads", "threads.list", 10, _list_threads),
@@ -241,7 +240,7 @@ def _format(request: web.Request) -> str:
     return form
 
 
-def _paged(name: str, items: list[Any], token: str | None) -> Body:
+def _paged(name: str, items: list[Any], token: str | None) -> JsonObject:
     return {**({name: items} if items else {}), **({"nextPageToken": token} if token else {})}
 
 

@@ -13,19 +13,19 @@ from typing import Any, Final
 from aiohttp import web
 
 from routing.demo.google import GoogleError, invalid, not_found
+from routing.demo.json_backend import JsonObject
 
 MAX_OPEN: Final = 100
 MAX_BYTES: Final = 35 * 1024 * 1024
 _RANGE: Final = re.compile(r"bytes (\d{1,12})-(\d{1,12})/(\d{1,12}|\*)")
 _STATUS_QUERY: Final = re.compile(r"bytes \*/(\d{1,12}|\*)")
-Body = dict[str, Any]
 
 
 @dataclass
-class Upload:
+class ResumableUpload:
     """What has come of one: `metadata` is the content with which it began."""
 
-    metadata: Body
+    metadata: JsonObject
     content: bytes = b""
 
 
@@ -33,9 +33,9 @@ class Uploads:
     """Uploads that have begun, by id."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Upload] = {}
+        self._open: dict[str, ResumableUpload] = {}
 
-    async def receive(self, request: web.Request) -> Body | web.Response:
+    async def receive(self, request: web.Request) -> JsonObject | web.Response:
         """The message as `messages.send` takes it, or the response to a part of it. Raises GoogleError."""
         content = await request.clone(client_max_size=MAX_BYTES).read()
         if "upload_id" in request.query:
@@ -54,11 +54,11 @@ class Uploads:
         if len(self._open) >= MAX_OPEN:
             del self._open[next(iter(self._open))]
         key = uuid.uuid4().hex
-        self._open[key] = Upload(_metadata(content))
+        self._open[key] = ResumableUpload(_metadata(content))
         url = request.url.update_query(uploadType="resumable", upload_id=key)
         return web.Response(headers={"Location": str(url), "X-GUploader-UploadID": key})
 
-    def _continue(self, request: web.Request, content: bytes) -> Body | web.Response:
+    def _continue(self, request: web.Request, content: bytes) -> JsonObject | web.Response:
         """Take a part, or all of it. A range without content asks what has come."""
         key, field = request.query["upload_id"], request.headers.get("Content-Range", "")
         upload, part = self._open.get(key), _RANGE.fullmatch(field)
@@ -77,14 +77,14 @@ class Uploads:
         return _message(upload.metadata, upload.content)
 
 
-def _incomplete(upload: Upload) -> web.Response:
+def _incomplete(upload: ResumableUpload) -> web.Response:
     """308, which is Google's for this, and no redirect."""
     size = len(upload.content)
     fields = {"Range": f"bytes=0-{size - 1}"} if size else {}
     return web.Response(status=HTTPStatus.PERMANENT_REDIRECT, reason="Resume Incomplete", headers=fields)
 
 
-def _related(content_type: str, content: bytes) -> Body:
+def _related(content_type: str, content: bytes) -> JsonObject:
     """`multipart/related` with metadata and a message."""
     if not content_type.isascii():
         raise invalid("Content-Type")
@@ -102,7 +102,7 @@ def _content(part: Any) -> bytes:
     return bytes(part.get_payload(decode=True))
 
 
-def _metadata(content: bytes) -> Body:
+def _metadata(content: bytes) -> JsonObject:
     try:
         metadata = json.loads(content or b"{}")
     except ValueError:
@@ -112,5 +112,5 @@ def _metadata(content: bytes) -> Body:
     return metadata
 
 
-def _message(metadata: Body, content: bytes) -> Body:
+def _message(metadata: JsonObject, content: bytes) -> JsonObject:
     return {**metadata, "raw": urlsafe_b64encode(content).decode()}

@@ -28,7 +28,7 @@ _OF_A_RESPONSE: Final = ("Content-Type", "Cache-Control", "ETag", "Expires", "Lo
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchPart:
     """`content_id` is empty if there is none."""
 
     content_id: str
@@ -65,7 +65,7 @@ class Batches:
         headers = {"Content-Type": f"{MULTIPART}; boundary={boundary}", "Cache-Control": "private"}
         return web.Response(body=body + b"--%b--\r\n" % boundary.encode(), headers=headers)
 
-    async def _respond(self, request: web.Request, part: Part) -> bytes:
+    async def _respond(self, request: web.Request, part: BatchPart) -> bytes:
         """A part of the response."""
         head = f"Content-Type: {PART}\r\n"
         if part.content_id:
@@ -76,7 +76,7 @@ class Batches:
         lines = ["", f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *fields, f"Content-Length: {len(body)}"]
         return (head + "\r\n".join(lines) + "\r\n\r\n").encode() + body
 
-    async def _send(self, request: web.Request, part: Part) -> tuple[int, list[str], bytes]:
+    async def _send(self, request: web.Request, part: BatchPart) -> tuple[int, list[str], bytes]:
         assert request.transport is not None  # noqa: S101 - the client waits for the response
         host, port = request.transport.get_extra_info("sockname")[:2]
         headers = {name: request.headers[name] for name in _OF_THE_BATCH if name in request.headers} | part.headers
@@ -92,7 +92,7 @@ class Batches:
             await self._session.close()
 
 
-def read_parts(content_type: str, body: bytes) -> list[Part]:
+def read_parts(content_type: str, body: bytes) -> list[BatchPart]:
     """The requests of a batch, whose lines end with CRLF or with LF. Raises ValueError."""
     if not content_type.isascii() or "\n" in content_type:
         raise ValueError("its type is malformed")
@@ -104,7 +104,7 @@ def read_parts(content_type: str, body: bytes) -> list[Part]:
     return [_part(str(each.get("Content-ID", "")).strip(), _payload(each)) for each in messages]
 
 
-def _part(content_id: str, payload: bytes) -> Part:
+def _part(content_id: str, payload: bytes) -> BatchPart:
     """One request: a request line, header fields and content."""
     line, _, rest = payload.lstrip(b"\r\n").partition(b"\n")
     words = line.decode("latin-1").split()
@@ -112,7 +112,7 @@ def _part(content_id: str, payload: bytes) -> Part:
         raise ValueError("a part is not a request to a path")
     message = BytesParser().parsebytes(rest)
     headers = {name: " ".join(str(message[name]).split()) for name in _OF_A_PART if name in message}
-    return Part(content_id, words[0].upper(), words[1], headers, _payload(message))
+    return BatchPart(content_id, words[0].upper(), words[1], headers, _payload(message))
 
 
 def _payload(message: Message) -> bytes:

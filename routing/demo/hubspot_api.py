@@ -12,7 +12,7 @@ from aiohttp import web
 from routing.demo.contacts import PROPERTIES, Contact, Contacts
 from routing.demo.controls import Controls, fields, reply
 from routing.demo.hubspot_search import matches
-from routing.demo.json_backend import json_body
+from routing.demo.json_backend import JsonObject, json_body
 from routing.demo.webhooks import hubspot_fields
 
 SECONDS: Final = 0.2
@@ -20,9 +20,8 @@ PER_DAY, PER_TEN_SECONDS, SEARCHES_PER_SECOND = 250_000, 100, 4
 COOKIE: Final = "__cf_bm=demonstration; path=/; domain=.hubapi.example; HttpOnly; Secure; SameSite=None"
 DEFAULT_PROPERTIES: Final = ("firstname", "lastname", "email")
 PORTAL: Final = 62_515
-Body = dict[str, Any]
 Result = tuple[Any, int]
-Operation = Callable[[web.Request, Body], Result]
+ApiMethod = Callable[[web.Request, JsonObject], Result]
 
 
 class HubSpotError(Exception):
@@ -42,7 +41,7 @@ class HubSpotApi:
 
     def attach(self, backend: web.Application) -> None:
         objects = "/crm/v3/objects/contacts"
-        operations: tuple[tuple[str, str, str, Operation], ...] = (
+        operations: tuple[tuple[str, str, str, ApiMethod], ...] = (
             ("GET", objects, "contacts.list", self._list),
             ("POST", objects, "contacts.create", self._create),
             ("POST", f"{objects}/search", "contacts.search", self._search),
@@ -56,7 +55,7 @@ class HubSpotApi:
             backend.router.add_route(method, path, partial(self._call, operation, run))
         backend.router.add_post("/oauth/v1/token", self._issue)
 
-    async def _call(self, operation: str, run: Operation, request: web.Request) -> web.Response:
+    async def _call(self, operation: str, run: ApiMethod, request: web.Request) -> web.Response:
         self._controls.calls[operation] += 1
         headers: dict[str, str] = {}
         try:
@@ -106,19 +105,19 @@ class HubSpotApi:
             "X-HubSpot-RateLimit-Secondly-Remaining": str(second // 10),
         }
 
-    def _list(self, request: web.Request, _: Body) -> Result:
+    def _list(self, request: web.Request, _: JsonObject) -> Result:
         return _paged(list(self._contacts.contacts.values()), request.query.get("limit"), _options(request)), 200
 
-    def _get(self, request: web.Request, _: Body) -> Result:
+    def _get(self, request: web.Request, _: JsonObject) -> Result:
         return _shown(self._find(request), _names(_options(request)["properties"])), 200
 
-    def _search(self, _: web.Request, given: Body) -> Result:
+    def _search(self, _: web.Request, given: JsonObject) -> Result:
         found = [contact for contact in self._contacts.contacts.values() if matches(contact, given)]
         names = given.get("properties") or DEFAULT_PROPERTIES
         options = {"after": str(given.get("after") or ""), "properties": ",".join(map(str, names))}
         return {"total": len(found), **_paged(found, given.get("limit"), options)}, 200
 
-    def _batch_read(self, _: web.Request, given: Body) -> Result:
+    def _batch_read(self, _: web.Request, given: JsonObject) -> Result:
         """207 if some of the contacts do not exist."""
         keys = [str(item.get("id")) for item in given.get("inputs") or ()]
         found = {key: self._contacts.find(key) for key in keys}
@@ -126,13 +125,13 @@ class HubSpotApi:
         results = [_shown(contact, names) for contact in found.values() if contact is not None]
         missing = [key for key, contact in found.items() if contact is None]
         now = "2026-11-29T08:00:00.000Z"
-        body: Body = {"status": "COMPLETE", "results": results, "startedAt": now, "completedAt": now}
+        body: JsonObject = {"status": "COMPLETE", "results": results, "startedAt": now, "completedAt": now}
         if not missing:
             return body, 200
         errors = [{"status": "error", "category": "OBJECT_NOT_FOUND", "message": "Could not get some CONTACT objects"}]
         return body | {"numErrors": 1, "errors": [errors[0] | {"context": {"ids": missing}}]}, 207
 
-    def _create(self, _: web.Request, given: Body) -> Result:
+    def _create(self, _: web.Request, given: JsonObject) -> Result:
         properties = _valid(given)
         if "email" in properties and (existing := self._contacts.with_email(properties["email"])):
             raise HubSpotError(409, "CONFLICT", f"Contact already exists. Existing ID: {existing.key}")
@@ -140,14 +139,14 @@ class HubSpotApi:
         self._report(contact, "contact.creation")
         return _shown(contact, tuple(PROPERTIES)), 201
 
-    def _update(self, request: web.Request, given: Body) -> Result:
+    def _update(self, request: web.Request, given: JsonObject) -> Result:
         contact, properties = self._find(request), _valid(given)
         self._contacts.change(contact, properties)
         for name, value in properties.items():
             self._report(contact, "contact.propertyChange", propertyName=name, propertyValue=value)
         return _shown(contact, tuple(PROPERTIES)), 200
 
-    def _archive(self, request: web.Request, _: Body) -> Result:
+    def _archive(self, request: web.Request, _: JsonObject) -> Result:
         contact = self._find(request)
         del self._contacts.contacts[contact.key]
         self._report(contact, "contact.deletion")
@@ -165,7 +164,13 @@ class HubSpotApi:
         if target is None:
             return
         self._events += 1
-        event: Body = {"eventId": self._events, "subscriptionId": 1, "portalId": PORTAL, "appId": 1, "attemptNumber": 0}
+        event: JsonObject = {
+            "eventId": self._events,
+            "subscriptionId": 1,
+            "portalId": PORTAL,
+            "appId": 1,
+            "attemptNumber": 0,
+        }
         event |= {"occurredAt": int(time.time() * 1_000), "objectId": contact.key, "changeSource": "CRM"}
         body = json.dumps([{**event, "subscriptionType": kind, **details}]).encode()
         url, secret = target.url, target.secret
@@ -192,7 +197,7 @@ def _limited(policy: str) -> HubSpotError:
     return HubSpotError(429, "RATE_LIMITS", message, errorType="RATE_LIMIT", policyName=policy, groupName=group)
 
 
-def _properties(_: web.Request, __: Body) -> Result:
+def _properties(_: web.Request, __: JsonObject) -> Result:
     results = [
         {"name": name, "label": label, "type": "string", "fieldType": "text", "groupName": "contactinformation"}
         | {"description": "", "options": [], "hidden": False, "formField": True}
@@ -201,7 +206,7 @@ def _properties(_: web.Request, __: Body) -> Result:
     return {"results": results}, 200
 
 
-def _shown(contact: Contact, names: tuple[str, ...]) -> Body:
+def _shown(contact: Contact, names: tuple[str, ...]) -> JsonObject:
     created, updated = (at.strftime("%Y-%m-%dT%H:%M:%S.000Z") for at in (contact.created, contact.updated))
     properties: dict[str, str | None] = {name: contact.properties.get(name) for name in names}
     properties |= {"hs_object_id": str(contact.key), "createdate": created, "lastmodifieddate": updated}
@@ -224,7 +229,7 @@ def _names(given: str | None) -> tuple[str, ...]:
     return tuple(given.split(",")) if given else DEFAULT_PROPERTIES
 
 
-def _paged(contacts: list[Contact], size: object, options: dict[str, str]) -> Body:
+def _paged(contacts: list[Contact], size: object, options: dict[str, str]) -> JsonObject:
     """The page after the contact `after`, with the next `after` if there are more."""
     try:
         limit, begin = int(str(size or 10)), int(options.get("after") or 0)
@@ -240,7 +245,7 @@ def _paged(contacts: list[Contact], size: object, options: dict[str, str]) -> Bo
     return {"results": results, "paging": {"next": {"after": str(end), "link": link}}}
 
 
-def _valid(given: Body) -> dict[str, str]:
+def _valid(given: JsonObject) -> dict[str, str]:
     properties = given.get("properties")
     if not isinstance(properties, dict):
         raise HubSpotError(400, "VALIDATION_ERROR", "Invalid input JSON: properties is required")

@@ -1,9 +1,12 @@
 """What the five backends share: JSON responses and errors, a `Server` field, and `/health`."""
 
 import json
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+
+JsonObject = dict[str, Any]
 
 
 def json_backend(server: str, *middlewares: Middleware) -> web.Application:

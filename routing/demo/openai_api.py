@@ -5,7 +5,7 @@ import struct
 import uuid
 from base64 import b64encode
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -21,7 +21,7 @@ from routing.demo.completions import (
     identifier,
 )
 from routing.demo.controls import Controls, reply
-from routing.demo.json_backend import json_body
+from routing.demo.json_backend import JsonObject, json_body
 from routing.demo.responses import events, messages_of, response
 
 MINUTE: Final = 60.0
@@ -29,7 +29,6 @@ REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE = 500, 200_000
 FIRST_TOKEN_SECONDS, WORD_SECONDS = 0.3, 0.03
 COOKIE: Final = "__cf_bm=demonstration; path=/; domain=.api.openai.example; HttpOnly; Secure; SameSite=None"
 STREAM: Final = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
-Body = dict[str, Any]
 
 
 class OpenAiError(Exception):
@@ -145,7 +144,9 @@ class OpenAiApi:
             "Set-Cookie": COOKIE,
         }
 
-    async def _stream(self, request: web.Request, headers: dict[str, str], chunks: list[Body]) -> web.StreamResponse:
+    async def _stream(
+        self, request: web.Request, headers: dict[str, str], chunks: list[JsonObject]
+    ) -> web.StreamResponse:
         response = web.StreamResponse(headers=headers | STREAM)
         await response.prepare(request)
         for number, chunk in enumerate(chunks):
@@ -161,11 +162,11 @@ class OpenAiApi:
         return response
 
 
-def _chunks(head: Body, words: list[str], usage: Body | None) -> Iterator[Body]:
+def _chunks(head: JsonObject, words: list[str], usage: JsonObject | None) -> Iterator[JsonObject]:
     """The chunks of a stream. With `usage` each has the field, and one more without choices has its value."""
     base = {**head, "object": "chat.completion.chunk", "system_fingerprint": "fp_demo"}
     base |= {} if usage is None else {"usage": None}
-    deltas: list[Body] = [{"role": "assistant", "content": ""}]
+    deltas: list[JsonObject] = [{"role": "assistant", "content": ""}]
     deltas += [{"content": word if number == 0 else f" {word}"} for number, word in enumerate(words)]
     for delta in deltas:
         yield {**base, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]}
@@ -185,7 +186,7 @@ def _raise_configured(code: str | None) -> None:
     raise OpenAiError(status, kind, code, code)
 
 
-def _model(name: str) -> Body:
+def _model(name: str) -> JsonObject:
     return {"id": name, "object": "model", "created": CREATED, "owned_by": "demonstration"}
 
 
@@ -198,7 +199,7 @@ def _known(name: object) -> str:
     return name
 
 
-def _messages(given: object, name: str = "messages") -> list[Body]:
+def _messages(given: object, name: str = "messages") -> list[JsonObject]:
     if not isinstance(given, list) or not given or not all(isinstance(message, dict) for message in given):
         raise OpenAiError(400, "invalid_request_error", None, f"'{name}' must be a non-empty array.", name)
     return given
@@ -217,5 +218,5 @@ def _packed(vector: list[float]) -> str:
     return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
-def _event(data: Body) -> bytes:
+def _event(data: JsonObject) -> bytes:
     return b"data: %s\n\n" % json.dumps(data).encode()

@@ -22,7 +22,7 @@ KEY_ID: Final = "demonstration"
 SUBSCRIPTION: Final = "projects/demonstration/subscriptions/gmail"
 
 
-class Publisher:
+class PubSubSender:
     """Sends to the webhook that is set, which is also the token's audience. Its keys are at `/oauth2/v1/certs`."""
 
     def __init__(self, controls: Controls) -> None:

@@ -18,7 +18,7 @@ PAGE: Final = 200
 QUERY: Final = re.compile(r"select ([\w ,]+?) from contact(?: limit (\d{1,4}))?", re.IGNORECASE)
 NAMES: Final = {"FirstName": "firstname", "LastName": "lastname", "Email": "email", "Company__c": "company"}
 Result = tuple[Any, int]
-Operation = Callable[[web.Request, dict[str, Any]], Result]
+ApiMethod = Callable[[web.Request, dict[str, Any]], Result]
 
 
 class SalesforceError(Exception):
@@ -34,7 +34,7 @@ class SalesforceApi:
         self._controls = controls
 
     def attach(self, backend: web.Application) -> None:
-        operations: tuple[tuple[str, str, str, Operation], ...] = (
+        operations: tuple[tuple[str, str, str, ApiMethod], ...] = (
             ("GET", "/query", "query", self._query),
             ("GET", "/query/{locator}", "query", self._next),
             ("GET", "/sobjects/Contact/{id}", "sobject.get", self._get),
@@ -44,7 +44,7 @@ class SalesforceApi:
         for method, path, operation, run in operations:
             backend.router.add_route(method, ROOT + path, partial(self._call, operation, run))
 
-    async def _call(self, operation: str, run: Operation, request: web.Request) -> web.Response:
+    async def _call(self, operation: str, run: ApiMethod, request: web.Request) -> web.Response:
         self._controls.calls[operation] += 1
         remaining, _ = self._controls.use("salesforce", PER_DAY, 86_400.0)
         used = PER_DAY - max(remaining, 0)

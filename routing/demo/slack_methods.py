@@ -6,21 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from routing.demo.json_backend import JsonObject
 from routing.demo.slack_workspace import (
     BOT,
     CREATED,
     SLACK_NAME,
     TEAM,
     TEAM_NAME,
-    Message,
     NameTaken,
     Workspace,
     WorkspaceFull,
 )
 
 Arguments = dict[str, str]
-Event = dict[str, Any]
-Result = tuple[dict[str, Any], Event | None]
+MethodResult = tuple[dict[str, Any], JsonObject | None]
 """A response without `ok`, and the event that reports a change."""
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1_000
 UPLOADS: Final = "/upload/v1"
@@ -41,26 +40,26 @@ class SlackError(Exception):
 class Method:
     """`per_minute` is its rate limit's tier; `seconds` its artificial latency."""
 
-    run: Callable[[Workspace, Arguments], Result]
+    run: Callable[[Workspace, Arguments], MethodResult]
     per_minute: int
     seconds: float = 0.12
 
 
-def _list_channels(workspace: Workspace, arguments: Arguments) -> Result:
+def _list_channels(workspace: Workspace, arguments: Arguments) -> MethodResult:
     page, metadata = _page(list(workspace.channels.values()), arguments)
     return {"channels": page, "response_metadata": metadata}, None
 
 
-def _channel_info(workspace: Workspace, arguments: Arguments) -> Result:
+def _channel_info(workspace: Workspace, arguments: Arguments) -> MethodResult:
     return {"channel": workspace.channels[_channel(workspace, arguments)]}, None
 
 
-def _channel_members(workspace: Workspace, arguments: Arguments) -> Result:
+def _channel_members(workspace: Workspace, arguments: Arguments) -> MethodResult:
     page, metadata = _page(workspace.members(_channel(workspace, arguments)), arguments)
     return {"members": page, "response_metadata": metadata}, None
 
 
-def _history(workspace: Workspace, arguments: Arguments) -> Result:
+def _history(workspace: Workspace, arguments: Arguments) -> MethodResult:
     """Newest first, without the replies of threads."""
     channel = _channel(workspace, arguments)
     messages = [
@@ -71,7 +70,7 @@ def _history(workspace: Workspace, arguments: Arguments) -> Result:
     return {**body, **({"response_metadata": metadata} if metadata["next_cursor"] else {})}, None
 
 
-def _replies(workspace: Workspace, arguments: Arguments) -> Result:
+def _replies(workspace: Workspace, arguments: Arguments) -> MethodResult:
     """The first message of a thread, then its replies, oldest first."""
     channel, thread = _channel(workspace, arguments), arguments.get("ts", "")
     messages = [
@@ -83,7 +82,7 @@ def _replies(workspace: Workspace, arguments: Arguments) -> Result:
     return {"messages": page, "has_more": bool(metadata["next_cursor"]), "response_metadata": metadata}, None
 
 
-def _create_channel(workspace: Workspace, arguments: Arguments) -> Result:
+def _create_channel(workspace: Workspace, arguments: Arguments) -> MethodResult:
     name = arguments.get("name", "")
     if not SLACK_NAME.fullmatch(name):
         raise SlackError("invalid_name_specials" if name else "invalid_name_required")
@@ -96,33 +95,33 @@ def _create_channel(workspace: Workspace, arguments: Arguments) -> Result:
     return {"channel": channel}, {"type": "channel_created", "channel": channel}
 
 
-def _list_users(workspace: Workspace, arguments: Arguments) -> Result:
+def _list_users(workspace: Workspace, arguments: Arguments) -> MethodResult:
     page, metadata = _page(list(workspace.users.values()), arguments)
     return {"members": page, "cache_ts": CREATED, "response_metadata": metadata}, None
 
 
-def _user_info(workspace: Workspace, arguments: Arguments) -> Result:
+def _user_info(workspace: Workspace, arguments: Arguments) -> MethodResult:
     user = workspace.users.get(arguments.get("user", ""))
     if user is None:
         raise SlackError("user_not_found")
     return {"user": user}, None
 
 
-def _team_info(_: Workspace, __: Arguments) -> Result:
+def _team_info(_: Workspace, __: Arguments) -> MethodResult:
     team = {"id": TEAM, "name": TEAM_NAME, "domain": "company", "email_domain": "company.example", "icon": {}}
     return {"team": team}, None
 
 
-def _list_emoji(_: Workspace, __: Arguments) -> Result:
+def _list_emoji(_: Workspace, __: Arguments) -> MethodResult:
     return {"emoji": {"shipit": "https://emoji.slack-edge.com/demo/shipit.png", "ship": "alias:shipit"}}, None
 
 
-def _test_auth(_: Workspace, __: Arguments) -> Result:
+def _test_auth(_: Workspace, __: Arguments) -> MethodResult:
     identity = {"url": "https://company.slack.com/", "team": TEAM_NAME, "user": "gateway", "team_id": TEAM}
     return {**identity, "user_id": BOT, "bot_id": "B0GATEWAY", "is_enterprise_install": False}, None
 
 
-def _post_message(workspace: Workspace, arguments: Arguments) -> Result:
+def _post_message(workspace: Workspace, arguments: Arguments) -> MethodResult:
     channel, text = _channel(workspace, arguments), arguments.get("text", "")
     if not text:
         raise SlackError("no_text")
@@ -133,7 +132,7 @@ def _post_message(workspace: Workspace, arguments: Arguments) -> Result:
     return {"channel": channel, "ts": message["ts"], "message": message}, event
 
 
-def _change_message(workspace: Workspace, arguments: Arguments) -> Result:
+def _change_message(workspace: Workspace, arguments: Arguments) -> MethodResult:
     channel, message = _own_message(workspace, arguments)
     former, text = dict(message), arguments.get("text", "")
     if not text:
@@ -144,7 +143,7 @@ def _change_message(workspace: Workspace, arguments: Arguments) -> Result:
     return {"channel": channel, "ts": message["ts"], "text": text, "message": message}, told
 
 
-def _delete_message(workspace: Workspace, arguments: Arguments) -> Result:
+def _delete_message(workspace: Workspace, arguments: Arguments) -> MethodResult:
     channel, message = _own_message(workspace, arguments)
     workspace.messages[channel].remove(message)
     event = {"type": "message", "subtype": "message_deleted", "channel": channel, "channel_type": "channel"}
@@ -152,7 +151,7 @@ def _delete_message(workspace: Workspace, arguments: Arguments) -> Result:
     return {"channel": channel, "ts": message["ts"]}, told
 
 
-def _add_reaction(workspace: Workspace, arguments: Arguments) -> Result:
+def _add_reaction(workspace: Workspace, arguments: Arguments) -> MethodResult:
     channel, name = _channel(workspace, arguments), arguments.get("name", "")
     message = _message(workspace, channel, arguments.get("timestamp", ""))
     if not name:
@@ -166,7 +165,7 @@ def _add_reaction(workspace: Workspace, arguments: Arguments) -> Result:
     return {}, {"type": "reaction_added", "user": BOT, "reaction": name, "item": item, "item_user": message["user"]}
 
 
-def _begin_upload(workspace: Workspace, arguments: Arguments) -> Result:
+def _begin_upload(workspace: Workspace, arguments: Arguments) -> MethodResult:
     """The address is completed by the server, which knows its own."""
     name, length = arguments.get("filename", ""), arguments.get("length", "")
     if not name or not length.isdecimal() or len(length) > 9:
@@ -175,7 +174,7 @@ def _begin_upload(workspace: Workspace, arguments: Arguments) -> Result:
     return {UPLOAD_URL: f"{UPLOADS}/{key}", "file_id": key}, None
 
 
-def _complete_upload(workspace: Workspace, arguments: Arguments) -> Result:
+def _complete_upload(workspace: Workspace, arguments: Arguments) -> MethodResult:
     channel = _channel(workspace, {"channel": arguments.get("channel_id", "")})
     try:
         titles = {str(file["id"]): str(file.get("title", "")) for file in json.loads(arguments.get("files", ""))}
@@ -189,7 +188,7 @@ def _complete_upload(workspace: Workspace, arguments: Arguments) -> Result:
     return {"files": files}, {**message, "channel": channel, "channel_type": "channel", "subtype": "file_share"}
 
 
-def _search(workspace: Workspace, arguments: Arguments) -> Result:
+def _search(workspace: Workspace, arguments: Arguments) -> MethodResult:
     query = arguments.get("query", "").lower()
     if not query:
         raise SlackError("no_query")
@@ -237,14 +236,14 @@ def _channel(workspace: Workspace, arguments: Arguments) -> str:
     raise SlackError("channel_not_found")
 
 
-def _message(workspace: Workspace, channel: str, ts: str) -> Message:
+def _message(workspace: Workspace, channel: str, ts: str) -> JsonObject:
     found = next((message for message in workspace.messages[channel] if message["ts"] == ts), None)
     if found is None:
         raise SlackError("message_not_found")
     return found
 
 
-def _own_message(workspace: Workspace, arguments: Arguments) -> tuple[str, Message]:
+def _own_message(workspace: Workspace, arguments: Arguments) -> tuple[str, JsonObject]:
     """The channel and the message that the application has posted."""
     channel = _channel(workspace, arguments)
     message = _message(workspace, channel, arguments.get("ts", ""))
@@ -253,7 +252,7 @@ def _own_message(workspace: Workspace, arguments: Arguments) -> tuple[str, Messa
     return channel, message
 
 
-def _between(messages: Sequence[Message], arguments: Arguments) -> list[Message]:
+def _between(messages: Sequence[JsonObject], arguments: Arguments) -> list[JsonObject]:
     oldest, latest = arguments.get("oldest", "0"), arguments.get("latest", "9999999999")
     inclusive = arguments.get("inclusive", "").lower() in ("1", "true")
     try:

@@ -3,6 +3,7 @@
 import re
 from typing import Any, Final
 
+from routing.demo.json_backend import JsonObject
 from routing.demo.slack_files import Files
 
 TEAM: Final = "T0DEMO0001"
@@ -13,7 +14,6 @@ MAX_MESSAGES: Final = 1_000
 """The most messages of a channel; the oldest are dropped."""
 SLACK_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
 CREATED: Final = 1_771_900_000
-Message = dict[str, Any]
 
 PEOPLE: Final = {
     "U03NADIA": "Nadia Haddad",
@@ -63,7 +63,7 @@ class Workspace:
         )
         self.channels: dict[str, dict[str, Any]] = {channel["id"]: channel for channel in described}
         self.users = {key: _user(key, name) for key, name in PEOPLE.items()}
-        self.messages: dict[str, list[Message]] = {
+        self.messages: dict[str, list[JsonObject]] = {
             channel: [_message(*row) for row in MESSAGES.get(channel, ())] for channel in self.channels
         }
         self.files = Files()
@@ -84,7 +84,7 @@ class Workspace:
         self.messages[channel["id"]] = []
         return channel
 
-    def post(self, channel: str, user: str, text: str, thread: str | None = None) -> Message:
+    def post(self, channel: str, user: str, text: str, thread: str | None = None) -> JsonObject:
         """The new message. A reply is also counted in the message that begins its thread."""
         self._now += 60
         message = _message(user, f"{self._now}.{len(self.messages[channel]):06d}", text)
@@ -137,5 +137,5 @@ def _user(key: str, name: str) -> dict[str, Any]:
     }
 
 
-def _message(user: str, ts: str, text: str) -> Message:
+def _message(user: str, ts: str, text: str) -> JsonObject:
     return {"type": "message", "user": user, "ts": ts, "text": text}

@@ -14,18 +14,18 @@ RETRY_SECONDS: Final = (1.0, 5.0, 30.0)
 TIMEOUT: Final = aiohttp.ClientTimeout(total=3)
 """Slack's; the others wait longer."""
 MAX_PENDING: Final = 1_000
-Fields = Callable[[int], dict[str, str]]
+SignedFields = Callable[[int], dict[str, str]]
 """The header fields of an attempt, which are signed for it. Attempt 0 is the first."""
 
 
-class Sender:
+class WebhookSender:
     """Sends in the background. What is not accepted with a 2xx is sent again three times."""
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def send(self, url: str, body: bytes, fields: Fields) -> None:
+    def send(self, url: str, body: bytes, fields: SignedFields) -> None:
         if len(self._tasks) >= MAX_PENDING:
             return
         task = asyncio.create_task(self._deliver(url, body, fields))
@@ -39,7 +39,7 @@ class Sender:
         if self._session is not None:
             await self._session.close()
 
-    async def _deliver(self, url: str, body: bytes, fields: Fields) -> None:
+    async def _deliver(self, url: str, body: bytes, fields: SignedFields) -> None:
         for attempt, pause in enumerate((0.0, *RETRY_SECONDS)):
             await asyncio.sleep(pause)
             if await self._accepted(url, body, fields(attempt)):

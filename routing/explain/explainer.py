@@ -45,7 +45,7 @@ Wait = Callable[[Request, Match, Caller | None], float | None]
 """Seconds until a backend that has limited such calls accepts them again; None if it does."""
 Circuits = Callable[[str], Snapshot]
 """A service's circuit, by the service's name."""
-Conditions = Callable[[Service], Mapping[str, Mapping[str, Any]]]
+ReadConditions = Callable[[Service], Mapping[str, Mapping[str, Any]]]
 """How each target of a service is, by its address."""
 
 STAFF: Final = "staff"
@@ -68,7 +68,7 @@ class Explainer:
         now: float,
         held: Callable[[str], HeldCalls] = lambda _service: (),
         wait: Wait = lambda _request, _match, _caller: None,
-        conditions: Conditions = lambda _service: {},
+        conditions: ReadConditions = lambda _service: {},
     ) -> None:
         self._conditions = conditions
         self._held = held

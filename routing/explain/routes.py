@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from routing.errors import BadRequest
 from routing.explain.explanation import RouteCheck
 from routing.router.policy import PathPolicy, TrailingSlash
-from routing.router.route_tree import REST, Route, pattern_segments
+from routing.router.route_tree import REST, RoutePattern, pattern_segments
 from routing.router.spelling import Segments, folded, readings
 from routing.router.table import Match, Service
 
@@ -28,12 +28,12 @@ def check_routes(service: Service, method: str, path: bytes, match: Match | None
         yield RouteCheck(route.path, route.methods, matches, why or "also matches, but comes after the first match")
 
 
-def _mismatch(route: Route, read: Sequence[Segments], policy: PathPolicy) -> str | None:
+def _mismatch(route: RoutePattern, read: Sequence[Segments], policy: PathPolicy) -> str | None:
     reasons = [mismatch(route, segments, policy) for segments in read]
     return None if None in reasons else reasons[0]
 
 
-def mismatch(route: Route, segments: Segments, policy: PathPolicy) -> str | None:
+def mismatch(route: RoutePattern, segments: Segments, policy: PathPolicy) -> str | None:
     """Why a route's pattern does not match a reading of the path, or None if it does."""
     patterns = pattern_segments(route.path)
     for index, pattern in enumerate(patterns):
@@ -58,5 +58,5 @@ def _segment_mismatch(pattern: str, segment: str, policy: PathPolicy) -> str | N
     return f"expected {pattern!r}, but the path has {segment!r}"
 
 
-def _wrong_method(route: Route, method: str) -> str | None:
+def _wrong_method(route: RoutePattern, method: str) -> str | None:
     return None if route.allows(method) else f"matches the path, but allows only {', '.join(route.methods)}"

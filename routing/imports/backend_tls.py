@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from routing.configuration.faults import Path
-from routing.imports.report import Item, Report
+from routing.imports.report import Report, Section
 from routing.tls.pem import certificates_fault
 
 Tls = dict[str, Any]
@@ -15,12 +15,12 @@ _ONE_FILE: Final = "several files: put their certificates into one, and set tls.
 class KongCertificates:
     """`certificates` and `ca_certificates` of a file, which services refer to by their ids."""
 
-    def __init__(self, top: Item) -> None:
+    def __init__(self, top: Section) -> None:
         self._own = top.items("certificates")
         self._authorities = top.items("ca_certificates")
         self._used: set[Path] = set()
 
-    def read(self, service: Item) -> Tls:
+    def read(self, service: Section) -> Tls:
         """The settings of a service or an upstream; what cannot be read is reported."""
         tls: Tls = {}
         authorities = service.texts("ca_certificates")
@@ -45,7 +45,7 @@ class KongCertificates:
                 else:
                     report.left_out(item.path, text)
 
-    def _authority(self, service: Item, name: str) -> str:
+    def _authority(self, service: Section, name: str) -> str:
         item = _of_id(self._authorities, name)
         if item is None:
             service.report.left_out((*service.path, "ca_certificates"), "an authority is not in this file: set tls.ca")
@@ -57,7 +57,7 @@ class KongCertificates:
             return ""
         return text
 
-    def _client(self, service: Item) -> Tls:
+    def _client(self, service: Section) -> Tls:
         found = service.take("client_certificate")
         if found is None:
             return {}
@@ -76,18 +76,18 @@ class KongCertificates:
         return {"certificate": cert, "key": key}
 
 
-def _of_id(items: list[Item], name: str) -> Item | None:
+def _of_id(items: list[Section], name: str) -> Section | None:
     return next((item for item in items if name and item.peek("id") == name), None)
 
 
 class TraefikTransports:
     """`serversTransports` of a file, which its services name."""
 
-    def __init__(self, http: Item) -> None:
+    def __init__(self, http: Section) -> None:
         self._items = http.named("serversTransports")
         self._read: dict[str, Tls] = {}
 
-    def settings(self, balancer: Item, urls: list[str]) -> dict[str, Tls]:
+    def settings(self, balancer: Section, urls: list[str]) -> dict[str, Tls]:
         """The `tls` of a service with these targets, if it names a transport and uses TLS."""
         name = balancer.text("serversTransport").removesuffix("@file")
         if not name:
@@ -108,7 +108,7 @@ class TraefikTransports:
                 report.left_out(item.path, "no service has this transport")
 
 
-def _transport(item: Item) -> Tls:
+def _transport(item: Section) -> Tls:
     tls: Tls = {}
     if name := item.text("serverName"):
         tls["server_name"] = name

@@ -16,7 +16,7 @@ MAX_WEIGHT: Final = 1_000
 DAY_SECONDS: Final = 86_400
 _OTHER: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
-Service = dict[str, Any]
+ImportedSettings = dict[str, Any]
 
 
 class Services:
@@ -24,9 +24,9 @@ class Services:
 
     def __init__(self, report: Report) -> None:
         self._report = report
-        self.found: dict[str, Service] = {}
+        self.found: dict[str, ImportedSettings] = {}
 
-    def add(self, wanted: str, path: Path, service: Service) -> str:
+    def add(self, wanted: str, path: Path, service: ImportedSettings) -> str:
         """The name that it has got: letters, digits, `-` and `_`, and unique."""
         stem = _OTHER.sub("-", wanted).strip("-_")[:60]
         stem = stem if stem[:1].isalpha() else f"service-{stem}".strip("-")

@@ -6,13 +6,13 @@ from typing import Any, Final
 from routing.configuration.faults import Path
 from routing.configuration.values import SUPPORTED_METHODS
 from routing.imports.building import duration
-from routing.imports.report import Item, Report
+from routing.imports.report import Report, Section
 from routing.messages.origins import ANY, origin_pattern
 
 MAX_AGE_SECONDS: Final = 86_400
 
 
-def read_cors(item: Item, keys: Mapping[str, str], max_age: float | None) -> dict[str, Any] | None:
+def read_cors(item: Section, keys: Mapping[str, str], max_age: float | None) -> dict[str, Any] | None:
     """The settings; None, with notes, if no origin has a counterpart.
 
     `keys` has the product's names for `origins`, `methods`, `headers`, `expose` and `credentials`. No origins are all.
@@ -37,7 +37,7 @@ def read_cors(item: Item, keys: Mapping[str, str], max_age: float | None) -> dic
     return {key: value for key, value in settings.items() if value != []} if origins else None
 
 
-def _methods(item: Item, key: str) -> list[str]:
+def _methods(item: Section, key: str) -> list[str]:
     """The methods; empty for any."""
     listed = list(dict.fromkeys(each.upper() for each in item.texts(key)))
     for each in listed:

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 from routing.configuration.faults import Path
 from routing.imports import kong_plugins
 from routing.imports.backend_tls import KongCertificates
-from routing.imports.building import Services, duration, host, target, weighted
+from routing.imports.building import ImportedSettings, Services, duration, host, target, weighted
 from routing.imports.kong_entities import Entities
-from routing.imports.kong_routes import Route, apply_routes, read_route
-from routing.imports.report import Imported, Item, Report
+from routing.imports.kong_routes import KongRoute, apply_routes, read_route
+from routing.imports.report import Imported, Report, Section
 from routing.imports.route_order import Ranked
 
 PRODUCT: Final = "decK"
@@ -31,7 +31,7 @@ def is_deck(structure: dict[str, Any]) -> bool:
 
 def convert(structure: dict[str, Any]) -> Imported:
     report = Report()
-    top = Item(structure, (), report)
+    top = Section(structure, (), report)
     top.without_effect("_format_version", "_comment", "_ignore")
     top.default("_transform", True)
     top.explain("_info", "defaults and tags of decK itself: write the file with `deck file render` first")
@@ -60,19 +60,19 @@ def convert(structure: dict[str, Any]) -> Imported:
 class _Upstreams:
     """Upstreams by name. Several services may use one."""
 
-    def __init__(self, top: Item) -> None:
+    def __init__(self, top: Section) -> None:
         self.report = top.report
         found = top.take("upstreams", [])
         listed = enumerate(found if isinstance(found, list) else ())
         self._values = {str(each.get("name")): (each, index) for index, each in listed if isinstance(each, dict)}
         self._unused = set(self._values)
 
-    def get(self, name: str) -> Item | None:
+    def get(self, name: str) -> Section | None:
         if name not in self._values:
             return None
         self._unused.discard(name)
         value, index = self._values[name]
-        return Item(value, ("upstreams", index), self.report)
+        return Section(value, ("upstreams", index), self.report)
 
     def finish(self, report: Report) -> None:
         for name in sorted(self._unused):
@@ -85,7 +85,7 @@ class _Hosts:
     def __init__(self) -> None:
         self._wanted: list[tuple[str, str, Path]] = []
 
-    def add_all(self, route: Route, service: str) -> None:
+    def add_all(self, route: KongRoute, service: str) -> None:
         path = (*route.path, "hosts")
         found = [host(wanted, path, route.report) for wanted in route.hosts]
         self._wanted += [(name, service, path) for name in found if name is not None]
@@ -104,17 +104,17 @@ class _Common(NamedTuple):
     upstreams: _Upstreams
     entities: Entities
     certificates: KongCertificates
-    shared: kong_plugins.Settings
+    shared: ImportedSettings
 
 
 class _Read(NamedTuple):
     """A service as read, before its routes are applied."""
 
-    item: Item
+    item: Section
     name: str
     service: dict[str, Any]
-    routes: list[Route]
-    settings: kong_plugins.Settings
+    routes: list[KongRoute]
+    settings: ImportedSettings
 
     def barriers(self, other: "_Read") -> list[Ranked]:
         """What routes of the other service refuse, if it has the same backend: Kong compares the routes of all."""
@@ -127,7 +127,7 @@ class _Read(NamedTuple):
         return [each for route in other.routes for each in route.barriers(other.name, other.settings, hosts)]
 
 
-def _read_service(item: Item, common: _Common, number: int) -> _Read | None:
+def _read_service(item: Section, common: _Common, number: int) -> _Read | None:
     report, name = item.report, item.peek("name") or f"service-{number}"
     report.subject = name
     targets, health = _targets(item, common.upstreams)
@@ -162,14 +162,14 @@ def _add_service(read: _Read, others: list[_Read], services: Services, hosts: _H
         hosts.add_all(each, called)
 
 
-def _timeout(item: Item) -> dict[str, str]:
+def _timeout(item: Section) -> dict[str, str]:
     connect, read, write = (item.number(f"{kind}_timeout", TIMEOUT_MS) / 1000 for kind in ("connect", "read", "write"))
     if read != write:
         item.report.changed((*item.path, "write_timeout"), f"one limit, {duration(read)}, holds in both directions")
     return {"connect": duration(min(connect, 3_600)), "read": duration(min(read, 3_600)), "idle": duration(read)}
 
 
-def _targets(item: Item, upstreams: _Upstreams) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _targets(item: Section, upstreams: _Upstreams) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The service's targets, and the health checks of its upstream."""
     report, path = item.report, item.path
     url = urlsplit(text) if _URL.fullmatch(text := item.peek("url")) else None
@@ -204,7 +204,7 @@ def _targets(item: Item, upstreams: _Upstreams) -> tuple[list[dict[str, Any]], d
     return weighted(listed), _health(upstream)
 
 
-def _health(upstream: Item) -> dict[str, Any]:
+def _health(upstream: Section) -> dict[str, Any]:
     upstream.without_effect(*_NAMES, "slots")
     upstream.default("algorithm", "round-robin")
     upstream.default("hash_on", "none")

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from routing.imports.report import Item
+from routing.imports.report import Section
 
 _CONSUMERS: Final = ("consumer", "consumer_group")
 
@@ -10,10 +10,10 @@ _CONSUMERS: Final = ("consumer", "consumer_group")
 class Entities:
     """Those at the top. A reference is an entity's name or `id`, or a mapping with either."""
 
-    def __init__(self, top: Item) -> None:
-        self.shared: list[Item] = []
+    def __init__(self, top: Section) -> None:
+        self.shared: list[Section] = []
         """Plugins of no entity: they hold for all services."""
-        self._owned: dict[tuple[str, str], list[Item]] = {}
+        self._owned: dict[tuple[str, str], list[Section]] = {}
         for route in top.items("routes"):
             self._add("route of", _reference(route, "service"), route, "a route without a service")
         for plugin in top.items("plugins"):
@@ -24,20 +24,20 @@ class Entities:
             else:
                 self.shared.append(plugin)
 
-    def _add(self, kind: str, owner: str, item: Item, fault: str) -> None:
+    def _add(self, kind: str, owner: str, item: Section, fault: str) -> None:
         if owner:
             self._owned.setdefault((kind, owner), []).append(item)
         else:
             item.report.left_out(item.path, fault)
 
-    def routes(self, service: Item) -> list[Item]:
+    def routes(self, service: Section) -> list[Section]:
         return service.items("routes") + self._take("route of", service)
 
-    def plugins(self, entity: Item, kind: str) -> list[Item]:
+    def plugins(self, entity: Section, kind: str) -> list[Section]:
         """`kind` is `route` or `service`."""
         return entity.items("plugins") + self._take(f"{kind}'s plugin", entity)
 
-    def _take(self, kind: str, entity: Item) -> list[Item]:
+    def _take(self, kind: str, entity: Section) -> list[Section]:
         names = {name: None for key in ("name", "id") if (name := entity.peek(key))}
         return [item for name in names for item in self._owned.pop((kind, name), [])]
 
@@ -47,7 +47,7 @@ class Entities:
                 item.report.left_out(item.path, f"{owner[:80]} is not in this file, or left out")
 
 
-def is_for_consumers(plugin: Item) -> bool:
+def is_for_consumers(plugin: Section) -> bool:
     """Whether it holds for one consumer or group alone, with a note."""
     found = [key for key in _CONSUMERS if plugin.take(key)]
     if found:
@@ -55,7 +55,7 @@ def is_for_consumers(plugin: Item) -> bool:
     return bool(found)
 
 
-def _reference(item: Item, key: str) -> str:
+def _reference(item: Section, key: str) -> str:
     found = item.take(key)
     if isinstance(found, dict):
         found = found.get("name") or found.get("id")

@@ -1,14 +1,12 @@
 """Kong's plugins as settings of a service or route."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from routing.imports.building import rate
+from routing.imports.building import ImportedSettings, rate
 from routing.imports.cors import read_cors
 from routing.imports.kong_entities import is_for_consumers
-from routing.imports.report import Item
-
-Settings = dict[str, Any]
+from routing.imports.report import Section
 
 WINDOWS: Final = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 ELSEWHERE: Final = {
@@ -71,9 +69,9 @@ HARMLESS: Final = frozenset(
 """Kong's own that do not ask who calls. Any other may, such as one of a company: it becomes `auth: required`."""
 
 
-def read(plugins: list[Item]) -> Settings:
+def read(plugins: list[Section]) -> ImportedSettings:
     """The settings of plugins that are enabled."""
-    settings: Settings = {}
+    settings: ImportedSettings = {}
     for plugin in plugins:
         name = plugin.text("name")
         config = plugin.item("config")
@@ -106,7 +104,7 @@ def read(plugins: list[Item]) -> Settings:
 _PROTOCOLS: Final = (["http", "https"], ["grpc", "grpcs", "http", "https"], ["https"], ["http"])
 
 
-def _authentication(name: str, config: Item, settings: Settings) -> None:
+def _authentication(name: str, config: Section, settings: ImportedSettings) -> None:
     settings["auth"] = "required"
     report, path = config.report, config.path[:-1]
     if name == "key-auth":
@@ -126,7 +124,7 @@ def _authentication(name: str, config: Item, settings: Settings) -> None:
         report.left_out(path, f"the plugin {name}: callers need a key or a token instead")
 
 
-def _rate_limiting(config: Item, settings: Settings) -> None:
+def _rate_limiting(config: Section, settings: ImportedSettings) -> None:
     wanted = [(name, config.take(name)) for name in WINDOWS]
     given = [(name, limit) for name, limit in wanted if isinstance(limit, int | float) and not isinstance(limit, bool)]
     for name, _ in given[1:]:
@@ -147,7 +145,7 @@ def _rate_limiting(config: Item, settings: Settings) -> None:
         config.without_effect(key)
 
 
-def _cors(config: Item, settings: Settings) -> None:
+def _cors(config: Section, settings: ImportedSettings) -> None:
     age = config.whole("max_age", 0) if "max_age" in config else None
     cors = read_cors(config, _CORS, age)
     config.default("preflight_continue", False)
@@ -166,7 +164,7 @@ _CORS: Final = {
 }
 
 
-def _ip_restriction(config: Item, settings: Settings) -> None:
+def _ip_restriction(config: Section, settings: ImportedSettings) -> None:
     lists = {
         key: config.texts(key) or config.texts(older) for key, older in (("allow", "whitelist"), ("deny", "blacklist"))
     }
@@ -179,8 +177,8 @@ def _ip_restriction(config: Item, settings: Settings) -> None:
         config.report.left_out(config.path, "names no address here: what it protects is disabled")
 
 
-def _proxy_cache(config: Item, settings: Settings) -> None:
-    cache: Settings = {"ttl": config.whole("cache_ttl", 300)}
+def _proxy_cache(config: Section, settings: ImportedSettings) -> None:
+    cache: ImportedSettings = {"ttl": config.whole("cache_ttl", 300)}
     vary = config.texts("vary_headers")
     if vary:
         cache["vary"] = vary
@@ -194,7 +192,7 @@ def _proxy_cache(config: Item, settings: Settings) -> None:
     settings["cache"] = cache
 
 
-def _request_transformer(config: Item, settings: Settings) -> None:
+def _request_transformer(config: Section, settings: ImportedSettings) -> None:
     headers: dict[str, str] = {}
     for verb in ("add", "replace"):
         changes = config.item(verb)
@@ -214,13 +212,13 @@ def _request_transformer(config: Item, settings: Settings) -> None:
         settings["headers"] = headers
 
 
-def _termination(config: Item, settings: Settings) -> None:
+def _termination(config: Section, settings: ImportedSettings) -> None:
     settings["enabled"] = False
     config.report.left_out(config.path[:-1], "the plugin request-termination: what it ends is disabled")
     config.without_effect("status_code", "message", "body", "content_type", "echo", "trigger")
 
 
-_CONVERTED: Final[dict[str, Callable[[Item, Settings], None]]] = {
+_CONVERTED: Final[dict[str, Callable[[Section, ImportedSettings], None]]] = {
     "rate-limiting": _rate_limiting,
     "cors": _cors,
     "ip-restriction": _ip_restriction,

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from routing.imports import kong_plugins
-from routing.imports.building import compact, methods, route_pattern
+from routing.imports.building import ImportedSettings, compact, methods, route_pattern
 from routing.imports.kong_entities import Entities
 from routing.imports.regular_paths import pattern_of
-from routing.imports.report import Item
+from routing.imports.report import Section
 from routing.imports.route_order import LAST, Rank, Ranked, arranged
 
 _NAMES: Final = ("id", "name", "tags", "created_at", "updated_at")
@@ -21,17 +21,17 @@ _DEFAULTS: Final[dict[str, object]] = {
 }
 
 
-def read_route(item: Item, entities: Entities) -> "Route | None":
+def read_route(item: Section, entities: Entities) -> "KongRoute | None":
     """The route; None, with a note, if it has no method that is supported."""
-    route = Route(item, entities)
+    route = KongRoute(item, entities)
     return None if route.methods is None else route
 
 
 def apply_routes(
-    routes: "list[Route]",
+    routes: "list[KongRoute]",
     name: str,
     service: dict[str, Any],
-    shared: kong_plugins.Settings,
+    shared: ImportedSettings,
     others: Iterable[Ranked] = (),
 ) -> bool:
     """Routes whose prefix is removed leave the service's whole path; others keep theirs. Whether there are any.
@@ -54,18 +54,18 @@ def apply_routes(
     return True
 
 
-def _settings(settings: kong_plugins.Settings) -> dict[str, Any]:
+def _settings(settings: ImportedSettings) -> dict[str, Any]:
     """The settings of a service or route: without a plugin, anybody may call, and nothing is stored."""
     return compact({"auth": "none", "cache": False, **settings})
 
 
-class Route:
+class KongRoute:
     """One route as read. `methods` is None, with a note, if none of them is supported.
 
     One that matches by what routes here do not match by is left out, with a note: it would be open for more.
     """
 
-    def __init__(self, item: Item, entities: Entities) -> None:
+    def __init__(self, item: Section, entities: Entities) -> None:
         self.report, self.path = item.report, item.path
         others = [key for key in _MATCHING if item.take(key)]
         if others:
@@ -89,11 +89,11 @@ class Route:
             item.default(key, value)
         item.finish()
 
-    def barrier(self, shared: kong_plugins.Settings, rank: Rank = (-LAST,)) -> Ranked:
+    def barrier(self, shared: ImportedSettings, rank: Rank = (-LAST,)) -> Ranked:
         """What refuses callers of the paths that are left out."""
         return Ranked(rank, self._own(shared), self.path)
 
-    def barriers(self, name: str, shared: kong_plugins.Settings, hosts: Collection[str]) -> list[Ranked]:
+    def barriers(self, name: str, shared: ImportedSettings, hosts: Collection[str]) -> list[Ranked]:
         """Those of the route for another service of the same backend, whose routes are for these hosts; none for any.
 
         A route that removes its prefix has other paths at the backend.
@@ -108,10 +108,10 @@ class Route:
     def strips(self) -> bool:
         return self._strips
 
-    def _own(self, shared: kong_plugins.Settings) -> dict[str, Any]:
+    def _own(self, shared: ImportedSettings) -> dict[str, Any]:
         return _settings({**shared, **self._settings}) if self._settings else {}
 
-    def ranked(self, name: str, shared: kong_plugins.Settings) -> list[Ranked]:
+    def ranked(self, name: str, shared: ImportedSettings) -> list[Ranked]:
         """Kong prefers routes with more kinds of conditions, then regular expressions, then longer paths."""
         if self._is_left_out:
             return [self.barrier(shared)] if self._is_barrier else []

@@ -8,7 +8,7 @@ from routing.configuration.faults import Path
 from routing.imports.building import Services, compact, duration, methods, rate, route_pattern, seconds_of, target
 from routing.imports.cors import read_cors
 from routing.imports.krakend_components import component, has_component, is_no_http, makes_requests
-from routing.imports.report import Imported, Item, Report
+from routing.imports.report import Imported, Report, Section
 from routing.imports.route_order import Ranked, arranged, specificity
 
 PRODUCT: Final = "KrakenD"
@@ -28,7 +28,7 @@ def is_krakend(structure: dict[str, Any]) -> bool:
 
 def convert(structure: dict[str, Any]) -> Imported:
     report = Report()
-    top = Item(structure, (), report)
+    top = Section(structure, (), report)
     top.without_effect(*_ABOUT, "version", "debug_endpoint", "echo_endpoint", "sequential_start")
     common = _Common(top, report)
     tls = top.item("tls")
@@ -51,7 +51,7 @@ def convert(structure: dict[str, Any]) -> Imported:
 class _Common:
     """What endpoints share: the services, of which each set of hosts is one, and the issuers of tokens."""
 
-    def __init__(self, top: Item, report: Report) -> None:
+    def __init__(self, top: Section, report: Report) -> None:
         self.report = report
         self.services = Services(report)
         self.hosts, self.timeout = top.texts("host"), top.text("timeout", TIMEOUT)
@@ -116,7 +116,7 @@ def _name(url: str) -> str:
     return name if name.replace(".", "").isdigit() else name.split(".")[0]
 
 
-def _endpoint(item: Item, common: _Common) -> None:
+def _endpoint(item: Section, common: _Common) -> None:
     report, public = item.report, item.text("endpoint")
     method, backends = item.text("method", "GET").upper(), item.items("backend")
     item.without_effect(*_ABOUT)
@@ -147,7 +147,7 @@ def _endpoint(item: Item, common: _Common) -> None:
     report.changed(item.path, f"{method} {public} is now {made['methods'][0]} /api/v1/{name}{call}")
 
 
-def _route(item: Item, method: str, common: _Common) -> tuple[str, dict[str, Any], str] | None:
+def _route(item: Section, method: str, common: _Common) -> tuple[str, dict[str, Any], str] | None:
     """The service's name, the new route, and the path that clients call."""
     report = item.report
     call, question, _ = item.text("url_pattern", "/").partition("?")
@@ -184,7 +184,7 @@ def _route(item: Item, method: str, common: _Common) -> tuple[str, dict[str, Any
     return found[0], made, pattern
 
 
-def _backend_settings(extra: Item, service: dict[str, Any]) -> None:
+def _backend_settings(extra: Section, service: dict[str, Any]) -> None:
     """Those that KrakenD has for each backend of an endpoint, and this gateway for a service."""
     limit = component(extra, _PROXY_RATE)
     if "max_rate" in limit:
@@ -212,7 +212,7 @@ def _backend_settings(extra: Item, service: dict[str, Any]) -> None:
     extra.finish()
 
 
-def _router_settings(extra: Item, common: _Common) -> dict[str, Any]:
+def _router_settings(extra: Section, common: _Common) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     limit = component(extra, _RATE)
     if "client_max_rate" in limit:
@@ -254,7 +254,7 @@ def _protects(component: str) -> bool:
     return component != _ISSUING and (component.startswith(_PROTECTING) or _OLD.match(component) is not None)
 
 
-def _validator(item: Item, common: _Common) -> None:
+def _validator(item: Section, common: _Common) -> None:
     issuer, audience, keys = item.text("issuer"), item.texts("audience"), item.text("jwk_url")
     if issuer.startswith("https://") and audience:
         common.add_issuer(issuer, audience, keys)
@@ -267,7 +267,7 @@ def _validator(item: Item, common: _Common) -> None:
     item.finish()
 
 
-def _cors(extra: Item) -> dict[str, Any]:
+def _cors(extra: Section) -> dict[str, Any]:
     item = component(extra, "security/cors")
     if "allow_origins" not in item and "allow_methods" not in item:
         item.finish()

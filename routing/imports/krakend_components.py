@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from routing.imports.report import Item
+from routing.imports.report import Section
 
 _FORMER: Final = {
     "auth/validator": "krakend-jose/validator",
@@ -32,11 +32,11 @@ def is_no_http(component: str) -> bool:
     return component.startswith(_NOT_HTTP) or _OLD_NOT_HTTP.match(component) is not None
 
 
-def has_component(extra: Item, name: str) -> bool:
+def has_component(extra: Section, name: str) -> bool:
     return _key(extra, name) in extra
 
 
-def component(extra: Item, name: str) -> Item:
+def component(extra: Section, name: str) -> Section:
     """The settings of a component, read. Those of former versions, such as `maxRate`, have their present names."""
     key = _key(extra, name)
     if key == name:
@@ -44,10 +44,10 @@ def component(extra: Item, name: str) -> Item:
     path, value = (*extra.path, key), extra.take(key)
     if isinstance(value, dict):
         value = {_CAPITAL.sub(r"_\1", str(each)).lower().replace("-", "_"): item for each, item in value.items()}
-    return Item(value, path, extra.report)
+    return Section(value, path, extra.report)
 
 
-def _key(extra: Item, name: str) -> str:
+def _key(extra: Section, name: str) -> str:
     """The name that the file has for the component: `github.com/devopsfaith/…` and `github_com/…` are former ones."""
     if name in extra:
         return name

@@ -6,7 +6,7 @@ LiteLLM is one interface to many providers; here each provider, with its key, is
 from typing import Any, Final
 
 from routing.imports.building import Services, duration, seconds_of, target
-from routing.imports.report import Imported, Item, Report
+from routing.imports.report import Imported, Report, Section
 
 PRODUCT: Final = "LiteLLM"
 PRESETS: Final = {"openai": "openai", "anthropic": "anthropic", "text-completion-openai": "openai"}
@@ -49,7 +49,7 @@ def is_litellm(structure: dict[str, Any]) -> bool:
 
 def convert(structure: dict[str, Any]) -> Imported:
     report = Report()
-    top = Item(structure, (), report)
+    top = Section(structure, (), report)
     common = _common(top)
     general = top.item("general_settings")
     if allowed := general.texts("allowed_ips"):
@@ -65,7 +65,7 @@ def convert(structure: dict[str, Any]) -> Imported:
     return Imported(PRODUCT, providers.services.document(), tuple(report.notes))
 
 
-def _common(top: Item) -> dict[str, Any]:
+def _common(top: Section) -> dict[str, Any]:
     """What all services have, of the settings of the router and of the library."""
     router, library = top.item("router_settings"), top.item("litellm_settings")
     settings: dict[str, Any] = {}
@@ -106,7 +106,7 @@ class _Providers:
         self._report, self._common = report, common
         self._names: dict[tuple[str, str, str], str] = {}
 
-    def service(self, item: Item, provider: str) -> tuple[str, dict[str, Any]] | None:
+    def service(self, item: Section, provider: str) -> tuple[str, dict[str, Any]] | None:
         """The name and the service of a deployment; None, with a note, if its address is not known."""
         base, key = item.text("api_base") or item.text("base_url"), item.text("api_key")
         place = (provider, base, key)
@@ -118,7 +118,7 @@ class _Providers:
         name = self._names[place]
         return name, self.services.found[name]
 
-    def _make(self, item: Item, provider: str, base: str, key: str) -> dict[str, Any] | None:
+    def _make(self, item: Section, provider: str, base: str, key: str) -> dict[str, Any] | None:
         address: dict[str, Any] = {"preset": PRESETS[provider]} if provider in PRESETS else {}
         known = base or BASES.get(provider, "")
         if known:
@@ -138,7 +138,7 @@ class _Providers:
         return service
 
 
-def _model(model: Item, providers: _Providers) -> None:
+def _model(model: Section, providers: _Providers) -> None:
     report, alias = model.report, model.text("model_name")
     item, about = model.item("litellm_params"), model.take("model_info", {})
     mode = str(about.get("mode")) if isinstance(about, dict) else ""
@@ -170,7 +170,7 @@ def _model(model: Item, providers: _Providers) -> None:
     model.finish()
 
 
-def _provider(item: Item) -> tuple[str, str]:
+def _provider(item: Section) -> tuple[str, str]:
     """The provider and the model's name there; no provider, if the file does not tell which it is.
 
     A key must not be sent to another provider than its own.

@@ -20,7 +20,7 @@ _REFERENCES: Final = (
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,31}) (\S.*)")
 
 
-class Kind(StrEnum):
+class NoteKind(StrEnum):
     """CHANGED: converted, but not quite the same. LEFT_OUT: without a counterpart. SECRET: a variable to set."""
 
     CHANGED = "changed"
@@ -31,7 +31,7 @@ class Kind(StrEnum):
 class Note(msgspec.Struct, frozen=True):
     """`path` is in the imported file."""
 
-    kind: Kind
+    kind: NoteKind
     path: str
     text: str
 
@@ -48,7 +48,7 @@ class Imported(msgspec.Struct, frozen=True):
 
     @property
     def is_complete(self) -> bool:
-        return all(note.kind is not Kind.LEFT_OUT for note in self.notes)
+        return all(note.kind is not NoteKind.LEFT_OUT for note in self.notes)
 
 
 class Report:
@@ -61,10 +61,10 @@ class Report:
         self._variables: dict[str, object] = {}
 
     def changed(self, path: Path, text: str) -> None:
-        self._add(Kind.CHANGED, path, text)
+        self._add(NoteKind.CHANGED, path, text)
 
     def left_out(self, path: Path, text: str = "no counterpart") -> None:
-        self._add(Kind.LEFT_OUT, path, text)
+        self._add(NoteKind.LEFT_OUT, path, text)
 
     def secret(self, path: Path, value: object, name: str) -> str:
         """The reference that stands for a secret: `env:GATEWAY_SECRET_…`, after its scheme if it has one.
@@ -76,7 +76,7 @@ class Report:
         scheme, content = (f"{form[1]} ", form[2]) if form else ("", text)
         source = next((found[1] for form in _REFERENCES if (found := form.fullmatch(content.strip()))), None)
         variable = self._variable(source or name, content)
-        self._add(Kind.SECRET, path, f"set {variable}" + (f", to what {source} has" if source else ""))
+        self._add(NoteKind.SECRET, path, f"set {variable}" + (f", to what {source} has" if source else ""))
         return f"{scheme}env:{variable}"
 
     def header(self, path: Path, name: str, value: object) -> str:
@@ -93,13 +93,13 @@ class Report:
             variable, number = f"{stem}_{number}", number + 1
         return variable
 
-    def _add(self, kind: Kind, path: Path, text: str) -> None:
+    def _add(self, kind: NoteKind, path: Path, text: str) -> None:
         note = Note(kind, format_path(path) or "the file", text)
         if note not in self.notes:
             self.notes.append(note)
 
 
-class Item:
+class Section:
     """A mapping in the file. What has not been read of it is reported in the end, so that nothing is lost silently."""
 
     def __init__(self, value: object, path: Path, report: Report) -> None:
@@ -159,21 +159,21 @@ class Item:
                 texts.append(str(each))
         return texts
 
-    def item(self, key: str) -> "Item":
-        return Item(self.take(key), (*self.path, key), self.report)
+    def item(self, key: str) -> "Section":
+        return Section(self.take(key), (*self.path, key), self.report)
 
-    def items(self, key: str) -> "list[Item]":
+    def items(self, key: str) -> "list[Section]":
         """The mappings of a list."""
         found = self.take(key, [])
         if not isinstance(found, list):
             self.report.left_out((*self.path, key), "is not a list")
             return []
-        return [Item(each, (*self.path, key, index), self.report) for index, each in enumerate(found)]
+        return [Section(each, (*self.path, key, index), self.report) for index, each in enumerate(found)]
 
-    def named(self, key: str) -> "dict[str, Item]":
+    def named(self, key: str) -> "dict[str, Section]":
         """The mappings of a mapping of names."""
         inner = self.item(key)
-        return {name: Item(inner._rest.pop(name), (*inner.path, name), self.report) for name in list(inner._rest)}
+        return {name: Section(inner._rest.pop(name), (*inner.path, name), self.report) for name in list(inner._rest)}
 
     def default(self, key: str, *values: object) -> None:
         """A setting that is the default here: read if it has one of these values, otherwise reported."""

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from routing.configuration.faults import Path
 from routing.imports.report import Report
 
-Route = dict[str, Any]
+RouteSettings = dict[str, Any]
 Rank = tuple[float, ...]
 
 LAST: Final = float("inf")
@@ -25,20 +25,20 @@ class Ranked(NamedTuple):
     """
 
     rank: Rank
-    route: Route
+    route: RouteSettings
     path: Path
     pattern: str = "/*"
 
 
 def arranged(
     routes: list[Ranked], inherited: dict[str, Any], report: Report, *, has_text_prefixes: bool = True
-) -> list[Route]:
+) -> list[RouteSettings]:
     """The routes by rank, and of equal ones the stricter first. Of two for the same paths and methods, one is made.
 
     Which paths a route that is left out had is not known: if it refused callers, those of later routes need a
     credential. `inherited` are the service's settings. `has_text_prefixes`: the product's `/admin` is `/admins` too.
     """
-    kept: dict[tuple[str, frozenset[str]], Route] = {}
+    kept: dict[tuple[str, frozenset[str]], RouteSettings] = {}
     barriers: list[str] = []
     for ranked in sorted(routes, key=lambda each: (each.rank, -_strictness({**inherited, **each.route}))):
         route, strictness = ranked.route, _strictness({**inherited, **ranked.route})
@@ -75,7 +75,7 @@ def _shape(pattern: str) -> str:
     return "/".join("{}" if part.startswith("{") else part for part in pattern.split("/"))
 
 
-def _guarded(pattern: str, earlier: Iterable[Route], inherited: Route) -> str | None:
+def _guarded(pattern: str, earlier: Iterable[RouteSettings], inherited: RouteSettings) -> str | None:
     """A prefix that an earlier route protects and whose longer neighbours, such as `/admins`, the pattern matches."""
     if not pattern.endswith("/*"):
         return None
@@ -97,16 +97,16 @@ def _kind(segment: str) -> int:
     return _PARAMETER if segment.startswith("{") else _LITERAL
 
 
-def _settings(route: Route) -> Route:
+def _settings(route: RouteSettings) -> RouteSettings:
     return {key: value for key, value in route.items() if key not in _MATCHING}
 
 
-def _strictness(settings: Route) -> int:
+def _strictness(settings: RouteSettings) -> int:
     is_off, is_required = settings.get("enabled") is False, settings.get("auth") == "required"
     return 4 * is_off + _REQUIRED * is_required + ("ip" in settings)
 
 
-def _both(first: Route, second: Route, inherited: Route) -> Route:
+def _both(first: RouteSettings, second: RouteSettings, inherited: RouteSettings) -> RouteSettings:
     """`first`, open to nobody to whom `second` is closed."""
     made, others = dict(first), ({**inherited, **first}, {**inherited, **second})
     if any(each.get("auth", "required") == "required" for each in others):

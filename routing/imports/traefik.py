@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from routing.imports.building import Services, compact, methods, route_pattern
-from routing.imports.report import Imported, Item, Report
+from routing.imports.report import Imported, Report, Section
 from routing.imports.route_order import Ranked, arranged
 from routing.imports.traefik_backends import Backends, local
 from routing.imports.traefik_certificates import ClientCertificates
 from routing.imports.traefik_middlewares import Middlewares
 from routing.imports.traefik_names import spelled
-from routing.imports.traefik_rules import Rule, parse_rule
+from routing.imports.traefik_rules import RouterRule, parse_rule
 
 PRODUCT: Final = "Traefik"
 SECTIONS: Final = ("http", "tcp", "udp", "tls")
@@ -26,7 +26,7 @@ def is_traefik(structure: dict[str, Any]) -> bool:
 
 def convert(structure: dict[str, Any]) -> Imported:
     report = Report()
-    top = Item(spelled(structure), (), report)
+    top = Section(spelled(structure), (), report)
     http = top.item("http")
     middlewares = Middlewares(http)
     certificates = ClientCertificates(top.item("tls"))
@@ -49,11 +49,11 @@ def convert(structure: dict[str, Any]) -> Imported:
 class _Router:
     """`rule` is None, with a note, if it has no counterpart. Traefik prefers a higher priority, then a longer rule."""
 
-    def __init__(self, name: str, item: Item, middlewares: Middlewares, certificates: ClientCertificates) -> None:
+    def __init__(self, name: str, item: Section, middlewares: Middlewares, certificates: ClientCertificates) -> None:
         self.name, self.path = name, item.path
         item.report.subject = name
         self.service, rule = local(item.text("service")), item.text("rule")
-        self.rule: Rule | None = parse_rule(rule, (*item.path, "rule"), item.report)
+        self.rule: RouterRule | None = parse_rule(rule, (*item.path, "rule"), item.report)
         self.settings = middlewares.settings([local(each) for each in item.texts("middlewares")], item.path)
         self.rank = (-(item.number("priority", 0) or len(rule)),)
         self.keeps_path = self.settings.keys().isdisjoint(("strip", "prefix"))

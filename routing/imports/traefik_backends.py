@@ -4,7 +4,7 @@ from typing import Any
 
 from routing.imports.backend_tls import TraefikTransports
 from routing.imports.building import duration, seconds_of, target, weighted
-from routing.imports.report import Item
+from routing.imports.report import Section
 
 
 def local(name: str) -> str:
@@ -15,7 +15,7 @@ def local(name: str) -> str:
 class Backends:
     """The file's services by name, which may consist of others."""
 
-    def __init__(self, http: Item) -> None:
+    def __init__(self, http: Section) -> None:
         self._report = http.report
         self._items = http.named("services")
         self.transports = TraefikTransports(http)
@@ -36,7 +36,7 @@ class Backends:
             self._read[name] = None if item is None or depth > 8 else self._service(name, item, depth)
         return self._read[name]
 
-    def _service(self, name: str, item: Item, depth: int) -> dict[str, Any] | None:
+    def _service(self, name: str, item: Section, depth: int) -> dict[str, Any] | None:
         if "weighted" in item:
             found = self._weighted(item.item("weighted"), depth)
         elif "failover" in item:
@@ -53,7 +53,7 @@ class Backends:
             self._report.left_out(item.path, f"the service {name} has no target")
         return found
 
-    def _load_balancer(self, item: Item) -> dict[str, Any] | None:
+    def _load_balancer(self, item: Section) -> dict[str, Any] | None:
         targets = []
         for server in item.items("servers"):
             made = target(server.text("url"), (*server.path, "url"), self._report)
@@ -71,7 +71,7 @@ class Backends:
         item.finish()
         return settings if targets else None
 
-    def _weighted(self, item: Item, depth: int) -> dict[str, Any] | None:
+    def _weighted(self, item: Section, depth: int) -> dict[str, Any] | None:
         listed, settings, transports = [], dict[str, Any](), list[Any]()
         for each in item.items("services"):
             inner, weight = self.read(local(each.text("name")), depth + 1), each.number("weight", 1)
@@ -89,7 +89,7 @@ class Backends:
             settings.pop("tls", None)
         return {**settings, "targets": weighted(listed)} if listed else None
 
-    def _failover(self, item: Item, depth: int) -> dict[str, Any] | None:
+    def _failover(self, item: Section, depth: int) -> dict[str, Any] | None:
         main, other = local(item.text("service")), local(item.text("fallback"))
         item.without_effect("healthCheck")
         item.finish()
@@ -101,7 +101,7 @@ def _plain(found: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key != "weight"}
 
 
-def _health(balancer: Item) -> dict[str, Any]:
+def _health(balancer: Section) -> dict[str, Any]:
     if "healthCheck" not in balancer:
         return {}
     item = balancer.item("healthCheck")

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from routing.imports.report import Item
+from routing.imports.report import Section
 
 OPTIONAL: Final = ("NoClientCert", "RequestClientCert", "VerifyClientCertIfGiven")
 DEFAULT: Final = "default"
@@ -11,13 +11,13 @@ DEFAULT: Final = "default"
 class ClientCertificates:
     """Which of the file's TLS options require a certificate of clients."""
 
-    def __init__(self, tls: Item) -> None:
+    def __init__(self, tls: Section) -> None:
         found = tls.take("options", {})
         self._options: dict[str, Any] = found if isinstance(found, dict) else {}
         if tls.names or self._options:
             tls.report.left_out(tls.path, "TLS ends in a proxy ahead of the gateway")
 
-    def are_required(self, router: Item) -> bool:
+    def are_required(self, router: Section) -> bool:
         """Whether a router's clients need one, with a note. Options that are not in the file may require it."""
         tls = router.take("tls")
         if not tls:

@@ -6,12 +6,11 @@ from typing import Any, Final
 
 from resilience.ratelimit.policy import RatePolicy
 from routing.configuration.faults import Path
-from routing.imports.building import duration, rate, seconds_of
+from routing.imports.building import ImportedSettings, duration, rate, seconds_of
 from routing.imports.cors import read_cors
-from routing.imports.report import Item
+from routing.imports.report import Section
 from routing.networks import NetworkSet
 
-Settings = dict[str, Any]
 PROTECTING: Final = ("basicAuth", "digestAuth", "forwardAuth")
 """Middlewares that refuse callers: a route that has one is never imported as open."""
 _REWRITES: Final = "paths are not rewritten: what it applies to is disabled"
@@ -39,19 +38,19 @@ _RATIO: Final = re.compile(
 class Middlewares:
     """Middlewares by name. They are read again for each router, since several may use one."""
 
-    def __init__(self, http: Item) -> None:
+    def __init__(self, http: Section) -> None:
         self._report = http.report
         found = http.take("middlewares", {})
         self._values: dict[str, Any] = found if isinstance(found, dict) else {}
         self._unused = set(self._values)
 
-    def settings(self, names: list[str], path: Path) -> Settings:
+    def settings(self, names: list[str], path: Path) -> ImportedSettings:
         """What they set together, the first of them first."""
-        settings: Settings = {}
+        settings: ImportedSettings = {}
         self._collect(names, path, settings, 0)
         return settings
 
-    def _collect(self, names: list[str], path: Path, settings: Settings, depth: int) -> None:
+    def _collect(self, names: list[str], path: Path, settings: ImportedSettings, depth: int) -> None:
         for name in names:
             if name not in self._values or depth > MAX_DEPTH:
                 fault = f"the middleware {name} is not in this file" if depth <= MAX_DEPTH else "chains of chains"
@@ -60,7 +59,7 @@ class Middlewares:
                 continue
             self._unused.discard(name)
             place = ("http", "middlewares", name)
-            item = Item(self._values[name], place, self._report)
+            item = Section(self._values[name], place, self._report)
             chain = item.item("chain")
             names_within = [each.removesuffix("@file") for each in chain.texts("middlewares")]
             chain.finish()
@@ -72,11 +71,11 @@ class Middlewares:
             self._report.left_out(("http", "middlewares", name), "no router has this middleware")
 
 
-def _read(item: Item, settings: Settings) -> None:
+def _read(item: Section, settings: ImportedSettings) -> None:
     for kind, convert in _CONVERTED.items():
         if kind in item:
             inner = item.item(kind)
-            made: Settings = {}
+            made: ImportedSettings = {}
             convert(inner, made)
             inner.finish()
             _add(settings, made, inner)
@@ -92,7 +91,7 @@ def _read(item: Item, settings: Settings) -> None:
         item.explain(kind, ELSEWHERE.get(kind, "it may refuse callers, who need a key or a token instead"))
 
 
-def _add(settings: Settings, made: Settings, item: Item) -> None:
+def _add(settings: ImportedSettings, made: ImportedSettings, item: Section) -> None:
     """Add what a middleware sets. If another one of the router has set it too, a request passes both of them."""
     for key, value in made.items():
         first = settings.setdefault(key, value)
@@ -133,16 +132,16 @@ _BOTH: Final[dict[str, Callable[[Any, Any], Any]]] = {
 """What two values of one setting amount to; None if nothing here is the same."""
 
 
-def _strip(item: Item, settings: Settings) -> None:
+def _strip(item: Section, settings: ImportedSettings) -> None:
     settings["strip"] = item.texts("prefixes")
     item.default("forceSlash", True, False)
 
 
-def _add_prefix(item: Item, settings: Settings) -> None:
+def _add_prefix(item: Section, settings: ImportedSettings) -> None:
     settings["prefix"] = "/" + item.text("prefix").strip("/")
 
 
-def _rate(item: Item, settings: Settings) -> None:
+def _rate(item: Section, settings: ImportedSettings) -> None:
     period = seconds_of(item.take("period", "1s")) or 1
     found = rate(item.number("average", 0), period, (*item.path, "average"), item.report)
     if found is not None:
@@ -157,7 +156,7 @@ def _rate(item: Item, settings: Settings) -> None:
         )
 
 
-def _addresses(item: Item, settings: Settings) -> None:
+def _addresses(item: Section, settings: ImportedSettings) -> None:
     allowed = item.texts("sourceRange")
     if allowed:
         settings["ip"] = {"allow": allowed}
@@ -170,30 +169,30 @@ def _addresses(item: Item, settings: Settings) -> None:
         item.report.changed((*item.path, "ipStrategy"), "set TRUSTED_PROXIES")
 
 
-def _in_flight(item: Item, settings: Settings) -> None:
+def _in_flight(item: Section, settings: ImportedSettings) -> None:
     settings["max_concurrency"] = max(item.whole("amount", 1), 1)
     item.report.changed((*item.path, "amount"), "counted for each worker, after the cache")
 
 
-def _retry(item: Item, settings: Settings) -> None:
+def _retry(item: Section, settings: ImportedSettings) -> None:
     settings["retries"] = {"attempts": min(max(item.whole("attempts", 1), 1), 10)}
     item.without_effect("initialInterval")
 
 
-def _breaker(item: Item, settings: Settings) -> None:
+def _breaker(item: Section, settings: ImportedSettings) -> None:
     form = _RATIO.fullmatch(item.text("expression"))
     if form is None:
         item.report.left_out((*item.path, "expression"), "circuits open by failures and slow calls: see breaker")
         item.without_effect("checkPeriod", "fallbackDuration", "recoveryDuration", "responseCode")
         return
-    breaker: Settings = {"failure_rate": float(form[1])}
+    breaker: ImportedSettings = {"failure_rate": float(form[1])}
     if (seconds := seconds_of(item.take("fallbackDuration"))) is not None:
         breaker["open_for"] = duration(seconds)
     item.without_effect("checkPeriod", "recoveryDuration", "responseCode")
     settings["breaker"] = breaker
 
 
-def _headers(item: Item, settings: Settings) -> None:
+def _headers(item: Section, settings: ImportedSettings) -> None:
     headers = {}
     sent = item.item("customRequestHeaders")
     for name in sent.names:
@@ -221,7 +220,7 @@ _CORS: Final = {
     "expose": "accessControlExposeHeaders",
     "credentials": "accessControlAllowCredentials",
 }
-_CONVERTED: Final[dict[str, Callable[[Item, Settings], None]]] = {
+_CONVERTED: Final[dict[str, Callable[[Section, ImportedSettings], None]]] = {
     "stripPrefix": _strip,
     "addPrefix": _add_prefix,
     "rateLimit": _rate,

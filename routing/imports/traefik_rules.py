@@ -14,7 +14,7 @@ _VALUE: Final = re.compile(r"`([^`]*)`|\"([^\"]*)\"")
 MAX_RULE: Final = 4_000
 
 
-class Rule(msgspec.Struct, frozen=True):
+class RouterRule(msgspec.Struct, frozen=True):
     """Empty parts match anything. `paths` are texts with whether they are prefixes."""
 
     hosts: tuple[str, ...] = ()
@@ -22,7 +22,7 @@ class Rule(msgspec.Struct, frozen=True):
     methods: tuple[str, ...] = ()
 
 
-def parse_rule(text: str, path: Path, report: Report) -> Rule | None:
+def parse_rule(text: str, path: Path, report: Report) -> RouterRule | None:
     """The rule; None, with a note, if it is not of this form."""
     hosts: list[str] = []
     paths: list[tuple[str, bool]] = []
@@ -46,7 +46,7 @@ def parse_rule(text: str, path: Path, report: Report) -> Rule | None:
     if not parts:
         report.left_out(path, "only Host, Path, PathPrefix and Method, combined with &&, have a counterpart")
         return None
-    return Rule(tuple(hosts), tuple(paths), tuple(methods))
+    return RouterRule(tuple(hosts), tuple(paths), tuple(methods))
 
 
 def _conjunction(text: str) -> list[list[tuple[str, str]]] | None:

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, OutputWrapper
 
 from routing.configuration.document import dump
 from routing.imports.products import convert
-from routing.imports.report import Imported, Kind
+from routing.imports.report import Imported, NoteKind
 
 FAILED: Final = 2
 INCOMPLETE: Final = 3
@@ -63,7 +63,7 @@ def _described(imported: Imported) -> dict[str, Any]:
 
 def _lines(imported: Imported) -> list[str]:
     count = len(imported.structure["services"])
-    lines = [str(note) for kind in Kind for note in imported.notes if note.kind is kind]
-    left = sum(note.kind is Kind.LEFT_OUT for note in imported.notes)
+    lines = [str(note) for kind in NoteKind for note in imported.notes if note.kind is kind]
+    left = sum(note.kind is NoteKind.LEFT_OUT for note in imported.notes)
     services = "1 service" if count == 1 else f"{count} services"
     return [*lines, f"{imported.product}: {services}; without a counterpart: {left}"]

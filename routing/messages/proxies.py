@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from routing.http import Headers, Request, joined
 
-Network = IPv4Network | IPv6Network
+IPNetwork = IPv4Network | IPv6Network
 
 MAX_HOPS: Final = 32
 """Proxies between the client and the gateway. Bounds the work for a list of 32 kB."""
@@ -31,7 +31,7 @@ _ESCAPE: Final = re.compile(rb"\\(.)")
 Element = dict[bytes, bytes]
 
 
-class Origin(NamedTuple):
+class ClientOrigin(NamedTuple):
     """`host` is None where no proxy says anything about it: then the Host field holds."""
 
     client: str
@@ -42,7 +42,7 @@ class Origin(NamedTuple):
 class TrustedProxies:
     """The networks of TRUSTED_PROXIES."""
 
-    def __init__(self, networks: Sequence[Network] = ()) -> None:
+    def __init__(self, networks: Sequence[IPNetwork] = ()) -> None:
         self._networks = tuple(networks)
 
     def __bool__(self) -> bool:
@@ -66,7 +66,7 @@ class TrustedProxies:
             request.fields = {**request.fields, b"host": origin.host}
             request.shared_head = None  # which also stands for peers that are not trusted
 
-    def origin(self, peer: str, scheme: str, headers: Headers) -> Origin:
+    def origin(self, peer: str, scheme: str, headers: Headers) -> ClientOrigin:
         """For a connection from `peer`, which is trusted, that itself uses `scheme`."""
         nodes, schemes, hosts = (_last(joined(headers, name)) for name in _X_FORWARDED)
         forwarded = None if nodes or schemes or hosts else joined(headers, b"forwarded")
@@ -80,13 +80,13 @@ class TrustedProxies:
         if port is not None:
             sent = hosts_of(headers)
             host = _with_port(host or (sent[0] if len(sent) == 1 else b""), port)
-        return Origin(client, scheme, host or None)
+        return ClientOrigin(client, scheme, host or None)
 
-    def _forwarded_origin(self, peer: str, scheme: str, elements: list[Element]) -> Origin:
+    def _forwarded_origin(self, peer: str, scheme: str, elements: list[Element]) -> ClientOrigin:
         client, hop = self._walk(peer, [element.get(b"for", b"") for element in elements])
         appended = elements[::-1][: hop + 1][::-1]
         proto, host = _first(appended, b"proto") or b"", _first(appended, b"host")
-        return Origin(client, _SCHEMES.get(proto.lower(), scheme), host or None)
+        return ClientOrigin(client, _SCHEMES.get(proto.lower(), scheme), host or None)
 
     def _walk(self, peer: str, nodes: list[bytes]) -> tuple[str, int]:
         """The client's address, and by how many steps from the right the element lies that a proxy wrote for it."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from routing.configuration.values import SUPPORTED_METHODS
-from routing.openapi.operations import Operation, shape
+from routing.openapi.operations import DocumentRoute, shape
 
 _OWN: Final = frozenset({"path", "methods"})
 """The keys of a route that an import sets."""
@@ -32,19 +32,19 @@ class Merged(msgspec.Struct, frozen=True):
     """
 
     routes: list[dict[str, Any]]
-    added: tuple[Operation, ...] = ()
+    added: tuple[DocumentRoute, ...] = ()
     changed: tuple[Edit, ...] = ()
-    removed: tuple[Operation, ...] = ()
-    kept: tuple[Operation, ...] = ()
-    left_out: tuple[Operation, ...] = ()
-    shadowed: tuple[Operation, ...] = ()
-    imported: tuple[Operation, ...] = ()
+    removed: tuple[DocumentRoute, ...] = ()
+    kept: tuple[DocumentRoute, ...] = ()
+    left_out: tuple[DocumentRoute, ...] = ()
+    shadowed: tuple[DocumentRoute, ...] = ()
+    imported: tuple[DocumentRoute, ...] = ()
 
 
 def merge(
     routes: Iterable[dict[str, Any]],
-    wanted: Sequence[Operation],
-    before: Iterable[Operation] = (),
+    wanted: Sequence[DocumentRoute],
+    before: Iterable[DocumentRoute] = (),
     *,
     prune: bool = False,
     restore: bool = False,
@@ -61,7 +61,9 @@ def merge(
 
 
 class _Merging:
-    def __init__(self, routes: list[dict[str, Any]], wanted: Sequence[Operation], before: Iterable[Operation]) -> None:
+    def __init__(
+        self, routes: list[dict[str, Any]], wanted: Sequence[DocumentRoute], before: Iterable[DocumentRoute]
+    ) -> None:
         self._routes = routes
         self._original = [(route, dict(route)) for route in routes]
         self._wanted = wanted
@@ -69,7 +71,7 @@ class _Merging:
         self._before: dict[str, frozenset[str]] = {}
         for path, methods in before:
             self._before[shape(path)] = self._before.get(shape(path), frozenset()).union(methods)
-        self._found: dict[str, list[Operation]] = {
+        self._found: dict[str, list[DocumentRoute]] = {
             name: [] for name in ("added", "removed", "kept", "left_out", "shadowed")
         }
 
@@ -86,10 +88,10 @@ class _Merging:
                 route["methods"] = remaining
             elif prune or route.keys() <= _OWN:
                 self._routes.remove(route)
-                self._found["removed"].append(Operation(route["path"], tuple(methods)))
+                self._found["removed"].append(DocumentRoute(route["path"], tuple(methods)))
             else:
                 # Without the route, its path would have the service's settings: it might be open to more callers.
-                self._found["kept"].append(Operation(route["path"], tuple(methods)))
+                self._found["kept"].append(DocumentRoute(route["path"], tuple(methods)))
 
     def _instead(self, route: dict[str, Any]) -> list[str]:
         """The new methods of the path, of a route with settings whose own are gone."""
@@ -107,7 +109,7 @@ class _Merging:
             by_hand = () if restore else self._before.get(form, frozenset())
             left_out = tuple(method for method in missing if method in by_hand)
             if left_out:
-                self._found["left_out"].append(Operation(path, left_out))
+                self._found["left_out"].append(DocumentRoute(path, left_out))
             missing = [method for method in missing if method not in left_out]
             if missing and same:
                 # What is set on the route holds for its new methods too.
@@ -118,7 +120,7 @@ class _Merging:
 
     def _insert(self, path: str, methods: list[str]) -> None:
         """Before the first route that would match its requests, unless settings of that must hold for them."""
-        operation = Operation(path, tuple(methods))
+        operation = DocumentRoute(path, tuple(methods))
         self._found["added"].append(operation)
         place = len(self._routes)
         for index, route in enumerate(self._routes):

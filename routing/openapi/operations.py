@@ -19,7 +19,7 @@ _LONGEST: Final = 500
 """The longest path of a route, in characters."""
 
 
-class Operation(NamedTuple):
+class DocumentRoute(NamedTuple):
     """A route that the document asks for."""
 
     path: str
@@ -29,7 +29,7 @@ class Operation(NamedTuple):
 class Operations(NamedTuple):
     """`has_trailing_slashes`: paths end with a slash, which patterns cannot."""
 
-    routes: tuple[Operation, ...]
+    routes: tuple[DocumentRoute, ...]
     warnings: tuple[str, ...]
     has_trailing_slashes: bool
 
@@ -56,7 +56,7 @@ def operations(structure: dict[str, Any]) -> Operations:
             warnings.append(f"{path}: its own 'servers' are not used: a route is sent to its service's targets")
     if not found:
         warnings.append("the document has no operations")
-    routes = tuple(Operation(path, _ordered(methods)) for path, methods in found.values())
+    routes = tuple(DocumentRoute(path, _ordered(methods)) for path, methods in found.values())
     return Operations(routes, tuple(warnings), slashes)
 
 

@@ -1,11 +1,14 @@
 """Renders pages with the gateway's own templates, whatever else a project has of the same name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from django import shortcuts
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.template import engines
+
+ViewFunction = Callable[..., HttpResponseBase]
 
 ENGINE: Final = "gateway"
 """The template engine of the pages in a project that includes the gateway. Its own project has one engine."""

@@ -18,7 +18,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     default: str = ""
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CredentialCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A harmless request that needs the credential. `expect` is a condition on its response, None for status 200."""
 
     path: str
@@ -36,7 +36,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     name: str
     ask: tuple[Question, ...]
     settings: dict[str, Any]
-    check: Check
+    check: CredentialCheck
     example: str
     headers: dict[str, str] = msgspec.field(default_factory=dict)
 

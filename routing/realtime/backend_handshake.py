@@ -16,7 +16,7 @@ from websockets.typing import Subprotocol
 
 from routing.backend.client import BackendResponse, Call
 from routing.backend.dialer import Dialer, connecting
-from routing.backend.encoding import Origin, parse_origin
+from routing.backend.encoding import TargetOrigin, parse_origin
 from routing.backend.reasons import failure_reason, innermost, refuses_client
 from routing.errors import BadGateway, BadRequest, UpstreamTimeout
 from routing.http import HOP_BY_HOP, Headers
@@ -79,14 +79,14 @@ class BackendHandshake:
         self._opened = BackendSocket(*args, **options)
         return self._opened
 
-    async def _tls_options(self, origin: Origin, target: Target) -> dict[str, Any]:
+    async def _tls_options(self, origin: TargetOrigin, target: Target) -> dict[str, Any]:
         """Raises ssl.SSLError."""
         if not origin.tls:
             return {}
         return {"ssl": await self._contexts.get(target.tls), "server_hostname": origin.server_name(target.tls)}
 
     def _connect(
-        self, origin: Origin, call: Call, timeout: Timeout, deadline: float, options: dict[str, Any]
+        self, origin: TargetOrigin, call: Call, timeout: Timeout, deadline: float, options: dict[str, Any]
     ) -> "_Connect":
         uri = b"%b://%b%b" % (b"wss" if origin.tls else b"ws", call.host or origin.authority, origin.target(call.path))
         left = deadline - asyncio.get_running_loop().time()
@@ -125,7 +125,7 @@ class _Connect(connect):
     """Connects to the target only, whatever the URI's host: a redirect is an error."""
 
     def __init__(
-        self, uri: str, dialer: Dialer, origin: Origin, seconds: float, deadline: float, **options: Any
+        self, uri: str, dialer: Dialer, origin: TargetOrigin, seconds: float, deadline: float, **options: Any
     ) -> None:
         super().__init__(uri, **options)
         if uri.endswith("?") and not self.ws_uri.query:  # sent as it is (RFC 3986 section 6.2.3)

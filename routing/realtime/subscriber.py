@@ -44,7 +44,7 @@ class PendingSend(Protocol):
     def __await__(self) -> Any: ...
 
 
-class Delivery(Enum):
+class EventSource(Enum):
     """Where a subscriber's events come from."""
 
     LIVE = "pushed by the hub"
@@ -75,7 +75,7 @@ class Subscriber:
         self._wakeup = asyncio.Event()
         self._is_waiting = False
         self._in_flight: PendingSend | None = None
-        self._delivery = Delivery.LIVE
+        self._delivery = EventSource.LIVE
         self._cursor: EventId = (0, 0)
         self._replay_start: EventId = (0, 0)
         self._resume_from: EventId | None = None
@@ -91,7 +91,7 @@ class Subscriber:
 
         False if the server is still busy with the previous event: then `wake` is to be called shortly.
         """
-        if self._delivery is not Delivery.LIVE or frame.id <= self._pushed_until or self.closing:
+        if self._delivery is not EventSource.LIVE or frame.id <= self._pushed_until or self.closing:
             return True
         is_asleep = self._is_waiting and not self._wakeup.is_set()
         if is_asleep and not self._queue and self._try_send(frame):
@@ -144,9 +144,9 @@ class Subscriber:
         if self._resume_from is not None:
             event_id, self._resume_from = self._resume_from, None
             self._replay(event_id)
-        elif is_first and self._delivery is Delivery.LIVE:
+        elif is_first and self._delivery is EventSource.LIVE:
             self._cursor = self._replay_start = self._pushed_until = self._history.last
-            self._delivery = Delivery.GRACE
+            self._delivery = EventSource.GRACE
             asyncio.get_running_loop().call_later(RESUME_GRACE_SECONDS, self._end_grace)
 
     def remove_topic(self, topic: str) -> None:
@@ -161,13 +161,13 @@ class Subscriber:
             self._end_grace()
         elif not self.topics:
             self._resume_from = event_id
-        elif self._delivery is not Delivery.REPLAY:
+        elif self._delivery is not EventSource.REPLAY:
             self._replay(event_id)
         return is_covered
 
     def announce_gap(self) -> None:
         """Notify the client that events may be missing, and go on with new ones."""
-        self._delivery = Delivery.LIVE
+        self._delivery = EventSource.LIVE
         self._pushed_since = dict.fromkeys(self._pushed_since, self._history.last)
         last_id = format_event_id(self._history.last)
         self.send(encode_message("gap", last_id=last_id, detail="events may have been lost"))
@@ -179,7 +179,7 @@ class Subscriber:
                 return self._dequeue()
             if self.closing:
                 raise self.closing
-            if self._delivery is Delivery.REPLAY:
+            if self._delivery is EventSource.REPLAY:
                 self._pull()
                 await asyncio.sleep(0)
                 continue
@@ -204,7 +204,7 @@ class Subscriber:
 
     @property
     def is_behind(self) -> bool:
-        return self._delivery is not Delivery.LIVE or bool(self._queue)
+        return self._delivery is not EventSource.LIVE or bool(self._queue)
 
     def _try_send(self, frame: Frame) -> bool:
         """False if there is no sink, or if it is still sending the previous message."""
@@ -239,16 +239,16 @@ class Subscriber:
         An id above this worker's last one comes from a worker that is ahead: what this one receives up to it later
         has been delivered there.
         """
-        if self._delivery is Delivery.LIVE:
+        if self._delivery is EventSource.LIVE:
             self._pushed_until = max(self._pushed_until, self._history.last)
         self._pushed_until = max(self._pushed_until, event_id)
         self._cursor = self._replay_start = event_id
-        self._delivery = Delivery.REPLAY
+        self._delivery = EventSource.REPLAY
         self._wakeup.set()
 
     def _end_grace(self) -> None:
-        if self._delivery is Delivery.GRACE:
-            self._delivery = Delivery.REPLAY
+        if self._delivery is EventSource.GRACE:
+            self._delivery = EventSource.REPLAY
         self._wakeup.set()
 
     def _pull(self) -> None:
@@ -263,7 +263,7 @@ class Subscriber:
             if topics:
                 self._enqueue(build_frame(event, topics))
         if len(events) < REPLAY_BATCH:
-            self._delivery = Delivery.LIVE
+            self._delivery = EventSource.LIVE
             self._pushed_since = {topic: min(since, self._replay_start) for topic, since in self._pushed_since.items()}
         else:
             self._cursor = events[-1].id

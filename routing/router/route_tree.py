@@ -15,7 +15,7 @@ REST: Final = "*"
 """As a pattern's last segment: any rest of the path, or none."""
 
 
-class Route(msgspec.Struct, frozen=True):
+class RoutePattern(msgspec.Struct, frozen=True):
     """One pattern of a service's paths: `/mailboxes/{user}/messages`, `/files/*`. No methods: any method."""
 
     path: str
@@ -32,21 +32,21 @@ class _Node:
 
     fixed: dict[str, "_Node"] = field(default_factory=dict)
     any: "_Node | None" = None
-    ends: list[tuple[int, Route]] = field(default_factory=list)
-    rest: list[tuple[int, Route]] = field(default_factory=list)
+    ends: list[tuple[int, RoutePattern]] = field(default_factory=list)
+    rest: list[tuple[int, RoutePattern]] = field(default_factory=list)
 
 
 class RouteTree:
     """Routes are tried in the order in which they are given."""
 
-    def __init__(self, routes: Iterable[Route], policy: PathPolicy) -> None:
+    def __init__(self, routes: Iterable[RoutePattern], policy: PathPolicy) -> None:
         self._root = _Node()
         self._case_sensitive = policy.case_sensitive
         self._ignores_slash = policy.trailing_slash is not TrailingSlash.STRICT
         for rank, route in enumerate(routes):
             self._add(rank, route)
 
-    def _add(self, rank: int, route: Route) -> None:
+    def _add(self, rank: int, route: RoutePattern) -> None:
         node = self._root
         for segment in pattern_segments(route.path):
             if segment == REST:
@@ -65,7 +65,7 @@ class RouteTree:
         """
         return unicodedata.normalize("NFC", segment) if self._case_sensitive else folded([segment])[0]
 
-    def find(self, segments: Segments) -> list[list[Route]]:
+    def find(self, segments: Segments) -> list[list[RoutePattern]]:
         """The routes whose pattern matches, in their order.
 
         Two lists where a trailing slash may be ignored and both forms match: a request must comply with both.
@@ -76,18 +76,18 @@ class RouteTree:
         without = self._matching(segments[:-1])
         return [without, exact] if exact and exact != without else [without]
 
-    def _matching(self, segments: Segments) -> list[Route]:
+    def _matching(self, segments: Segments) -> list[RoutePattern]:
         ends = list(_reachable(self._root, segments, 0))
         if len(ends) > 1:
             ends.sort(key=_rank)
         return [route for _, route in ends]
 
 
-def _rank(end: tuple[int, Route]) -> int:
+def _rank(end: tuple[int, RoutePattern]) -> int:
     return end[0]
 
 
-def _reachable(node: _Node, segments: Segments, depth: int) -> Iterator[tuple[int, Route]]:
+def _reachable(node: _Node, segments: Segments, depth: int) -> Iterator[tuple[int, RoutePattern]]:
     yield from node.rest
     if depth == len(segments):
         yield from node.ends
@@ -115,7 +115,7 @@ def _names(pattern: str) -> tuple[tuple[int, str], ...]:
     return tuple((place, segment[1:-1]) for place, segment in segments if segment.startswith("{"))
 
 
-def allowed_methods(routes: Iterable[Route]) -> tuple[str, ...]:
+def allowed_methods(routes: Iterable[RoutePattern]) -> tuple[str, ...]:
     """What `Allow` lists for routes of one path."""
     methods = {method for route in routes for method in route.methods}
     return tuple(sorted(methods | {"HEAD"} if "GET" in methods else methods))

@@ -15,19 +15,19 @@ from routing.router import spelling
 from routing.router.hosts import domain_of
 from routing.router.objectives import Objectives
 from routing.router.policy import Auth, PathPolicy, RoutePolicy, Target
-from routing.router.route_tree import Route, RouteTree, allowed_methods, parameters
+from routing.router.route_tree import RoutePattern, RouteTree, allowed_methods, parameters
 from routing.router.spelling import Segments
 from routing.router.strictest import strictest
 from routing.router.thresholds import Thresholds
 from routing.tls.policy import TlsPolicy
 from routing.webhooks.policy import Webhook
 
-__all__ = ["Match", "Route", "RouteTable", "Service"]
+__all__ = ["Match", "RoutePattern", "RouteTable", "Service"]
 
 MAX_COMBINED: Final = 4_096
 """The most combinations of routes that one table keeps: bounds their memory."""
 
-_Found = tuple[Route | None, Segments]
+_Found = tuple[RoutePattern | None, Segments]
 """A reading of a path, and the route that it matches."""
 
 
@@ -44,7 +44,7 @@ class Service(msgspec.Struct, frozen=True):
     targets: tuple[Target, ...]
     hosts: tuple[str, ...] = ()
     policy: RoutePolicy = RoutePolicy()
-    routes: tuple[Route, ...] = ()
+    routes: tuple[RoutePattern, ...] = ()
     incarnation: int = 0
     paths: PathPolicy = PathPolicy()
     faults: tuple[str, ...] = ()
@@ -179,7 +179,7 @@ class RouteTable:
     def _combine(self, service: Service, path: bytes, resource: bytes, found: Sequence[_Found]) -> Match:
         """The match of a path with several readings: the first route found, with the restrictions of all."""
         route, segments = next((one for one in found if one[0] is not None), found[0])
-        others: list[Route | None] = []
+        others: list[RoutePattern | None] = []
         named: dict[str, str] = {}
         for other, its_segments in reversed(found):
             if other is not None:
@@ -198,7 +198,7 @@ class RouteTable:
             tuple(other.path if other else "" for other in others),
         )
 
-    def _strictest(self, service: Service, routes: list[Route | None]) -> RoutePolicy:
+    def _strictest(self, service: Service, routes: list[RoutePattern | None]) -> RoutePolicy:
         """One policy object for each set of routes: steps and grants are memoised by it. Raises BadRequest."""
         policies = [route.policy if route else service.policy for route in routes]
         if all(policy == policies[0] for policy in policies):
@@ -221,7 +221,7 @@ def _readings(service: Service, path: bytes) -> list[spelling.Segments]:
     return [("", "*")] if path == ASTERISK else spelling.readings(path or b"/", service.paths)
 
 
-def _first(service: Service, routes: list[Route], method: str) -> Route | None:
+def _first(service: Service, routes: list[RoutePattern], method: str) -> RoutePattern | None:
     """The first route that allows the method; None without routes. Raises MethodNotAllowed."""
     for route in routes:
         if route.allows(method):

@@ -9,7 +9,7 @@ from typing import Final
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.window import Decision
 from resilience.usage.driver import Quotas
-from resilience.usage.meter import Verdict
+from resilience.usage.meter import QuotaVerdict
 from resilience.usage.periods import period_at
 from resilience.usage.slots import Slots
 from routing.consumers.limit_state import LimitState
@@ -18,8 +18,8 @@ from routing.errors import Forbidden, QuotaExceeded, RateLimited
 from routing.exchange import Exchange
 from routing.steps.network import check_address
 
-Limit = RateLimit | QuotaLimit
-Counted = list[tuple[Limit, Decision | Verdict]]
+PlanLimit = RateLimit | QuotaLimit
+Counted = list[tuple[PlanLimit, Decision | QuotaVerdict]]
 RETRY_SECONDS: Final = 1.0
 """When a caller whose requests in flight are too many may try again."""
 
@@ -65,24 +65,24 @@ class PlanLimits:
         asked = {exchange.quota.name, *(state.name for state in exchange.plan_limits)}
         return [self._state(limit, self._peek(limit)) for limit in subscription.counted if limit.name not in asked]
 
-    def _peek(self, limit: Limit) -> Decision | Verdict | None:
+    def _peek(self, limit: PlanLimit) -> Decision | QuotaVerdict | None:
         if isinstance(limit, RateLimit):
             return self._limiter.peek(limit.key, limit.policy)
         return self._quotas.peek(limit.meter)
 
-    def _remaining(self, exchange: Exchange, subscription: Subscription) -> Sequence[Limit]:
+    def _remaining(self, exchange: Exchange, subscription: Subscription) -> Sequence[PlanLimit]:
         """The limits without the rate, which step 2 has counted."""
         if exchange.quota.name == "default":
             return subscription.counted
         return [limit for limit in subscription.counted if limit.name != exchange.quota.name]
 
-    def _try(self, limit: Limit) -> Decision | Verdict | None:
+    def _try(self, limit: PlanLimit) -> Decision | QuotaVerdict | None:
         if isinstance(limit, RateLimit):
             return self._limiter.try_take(limit.key, limit.policy)
         return self._quotas.try_take(limit.meter)
 
     async def _wait(
-        self, exchange: Exchange, subscription: Subscription, counted: Counted, limits: Sequence[Limit]
+        self, exchange: Exchange, subscription: Subscription, counted: Counted, limits: Sequence[PlanLimit]
     ) -> None:
         try:
             for limit in limits:
@@ -109,7 +109,7 @@ class PlanLimits:
                     f"over {limit.limit} requests at once: the limit of the {limit.owner}", retry_after=RETRY_SECONDS
                 )
 
-    def _add(self, exchange: Exchange, counted: Counted, limit: Limit, verdict: Decision | Verdict) -> None:
+    def _add(self, exchange: Exchange, counted: Counted, limit: PlanLimit, verdict: Decision | QuotaVerdict) -> None:
         """Note a decision. Raises RateLimited or QuotaExceeded."""
         if verdict.allowed:
             counted.append((limit, verdict))
@@ -124,7 +124,7 @@ class PlanLimits:
                 f"over {rate.limit} requests in {rate.window:g} s: the limit of the {limit.owner}",
                 retry_after=verdict.reset,
             )
-        amount = verdict.limit if isinstance(verdict, Verdict) else limit.meter.policy.amount
+        amount = verdict.limit if isinstance(verdict, QuotaVerdict) else limit.meter.policy.amount
         until = _time(round(self._clock() + verdict.reset))
         raise QuotaExceeded(
             f"the {limit.owner}'s quota of {amount} requests per {limit.meter.policy.per} is used up until {until}",
@@ -152,12 +152,12 @@ class PlanLimits:
         if exchange.step_log is not None:
             exchange.mark("plan", " ".join(limit.name for limit, _ in counted), self._timer())
 
-    def _state(self, limit: Limit, verdict: Decision | Verdict | None) -> LimitState:
+    def _state(self, limit: PlanLimit, verdict: Decision | QuotaVerdict | None) -> LimitState:
         if isinstance(limit, RateLimit):
             amount, window = limit.policy.limit, math.ceil(limit.policy.window)
         else:
             period = period_at(limit.meter.policy, self._clock(), limit.meter.signed_up)
-            amount = verdict.limit if isinstance(verdict, Verdict) else limit.meter.policy.amount
+            amount = verdict.limit if isinstance(verdict, QuotaVerdict) else limit.meter.policy.amount
             window = period.ends - period.starts
         if verdict is None:
             return LimitState(limit.name, amount, window, None, 0)

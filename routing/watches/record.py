@@ -30,7 +30,7 @@ UNKNOWN_LIFETIME_SECONDS: Final = 7 * 86_400.0
 """How long a channel may exist whose response never arrived."""
 
 
-class State(StrEnum):
+class WatchState(StrEnum):
     """`pending`: not made yet. `ended`: it is over, and notifications are lost until it is renewed."""
 
     PENDING = "pending"
@@ -101,12 +101,12 @@ class WatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> tuple[str, str, str]:
         return self.webhook, self.subject, self.resource
 
-    def state(self, now: float) -> State:
+    def state(self, now: float) -> WatchState:
         if self.expires_at and self.expires_at <= now:
-            return State.ENDED
+            return WatchState.ENDED
         if self.failure:
-            return State.FAILING
-        return State.ACTIVE if self.expires_at else State.PENDING
+            return WatchState.FAILING
+        return WatchState.ACTIVE if self.expires_at else WatchState.PENDING
 
     def is_due(self, wanted: Wanted, now: float) -> bool:
         """Whether there is anything to do. Changed settings and an account connected since a failure are due at once.

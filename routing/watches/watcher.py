@@ -35,15 +35,15 @@ AT_ONCE: Final = 4
 CLOSE_SECONDS: Final = 5.0
 """How long renewals in progress may take at the end."""
 
-Key = tuple[str, str, str]
+WatchKey = tuple[str, str, str]
 
 
 class _Plan(NamedTuple):
     """What the configuration asks for, and the rows that there are; without those of webhooks that are paused."""
 
     table: RouteTable
-    wanted: dict[Key, Wanted]
-    rows: dict[Key, WatchRecord]
+    wanted: dict[WatchKey, Wanted]
+    rows: dict[WatchKey, WatchRecord]
 
     def is_shared(self, record: WatchRecord) -> bool:
         """Whether another webhook watches the same resource of the same account."""

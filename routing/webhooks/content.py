@@ -41,7 +41,7 @@ _ID_PATHS: Final[dict[Verify, tuple[str, ...]]] = {
 _HUBSPOT_ID: Final = ("portalId", "subscriptionId", "eventId", "objectId", "occurredAt")
 
 
-class Identity(msgspec.Struct, frozen=True):
+class DeliveryIdentity(msgspec.Struct, frozen=True):
     """What a delivery and its retries have in common, and for how many seconds it is remembered."""
 
     key: str
@@ -102,14 +102,14 @@ class Content(msgspec.Struct, frozen=True):
         return _texts(list(islice(_walk(self.body, path.split(".")), _MAX_ITEMS + 1)))
 
 
-def identity(webhook: Webhook, content: Content, raw: bytes) -> Identity:
+def identity(webhook: Webhook, content: Content, raw: bytes) -> DeliveryIdentity:
     """What identifies the delivery among all of the gateway's."""
     known = content.fill(webhook.id) if webhook.id else _known_id(webhook.verify, content)
     if known:
-        return Identity(_digest(webhook.name, "id", *known), REMEMBERED_SECONDS)
+        return DeliveryIdentity(_digest(webhook.name, "id", *known), REMEMBERED_SECONDS)
     sent_at = _timestamp(webhook, content.headers)
     seconds = REMEMBERED_SECONDS if sent_at else REMEMBERED_BODY_SECONDS
-    return Identity(_digest(webhook.name, "body", sent_at, raw), seconds)
+    return DeliveryIdentity(_digest(webhook.name, "body", sent_at, raw), seconds)
 
 
 def handshake(webhook: Webhook, content: Content) -> bytes | None:

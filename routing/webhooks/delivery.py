@@ -46,7 +46,7 @@ class Delivery(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, done=done, tries=self.tries + 1, error=error[:500])
 
 
-class Plan(msgspec.Struct, frozen=True):
+class DeliveryWork(msgspec.Struct, frozen=True):
     """The work of a delivery. `tags` to invalidate, EVERYTHING among them for all; `events` to publish, as topic and
     data; `unfilled` is the number of templates for which the delivery has no value.
     """
@@ -76,11 +76,11 @@ def kept_headers(webhook: Webhook, headers: Headers) -> tuple[tuple[bytes, bytes
     return tuple((name, value) for name, value in headers if name not in dropped and not name.startswith(b"x-forward"))
 
 
-def plan(webhook: Webhook, content: Content, identifier: str) -> Plan:
+def plan(webhook: Webhook, content: Content, identifier: str) -> DeliveryWork:
     """What a delivery invalidates and publishes. `identifier` is its id, for subscribers."""
     tags, unfilled = _tags(webhook, content)
     events, missing = _events(webhook.publish, webhook, content, identifier)
-    return Plan(tags, events, unfilled + missing)
+    return DeliveryWork(tags, events, unfilled + missing)
 
 
 def retry_delay(tries: int) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Final
 
-from routing.webhooks.content import Identity
+from routing.webhooks.content import DeliveryIdentity
 from routing.webhooks.queue import MAX_BYTES, MAX_DELIVERIES, Added, Entry
 
 WAIT_SECONDS: Final = 0.25
@@ -30,7 +30,7 @@ class MemoryQueue:
         self._bytes = 0
         self._added = asyncio.Event()
 
-    async def add(self, identity: Identity | None, data: bytes) -> Added:
+    async def add(self, identity: DeliveryIdentity | None, data: bytes) -> Added:
         now = self._clock()
         if identity is not None and self._seen.get(identity.key, 0.0) > now:
             return Added.DUPLICATE

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
-from routing.webhooks.content import Identity
+from routing.webhooks.content import DeliveryIdentity
 
 MAX_DELIVERIES: Final = 20_000
 MAX_BYTES: Final = 64 * 1_024 * 1_024
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
 class Queue(Protocol):
     """Raises StoreUnavailable."""
 
-    async def add(self, identity: Identity | None, data: bytes) -> Added:
+    async def add(self, identity: DeliveryIdentity | None, data: bytes) -> Added:
         """Queue a delivery and remember its identity, or neither. Without an identity it is no duplicate."""
 
     async def take(self, limit: int) -> list[Entry]:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from resilience.batcher import Batcher
 from resilience.outage import StoreUnavailable
 from resilience.redis import CALL_SECONDS, RedisLink, Script
-from routing.webhooks.content import Identity
+from routing.webhooks.content import DeliveryIdentity
 from routing.webhooks.queue import MAX_BYTES, MAX_DELIVERIES, Added, Entry
 
 GROUP: Final = "gateway"
@@ -107,7 +107,7 @@ _CREATE_GROUP: Final = Script("redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1],
 
 
 class _Addition(NamedTuple):
-    identity: Identity | None
+    identity: DeliveryIdentity | None
     data: bytes
 
 
@@ -132,7 +132,7 @@ class RedisQueue:
         self._additions = Batcher(self._add_all)
         self._removals = Batcher(self._remove_all)
 
-    async def add(self, identity: Identity | None, data: bytes) -> Added:
+    async def add(self, identity: DeliveryIdentity | None, data: bytes) -> Added:
         """Add a delivery in a round trip shared with concurrent ones. A large one gets its own, to delay no others."""
         addition = _Addition(identity, data)
         if len(data) > LARGE_BYTES:

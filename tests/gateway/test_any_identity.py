@@ -31,7 +31,7 @@ from routing.authentication.id_token import caller_from_claims
 from routing.caller import Caller
 from routing.gateway_rules import GatewayRules
 from routing.router.policy import Auth, RoutePolicy, Target
-from routing.router.table import Route, RouteTable, Service
+from routing.router.table import RoutePattern, RouteTable, Service
 from tests.clock import FakeClock
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.http1_client import Client, Worker
@@ -109,9 +109,9 @@ class Configuration:
             )
 
         routes = [
-            Route("/user/{id}", (), policy(Auth.OPTIONAL, Scope.USER)),
-            Route("/tenant/{id}", (), policy(Auth.OPTIONAL, Scope.TENANT)),
-            Route("/shared/{id}", (), policy(Auth.NONE, Scope.SHARED)),
+            RoutePattern("/user/{id}", (), policy(Auth.OPTIONAL, Scope.USER)),
+            RoutePattern("/tenant/{id}", (), policy(Auth.OPTIONAL, Scope.TENANT)),
+            RoutePattern("/shared/{id}", (), policy(Auth.NONE, Scope.SHARED)),
         ]
         target = Target(url + self.base, self.weight)
         service = Service("crm", (target,), (OWN_HOST,), policy(Auth.REQUIRED, Scope.USER), tuple(routes))

@@ -15,7 +15,7 @@ from routing.errors import Forbidden
 from routing.gateway_rules import GatewayRules
 from routing.realtime import handshake
 from routing.router.policy import Auth, RoutePolicy
-from routing.router.table import Route
+from routing.router.table import RoutePattern
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.gateway.entry_points import install, send_request
 from tests.gateway.test_nine_steps import ok
@@ -83,7 +83,7 @@ async def test_the_backend_is_told_the_prefix_except_under_its_own_host(world: W
 
 async def test_the_host_of_the_client_is_kept_on_wish(world: World) -> None:
     kept = msgspec.structs.replace(OPEN, preserve_host=True)
-    routes = (Route("/kept", (), kept),)
+    routes = (RoutePattern("/kept", (), kept),)
     origin = await world.serve(ok(), policy=OPEN, routes=routes)
     await world.request("GET", "/api/v1/crm/kept", FIELDS, client=PROXY)
     assert (b"host", b"crm.example.com:8443") in origin.requests[-1].fields

@@ -15,7 +15,7 @@ from resilience.ratelimit.policy import RatePolicy
 from resilience.redis import RedisLink
 from routing.gateway_rules import GatewayRules
 from routing.router.policy import RoutePolicy
-from routing.router.table import Route
+from routing.router.table import RoutePattern
 from tests.clock import FakeClock
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.origin import Peer, ScriptedOrigin
@@ -92,7 +92,7 @@ class CallersOfOneWorker(RuleBasedStateMachine):
         shared = CachePolicy(scope=Scope.SHARED, tags=("ours",))
         self.server: ScriptedOrigin = await first.serve(
             self.origin,
-            routes=(Route("/ours/*", (), RoutePolicy(timeout=QUICK, cache=shared)),),
+            routes=(RoutePattern("/ours/*", (), RoutePolicy(timeout=QUICK, cache=shared)),),
             policy=RoutePolicy(timeout=QUICK, cache=CachePolicy(tags=("mine",))),
         )
         for world in others:

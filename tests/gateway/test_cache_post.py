@@ -11,7 +11,7 @@ import pytest
 from resilience.cache.policy import CachePolicy, KeyPolicy, QueryPolicy, Scope
 from routing.http import Request
 from routing.router.policy import Fallback, Retries, RoutePolicy
-from routing.router.table import Route, Service
+from routing.router.table import RoutePattern, Service
 from routing.steps.cache import bypass, content
 from tests.gateway.cache_steps import PATH, reply
 from tests.gateway.conftest import QUICK, World
@@ -381,8 +381,8 @@ class TestQueries:
         origin = await ScriptedOrigin(Echo()).__aenter__()
         cache_world.origins.append(origin)
         routes = (
-            Route("/h", ("GET",), reading(self.KEY, ("GET",))),
-            Route("/h", ("PUT",), RoutePolicy(timeout=QUICK, cache=None)),
+            RoutePattern("/h", ("GET",), reading(self.KEY, ("GET",))),
+            RoutePattern("/h", ("PUT",), RoutePolicy(timeout=QUICK, cache=None)),
         )
         cache_world.add(Service("crm", (origin.target,), routes=routes))
         read = f"{PATH}/h?a=1&b=2&ts=7"

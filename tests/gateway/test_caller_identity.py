@@ -14,7 +14,7 @@ from routing.authentication.identity_signer import (
     public_jwk,
     signing_key,
 )
-from routing.caller import Caller, Identity
+from routing.caller import Caller, TokenIdentity
 from routing.http import Request, Response
 from routing.router.identity_policy import IdentityField, IdentityPolicy
 from routing.router.policy import Auth, RoutePolicy
@@ -22,7 +22,7 @@ from tests.gateway.cache_steps import reply
 from tests.gateway.conftest import QUICK, World
 from tests.origin import Peer
 
-ADA = Identity("https://issuer.example", "ada", "acme", "ada@example.com")
+ADA = TokenIdentity("https://issuer.example", "ada", "acme", "ada@example.com")
 FORGED = [
     ("X-Gateway-Tenant", "evil"),
     ("X_Gateway_Email", "evil"),
@@ -86,7 +86,7 @@ async def test_what_is_sent_is_part_of_the_cache_key(cache_world: World) -> None
     others = [
         caller(),
         caller(scopes=frozenset({"a"})),
-        caller(identity=Identity("https://issuer.example", "bob", "acme", "bob@example.com")),
+        caller(identity=TokenIdentity("https://issuer.example", "bob", "acme", "bob@example.com")),
         caller(tenant="other.example:acme"),
     ]
     expected = [
@@ -106,7 +106,7 @@ async def test_a_signed_identity_verifies_and_is_nobody_elses(cache_world: World
     await cache_world.serve(*[echo] * 9, policy=policy)
     mine = key()
     use(cache_world, mine)
-    bob = caller(id="jwt+issuer.example+acme:bob", identity=Identity("https://issuer.example", "bob", "acme"))
+    bob = caller(id="jwt+issuer.example+acme:bob", identity=TokenIdentity("https://issuer.example", "bob", "acme"))
     bodies = [(await send(cache_world, who)).body for who in (caller(), bob, caller())]
     found = [body.split(b"|")[3] for body in bodies if isinstance(body, bytes)]
     assert found[0] == found[2] != found[1]

@@ -19,7 +19,7 @@ from routing.authentication.certificates.errors import InvalidCertificate
 from routing.authentication.certificates.source import parse_source
 from routing.authentication.revocations import Revocations
 from routing.caller import Caller
-from routing.consumers.policy import Identity
+from routing.consumers.policy import UserBinding
 from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
 from routing.errors import InvalidToken
 from routing.gateway_rules import GatewayRules
@@ -71,8 +71,8 @@ def rules() -> GatewayRules:
 def know(world: World) -> None:
     record = KeyRecord(prefix="ours", digest=digest(world.key), name="ours", scopes=frozenset({"*"}))
     identities = {
-        Identity(issuer="certificate", subject="uri:spiffe://acme/web"): 1,
-        Identity(issuer="certificate", subject="uri:spiffe://acme/limited"): 1,
+        UserBinding(issuer="certificate", subject="uri:spiffe://acme/web"): 1,
+        UserBinding(issuer="certificate", subject="uri:spiffe://acme/limited"): 1,
     }
     data = ConsumerData(consumers={1: ConsumerRecord(1, "acme", True, 0.0)}, identities=identities)
     world.live.keys = ApiKeys([record], ConsumerTable(data))

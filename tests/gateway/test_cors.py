@@ -7,7 +7,7 @@ from resilience.ratelimit.policy import RatePolicy
 from routing.gateway_rules import GatewayRules
 from routing.messages.cors import CorsPolicy
 from routing.router.policy import Auth, RoutePolicy, Target
-from routing.router.table import Route, Service
+from routing.router.table import RoutePattern, Service
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.gateway.entry_points import ReceivedResponse
 
@@ -66,7 +66,7 @@ async def test_a_preflight_never_reaches_a_backend_without_a_policy_either(world
 
 async def test_a_preflight_gets_the_policy_of_the_route_that_it_announces(world: World) -> None:
     writes = policy(CorsPolicy(origins=("https://app.example.com",), methods=("POST",)))
-    routes = (Route("/x", ("GET",), policy()), Route("/x", ("POST",), writes))
+    routes = (RoutePattern("/x", ("GET",), policy()), RoutePattern("/x", ("POST",), writes))
     await world.serve(answer(b"x"), policy=policy(None), routes=routes)
     assert (await preflight(world, "/api/v1/crm/x", "POST")).get("access-control-allow-methods") == "POST"
     assert allowed(await preflight(world, "/api/v1/crm/x", "POST", OTHER)) is None
@@ -103,9 +103,9 @@ async def test_a_stored_response_is_for_each_origin_its_own(world: World) -> Non
 async def test_errors_can_be_read_by_pages_too(world: World) -> None:
     limited = policy(rate_limit=RatePolicy(1, 60))
     routes = (
-        Route("/limited", (), limited),
-        Route("/get", ("GET",), policy()),
-        Route("/off", (), policy(enabled=False)),
+        RoutePattern("/limited", (), limited),
+        RoutePattern("/get", ("GET",), policy()),
+        RoutePattern("/off", (), policy(enabled=False)),
     )
     await world.serve(answer(b"x"), policy=policy(), routes=routes)
     await world.request("GET", "/api/v1/crm/limited", [APP])
@@ -166,7 +166,9 @@ async def test_a_page_can_read_that_its_request_is_malformed_by_the_services_own
 @pytest.mark.parametrize("path", ["/a//b", "/%zz", "/a%2Fb", "/a%25252Fb"])
 async def test_a_page_can_read_that_its_path_is_refused(world: World, path: str) -> None:
     """As the policy of the service says, which has origins of its own."""
-    await world.serve(answer(b"x"), policy=policy(), routes=(Route("/guarded", (), policy()),), hosts=("crm.test",))
+    await world.serve(
+        answer(b"x"), policy=policy(), routes=(RoutePattern("/guarded", (), policy()),), hosts=("crm.test",)
+    )
     for target, host in ((f"/api/v1/crm{path}", "gateway.test"), (path, "crm.test")):
         if host == "crm.test" and world.entry_point.__class__.__name__ == "AsgiEntryPoint":
             continue  # which is given requests for the gateway alone

@@ -18,7 +18,7 @@ from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
 from routing.explain.explainer import Explainer
 from routing.http import Request
 from routing.router.policy import RoutePolicy
-from routing.router.table import Route
+from routing.router.table import RoutePattern
 from tests.countries import known_countries
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.gateway.test_nine_steps import ok
@@ -49,7 +49,7 @@ async def statuses(world: World, path: str = PATH) -> list[int]:
 
 
 async def test_a_service_and_a_route(world: World) -> None:
-    routes = (Route("/fr/*", (), policy(allow=["country:FR"])),)
+    routes = (RoutePattern("/fr/*", (), policy(allow=["country:FR"])),)
     await world.serve(ok(), policy=policy(allow=["country:DE"]), routes=routes)
     assert await statuses(world) == [200, 403, 403]
     assert await statuses(world, "/api/v1/crm/fr/x") == [403, 200, 403]

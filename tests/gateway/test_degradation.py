@@ -13,7 +13,7 @@ from routing.caller import Caller
 from routing.http import ClientGone, Request
 from routing.observability.events import BackendEventKind
 from routing.router.policy import Fallback, Retries, RoutePolicy, Target, Timeout
-from routing.router.table import Route, Service
+from routing.router.table import RoutePattern, Service
 from routing.upstream.registry import RESERVE
 from tests.gateway.conftest import QUICK, World
 from tests.origin import Peer, Script, ScriptedOrigin
@@ -75,7 +75,7 @@ async def test_a_route_may_have_its_own_slow_call_threshold(world: World) -> Non
         await peer.send(OK)
 
     slow = sensitive(breaker=BreakerPolicy(failure_threshold=1, slow_call=0.01))
-    await world.serve(respond_late, policy=sensitive(), routes=(Route("/quick", (), slow),))
+    await world.serve(respond_late, policy=sensitive(), routes=(RoutePattern("/quick", (), slow),))
     assert (await world.request("GET", "/api/v1/crm/report")).status == 200
     assert state(world) is State.CLOSED
     assert (await world.request("GET", "/api/v1/crm/quick")).status == 200
@@ -119,7 +119,7 @@ async def test_the_gateways_own_errors_are_not_failures_of_the_backend(world: Wo
 
 async def test_one_retry_budget_is_shared_by_all_routes_of_a_service(world: World) -> None:
     policy = RoutePolicy(timeout=QUICK, cache=None, breaker=BreakerPolicy(failure_threshold=1_000))
-    routes = (Route("/a", (), policy), Route("/b", (), policy))
+    routes = (RoutePattern("/a", (), policy), RoutePattern("/b", (), policy))
     origin = await world.serve(reset_connection, policy=policy, routes=routes)
     for number in range(60):
         await world.request("GET", f"/api/v1/crm/{'ab'[number % 2]}")
@@ -198,7 +198,7 @@ async def test_stale_response_then_fallback_then_error(world: World) -> None:
 
     responded: list[bool] = []
     policy = sensitive(cache=CachePolicy(stale_if_error=20), fallback=Fallback(status=203, body={"items": []}))
-    await world.serve(respond_once, policy=policy, routes=(Route("/bare", (), sensitive()),))
+    await world.serve(respond_once, policy=policy, routes=(RoutePattern("/bare", (), sensitive()),))
     await world.request("GET", "/api/v1/crm/kept")
     world.clock.advance(11)
     assert (await world.request("GET", "/api/v1/crm/other")).status == 503, "the backend's own response, while CLOSED"

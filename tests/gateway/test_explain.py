@@ -7,7 +7,7 @@ from resilience.ratelimit.policy import RatePolicy
 from routing.explain.explainer import Explainer
 from routing.http import Request
 from routing.router.policy import Auth, RoutePolicy
-from routing.router.table import Route
+from routing.router.table import RoutePattern
 from tests.gateway.conftest import World
 
 CASES = [
@@ -28,10 +28,10 @@ async def test_the_gateway_responds_as_explained(world: World, method: str, path
     await world.serve(
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         routes=(
-            Route("/contacts", ("GET",)),
-            Route("/hidden", (), RoutePolicy(scopes=("secret",))),
-            Route("/open", (), RoutePolicy(auth=Auth.NONE)),
-            Route("/off", (), RoutePolicy(enabled=False)),
+            RoutePattern("/contacts", ("GET",)),
+            RoutePattern("/hidden", (), RoutePolicy(scopes=("secret",))),
+            RoutePattern("/open", (), RoutePolicy(auth=Auth.NONE)),
+            RoutePattern("/off", (), RoutePolicy(enabled=False)),
         ),
     )
     caller = world.live.keys.find(world.key, world.clock()) if authenticated else None

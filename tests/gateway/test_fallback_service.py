@@ -21,7 +21,7 @@ from routing.errors import BadGateway
 from routing.http import Request
 from routing.router.fallback import fallback_match
 from routing.router.policy import Auth, Fallback, Retries, RoutePolicy, Target, Timeout
-from routing.router.table import Match, Route, RouteTable, Service
+from routing.router.table import Match, RoutePattern, RouteTable, Service
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.gateway.entry_points import ReceivedResponse
 from tests.origin import Peer, Script, ScriptedOrigin
@@ -59,7 +59,7 @@ async def serve(
     *,
     policy: RoutePolicy = POLICY,
     other: RoutePolicy = PLAIN,
-    routes: tuple[Route, ...] = (),
+    routes: tuple[RoutePattern, ...] = (),
 ) -> tuple[ScriptedOrigin, ScriptedOrigin]:
     """The services crm and replica."""
     replica = await world.serve(second, name="replica", policy=other, routes=routes)
@@ -321,11 +321,11 @@ async def test_an_anonymous_caller_does_not_reach_a_service_that_requires_a_cred
 
 
 async def test_the_other_services_routes_hold_for_every_spelling(world: World) -> None:
-    guarded = Route("/admin", (), msgspec.structs.replace(PLAIN, scopes=("admin",)))
+    guarded = RoutePattern("/admin", (), msgspec.structs.replace(PLAIN, scopes=("admin",)))
     own = generate_api_key()
     record = KeyRecord(prefix=own.prefix, digest=own.digest, name="k", scopes=frozenset({"crm", "replica"}))
     world.live.keys = ApiKeys([record])
-    _, second = await serve(world, reply(503), routes=(guarded, Route("/only-post", ("POST",), PLAIN)))
+    _, second = await serve(world, reply(503), routes=(guarded, RoutePattern("/only-post", ("POST",), PLAIN)))
     for path in ("/admin", "/admin/", "/%61dmin", "/only-post"):
         assert (await world.request("GET", f"/api/v1/crm{path}", key=own.key)).status == 503
     assert not second.requests

@@ -7,7 +7,7 @@ import pytest
 
 from resilience.cache.policy import CachePolicy, Scope
 from routing.router.policy import Auth, RoutePolicy
-from routing.router.table import Route
+from routing.router.table import RoutePattern
 from tests.gateway.cache_steps import (
     DATE,
     DOWN,
@@ -352,7 +352,7 @@ async def test_a_route_without_a_cache_bypasses_it(cache_world: World) -> None:
 
 async def test_a_tag_may_name_the_caller(cache_world: World) -> None:
     write_policy = RoutePolicy(timeout=QUICK, invalidates=("box:{caller}",))
-    routes = (Route("/write", ("POST",), write_policy),)
+    routes = (RoutePattern("/write", ("POST",), write_policy),)
     await cache_world.serve(reply(), policy=policy(tags=("box:{caller}",)), routes=routes)
     for key in (cache_world.key, cache_world.other_key):
         await cache_world.request("GET", PATH + "/x", key=key)

@@ -14,7 +14,7 @@ from routing.idempotency.record import MAX_SAVED_BYTES
 from routing.idempotency.redis import RedisStore
 from routing.observability.events import BackendEventKind
 from routing.router.policy import Auth, Fallback, Retries, RoutePolicy
-from routing.router.table import Route
+from routing.router.table import RoutePattern
 from tests.gateway.conftest import QUICK, World
 from tests.gateway.entry_points import ReceivedResponse
 from tests.origin import Peer, Script, ScriptedOrigin
@@ -30,7 +30,9 @@ def created(number: int, *fields: bytes) -> bytes:
 
 
 async def serve(world: World, *scripts: Script, policy: RoutePolicy = POLICY) -> ScriptedOrigin:
-    return await world.serve(*scripts, routes=(Route("/m", ("POST", "PATCH"), policy), Route("/plain", ("POST",))))
+    return await world.serve(
+        *scripts, routes=(RoutePattern("/m", ("POST", "PATCH"), policy), RoutePattern("/plain", ("POST",)))
+    )
 
 
 async def write(world: World, key: str = "k1", body: bytes = b"{}", **more: Any) -> ReceivedResponse:
@@ -72,7 +74,7 @@ async def test_a_key_is_of_one_host_where_a_service_has_several(
 ) -> None:
     """Behind each there may be another shop."""
     policy = msgspec.structs.replace(POLICY, preserve_host=preserve_host)
-    await world.serve(created(1), routes=(Route("/m", ("POST",), policy),), hosts=hosts)
+    await world.serve(created(1), routes=(RoutePattern("/m", ("POST",), policy),), hosts=hosts)
     assert (await write(world, host="a.test:81", path="/m")).status == 201
     assert (await write(world, host="A.test", path="/m")).get("idempotency-replayed") == "true"
     assert (await write(world, host="gateway.test")).status == status
@@ -156,7 +158,10 @@ async def test_a_fallback_is_not_saved(world: World) -> None:
         timeout=QUICK, idempotency=True, breaker=BreakerPolicy(failure_threshold=1), fallback=Fallback(body="soon")
     )
     await world.serve(
-        b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", created(1), policy=policy, routes=(Route("/m", (), policy),)
+        b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n",
+        created(1),
+        policy=policy,
+        routes=(RoutePattern("/m", (), policy),),
     )
     assert (await write(world)).status == 503
     assert (await write(world)).json() == "soon"

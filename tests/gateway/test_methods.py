@@ -4,7 +4,7 @@ import pytest
 
 from resilience.cache.policy import CachePolicy, Scope
 from routing.router.policy import Auth, RoutePolicy, Target
-from routing.router.table import Route, Service
+from routing.router.table import RoutePattern, Service
 from tests.gateway.conftest import QUICK, World
 from tests.origin import ScriptedOrigin
 
@@ -37,7 +37,7 @@ async def test_an_unknown_method_is_not_sent_twice(world: World) -> None:
 
 
 async def test_routes_name_the_methods_that_are_allowed(world: World) -> None:
-    await world.serve(OK, routes=(Route("/x", ("GET", "POST")),))
+    await world.serve(OK, routes=(RoutePattern("/x", ("GET", "POST")),))
     for method in ("FOO", "VERSION-CONTROL", "OPTIONS"):
         response = await world.request(method, "/api/v1/crm/x")
         assert (response.status, response.get("allow")) == (405, "GET, HEAD, POST")
@@ -56,7 +56,8 @@ async def test_callers_without_a_credential_learn_the_methods_of_public_routes(
     world: World, auths: tuple[Auth, ...], status: int, bad: int
 ) -> None:
     routes = [
-        Route("/x", (method,), RoutePolicy(auth=auth)) for method, auth in zip(("GET", "POST"), auths, strict=True)
+        RoutePattern("/x", (method,), RoutePolicy(auth=auth))
+        for method, auth in zip(("GET", "POST"), auths, strict=True)
     ]
     await world.serve(OK, routes=tuple(routes))
     response = await world.request("PUT", "/api/v1/crm/x", key=None)
@@ -82,7 +83,7 @@ async def test_max_forwards_is_counted_down(world: World) -> None:
 
 
 async def test_at_zero_the_gateway_responds_itself(world: World) -> None:
-    origin = await world.serve(routes=(Route("/some", ("GET", "OPTIONS")), Route("/any")))
+    origin = await world.serve(routes=(RoutePattern("/some", ("GET", "OPTIONS")), RoutePattern("/any")))
     for path, allow in (("/some", "GET, HEAD, OPTIONS"), ("/any", ALL), ("/none", ALL)):
         response = await world.request("OPTIONS", "/api/v1/crm" + path, [("Max-Forwards", "0")])
         assert (response.status, response.body, response.get("allow")) == (204, b"", allow)
@@ -108,7 +109,7 @@ async def test_options_of_the_server_reaches_the_target_as_such(world: World) ->
     """RFC 9112 section 3.2.4. The target's base path is no part of it."""
     async with ScriptedOrigin(OK, OK) as origin:
         target = Target(f"{origin.url}/base")
-        routes = (Route("/{id}", ("GET",)), Route("/", ("GET",)))
+        routes = (RoutePattern("/{id}", ("GET",)), RoutePattern("/", ("GET",)))
         world.add(Service("web", (target,), ("web.test",), RoutePolicy(timeout=QUICK), routes))
         response = await world.request("OPTIONS", b"*", host="web.test")
         assert response.status == 200
@@ -121,7 +122,7 @@ async def test_options_of_the_server_reaches_the_target_as_such(world: World) ->
 
 async def test_a_route_for_all_paths_holds_for_the_server_too(world: World) -> None:
     async with ScriptedOrigin(OK) as origin:
-        routes = (Route("/*", (), RoutePolicy(timeout=QUICK, scopes=("own",))),)
+        routes = (RoutePattern("/*", (), RoutePolicy(timeout=QUICK, scopes=("own",))),)
         world.add(Service("web", (origin.target,), ("web.test",), RoutePolicy(timeout=QUICK), routes))
         assert (await world.request("OPTIONS", b"*", host="web.test", key=world.other_key)).status == 403
         assert origin.requests == []

@@ -11,7 +11,7 @@ from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
 from routing.errors import GatewayError
 from routing.router.policy import Auth, Fallback, RoutePolicy
-from routing.router.table import Route
+from routing.router.table import RoutePattern
 from tests.gateway.conftest import QUICK, World
 from tests.origin import Peer
 
@@ -140,7 +140,7 @@ async def test_a_caller_without_a_required_scope_is_forbidden(world: World) -> N
 
 
 async def test_a_method_of_no_route_is_not_allowed(world: World) -> None:
-    await world.serve(ok(), routes=(Route("/x", ("GET",), RoutePolicy(timeout=QUICK)),))
+    await world.serve(ok(), routes=(RoutePattern("/x", ("GET",), RoutePolicy(timeout=QUICK)),))
     response = await world.request("PUT", "/api/v1/crm/x", body=[b"1"])
     assert (response.status, response.get("allow")) == (405, "GET, HEAD")
 
@@ -243,8 +243,8 @@ async def test_a_head_request_is_served_from_a_stored_get(world: World) -> None:
 
 
 async def test_a_write_invalidates_the_tags_of_its_route(world: World) -> None:
-    reads = Route("/m/{user}", ("GET",), RoutePolicy(timeout=QUICK, cache=CachePolicy(tags=("mailbox:{user}",))))
-    writes = Route("/m/{user}", ("POST",), RoutePolicy(timeout=QUICK, invalidates=("mailbox:{user}",)))
+    reads = RoutePattern("/m/{user}", ("GET",), RoutePolicy(timeout=QUICK, cache=CachePolicy(tags=("mailbox:{user}",))))
+    writes = RoutePattern("/m/{user}", ("POST",), RoutePolicy(timeout=QUICK, invalidates=("mailbox:{user}",)))
     await world.serve(ok(), routes=(reads, writes))
     for user in "ab":
         await world.request("GET", f"/api/v1/crm/m/{user}")

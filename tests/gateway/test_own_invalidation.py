@@ -9,7 +9,7 @@ from resilience.cache.policy import CachePolicy, OwnInvalidation, Scope
 from routing.configuration.conditions import conditions
 from routing.messages.outcome import OutcomePolicy
 from routing.router.policy import Auth, RoutePolicy
-from routing.router.table import Route, RouteTable
+from routing.router.table import RoutePattern, RouteTable
 from tests.gateway.cache_steps import reply
 from tests.gateway.conftest import QUICK, World
 from tests.origin import Peer
@@ -38,8 +38,8 @@ async def serve(
 
     own = RoutePolicy(timeout=QUICK, cache=boxes, **policy)
     routes = (
-        Route("/users/{user}/history", (), RoutePolicy(timeout=QUICK, cache=history, **policy)),
-        Route("/users/{user}/*", (), own),
+        RoutePattern("/users/{user}/history", (), RoutePolicy(timeout=QUICK, cache=history, **policy)),
+        RoutePattern("/users/{user}/*", (), own),
     )
     await world.serve(respond, policy=RoutePolicy(timeout=QUICK, **policy), routes=routes)
 

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from routing.router.policy import Auth, PathPolicy, RoutePolicy, Spelling
-from routing.router.table import Route
+from routing.router.table import RoutePattern
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.gateway.test_nine_steps import ok
 from tests.http1_client import Client, Worker
 
-ADMIN = Route("/admin/*", (), RoutePolicy(timeout=QUICK, scopes=("admin",)))
+ADMIN = RoutePattern("/admin/*", (), RoutePolicy(timeout=QUICK, scopes=("admin",)))
 SPELLINGS = [
     b"/admin/users",
     b"/%61dmin/users",
@@ -49,7 +49,7 @@ async def test_no_field_takes_a_path_below_a_guarded_route(world: World, name: s
 async def test_a_guarded_route_of_an_open_service_needs_a_credential_in_every_spelling(
     world: World, path: bytes
 ) -> None:
-    guard = Route("/admin/*", (), RoutePolicy(timeout=QUICK))
+    guard = RoutePattern("/admin/*", (), RoutePolicy(timeout=QUICK))
     origin = await world.serve(ok(), policy=RoutePolicy(auth=Auth.NONE, timeout=QUICK), routes=(guard,))
     response = await world.request("GET", b"/api/v1/crm" + path, key="")
     assert response.status in (400, 401)
@@ -65,7 +65,7 @@ async def test_an_ambiguous_path_of_an_open_service_is_400_without_a_credential(
 
 
 async def test_a_service_says_that_its_paths_hold_encoded_slashes(world: World) -> None:
-    queue = Route("/api/queues/{vhost}/{queue}", ("GET", "PUT"))
+    queue = RoutePattern("/api/queues/{vhost}/{queue}", ("GET", "PUT"))
     origin = await world.serve(ok(), ok(), routes=(queue,), paths=PathPolicy(encoded_slash=Spelling.PASS))
     for path in (b"/api/queues/%2F/q", b"/sites/https%3A%2F%2Fexample.com%2F/searchAnalytics/query"):
         assert (await world.request("GET", b"/api/v1/crm" + path)).status == 200

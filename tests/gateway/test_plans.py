@@ -9,7 +9,7 @@ from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.api_keys import ApiKeys, KeyRecord, digest, generate_api_key
 from routing.configuration.consumers import decode_limits, decode_plan
 from routing.consumers.policy import NO_LIMITS
-from routing.consumers.subscription import Member
+from routing.consumers.subscription import LimitedMember
 from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
 from routing.router.policy import RoutePolicy
 from tests.gateway.conftest import QUICK, World
@@ -40,7 +40,7 @@ def subscribe(
     made = [generate_api_key() for _ in range(consumers)]
     data = ConsumerData(
         plans={"free": decode_plan("free", plan or {})},
-        teams={9: Member(9, "acme", limits(team), signed_up, "free")},
+        teams={9: LimitedMember(9, "acme", limits(team), signed_up, "free")},
         consumers={
             number: ConsumerRecord(number, f"c{number}", enabled, signed_up, 9, None, limits(consumer))
             for number in range(1, consumers + 1)

@@ -14,7 +14,7 @@ from metrics.counting.observer import call_outcome
 from resilience.breaker.machine import State
 from resilience.breaker.policy import BreakerPolicy
 from routing import asgi, runtime
-from routing.balancing.rules import Condition
+from routing.balancing.rules import TargetCondition
 from routing.caller import Caller
 from routing.django_http import to_django_response
 from routing.http import ClientGone, Request, Response
@@ -73,7 +73,7 @@ def assert_not_blamed(world: World) -> None:
     upstream = world.gateway._calls._upstreams.of(world.live.table.services["crm"])
     assert upstream.breaker.state() is State.CLOSED
     assert upstream.breaker.snapshot.failures == ()
-    assert set(upstream.balancer.conditions().values()) == {Condition.UP}
+    assert set(upstream.balancer.conditions().values()) == {TargetCondition.UP}
     assert upstream.bulkhead.in_flight == 0
     assert [event for event in world.observer.events if event.kind != "refused"] == []
     assert "failure" not in {call_outcome(request) for request in world.observer.requests}

@@ -10,7 +10,7 @@ from routing.gateway_rules import GatewayRules
 from routing.http import Request, Response
 from routing.realtime.topics import TopicRefused, subscription_keys
 from routing.router.policy import RoutePolicy
-from routing.router.table import Route
+from routing.router.table import RoutePattern
 from tests.gateway.cache_steps import PATH, reply
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.origin import Peer
@@ -63,7 +63,7 @@ async def test_they_share_no_limit() -> None:
 
 
 async def test_they_share_no_topic(cache_world: World) -> None:
-    boxes = Route("/boxes/{user}", policy=RoutePolicy(cache=CachePolicy(tags=("box:{user}", "mine:{caller}"))))
+    boxes = RoutePattern("/boxes/{user}", policy=RoutePolicy(cache=CachePolicy(tags=("box:{user}", "mine:{caller}"))))
     await cache_world.serve(echo, routes=(boxes,))
     table, (acme, globex, alone) = cache_world.live.table, USERS
     for own in USERS:

@@ -24,7 +24,7 @@ from routing.http import Headers
 from routing.realtime.log import MemoryLog
 from routing.realtime.service import Realtime
 from routing.router.policy import RoutePolicy
-from routing.router.table import Route, RouteTable
+from routing.router.table import RoutePattern, RouteTable
 from routing.webhooks.delivery import Delivery
 from routing.webhooks.memory import MemoryQueue
 from routing.webhooks.policy import LARGEST_BODY_BYTES, MAX_BODY_BYTES, Forward, Publish, PubSubForm, Verify
@@ -284,7 +284,9 @@ async def test_while_the_queue_is_full_or_away_the_provider_repeats(hooks: Hooks
 async def test_a_change_at_the_source_ends_the_responses_that_it_names(hooks: Hooks) -> None:
     cached = CachePolicy(ttl=600, scope=Scope.SHARED, tags=("channel:{channel}",))
     policy = RoutePolicy(timeout=QUICK, cache=cached)
-    origin = await hooks.world.serve(OK, name="slack", policy=policy, routes=(Route("/history/{channel}", (), policy),))
+    origin = await hooks.world.serve(
+        OK, name="slack", policy=policy, routes=(RoutePattern("/history/{channel}", (), policy),)
+    )
     hooks.add(
         Verify.SLACK,
         service="slack",

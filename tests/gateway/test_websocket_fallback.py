@@ -20,7 +20,7 @@ from routing.messages.cors import CorsPolicy
 from routing.networks import AddressPolicy, NetworkSet
 from routing.realtime.proxy import SocketProxy
 from routing.router.policy import Fallback, Retries, RoutePolicy, Target, Timeout
-from routing.router.table import Route, Service
+from routing.router.table import RoutePattern, Service
 from tests.clock import FakeClock
 from tests.gateway.conftest import World
 from tests.gateway.websocket_world import client_of, closed_with, proxy_of, websocket_world
@@ -77,7 +77,12 @@ def refusing(status: int) -> Iterator[int]:
 
 
 def world_of(
-    first: int, second: int, *, policy: RoutePolicy = CHAT, other: RoutePolicy = OTHER, routes: tuple[Route, ...] = ()
+    first: int,
+    second: int,
+    *,
+    policy: RoutePolicy = CHAT,
+    other: RoutePolicy = OTHER,
+    routes: tuple[RoutePattern, ...] = (),
 ) -> World:
     world = websocket_world(first, policy=policy)
     world.add(Service("standby", (Target(f"http://127.0.0.1:{second}"),), policy=other, routes=routes))

@@ -21,7 +21,7 @@ from routing.realtime.log import MemoryLog
 from routing.realtime.service import Realtime
 from routing.rights import Grant
 from routing.router.policy import RoutePolicy, Target
-from routing.router.table import Route, RouteTable, Service
+from routing.router.table import RoutePattern, RouteTable, Service
 from routing.steps.cache.cache_key import CacheKeys
 from routing.steps.cache.held_responses import holds_response
 from tests.gateway.cache_steps import reply
@@ -121,7 +121,7 @@ async def test_an_unknown_path_is_closed(world: World) -> None:
     assert await shake_hands("/ws/nothing/") == [{"type": "websocket.close", "code": 4404}]
 
 
-ORDERS = Route("/orders/{id}", policy=RoutePolicy(cache=CachePolicy(tags=("order:{id}",))))
+ORDERS = RoutePattern("/orders/{id}", policy=RoutePolicy(cache=CachePolicy(tags=("order:{id}",))))
 
 
 async def test_a_resource_without_an_owner_in_its_path_is_for_callers_with_a_cached_response(world: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from routing.router.policy import Auth, PathPolicy, RoutePolicy, Spelling, Target
-from routing.router.table import Route, Service
+from routing.router.table import RoutePattern, Service
 from tests.clock import FakeClock
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.gateway.test_paths import SPELLINGS
@@ -56,7 +56,7 @@ def world_with(backend: Backend, guard: RoutePolicy, paths: PathPolicy, policy: 
     """An open service whose `/admin/*` is guarded."""
     world = make_world("asgi")
     target = Target(f"http://127.0.0.1:{backend.port}")
-    world.add(Service("crm", (target,), policy=policy, routes=(Route("/admin/*", (), guard),), paths=paths))
+    world.add(Service("crm", (target,), policy=policy, routes=(RoutePattern("/admin/*", (), guard),), paths=paths))
     return world
 
 

@@ -26,7 +26,7 @@ from gateway_project import config
 from gateway_project.config import Config
 from gateway_project.doctor import backends, countries, environment, redis
 from gateway_project.doctor import certificates as revoked
-from gateway_project.doctor.backends import Origin, Probed, check_targets, probe
+from gateway_project.doctor.backends import Destination, Probed, check_targets, probe
 from gateway_project.doctor.database import check_readers
 from gateway_project.doctor.finding import Finding, Level, exit_status, to_json, to_text
 from gateway_project.doctor.machine import check_directory, check_listener, check_open_files
@@ -278,10 +278,10 @@ def test_no_redis_is_off_and_an_embedded_one_is_well() -> None:
 
 def test_a_service_is_out_if_none_of_its_targets_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
     away = {
-        Origin("http", "b.example", 8000): Probed("Connection refused"),
-        Origin("http", "c.example", 80): Probed("x"),
+        Destination("http", "b.example", 8000): Probed("Connection refused"),
+        Destination("http", "c.example", 80): Probed("x"),
     }
-    soon = {Origin("https", "d.example", 443): Probed("", 3.0)}
+    soon = {Destination("https", "d.example", 443): Probed("", 3.0)}
     monkeypatch.setattr(backends, "probe", lambda origin, timeout, tls: (away | soon).get(origin, Probed("", 300.0)))
     up, down, other = Target("https://a.example/base"), Target("http://b.example:8000"), Target("http://c.example")
     unused = Target("http://c.example", weight=0)
@@ -323,9 +323,9 @@ def listener(context: ssl.SSLContext | None = None) -> Iterator[int]:
 
 def test_a_target_is_connected_to_and_no_more() -> None:
     with listener() as port:
-        assert probe(Origin("http", "127.0.0.1", port), 5.0) == Probed("")
-    assert "refused" in probe(Origin("http", "127.0.0.1", port), 5.0).fault
-    assert probe(Origin("http", "nobody.invalid", 80), 5.0).fault == "its name cannot be resolved"
+        assert probe(Destination("http", "127.0.0.1", port), 5.0) == Probed("")
+    assert "refused" in probe(Destination("http", "127.0.0.1", port), 5.0).fault
+    assert probe(Destination("http", "nobody.invalid", 80), 5.0).fault == "its name cannot be resolved"
 
 
 def test_a_certificate_is_verified_and_its_end_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -339,10 +339,10 @@ def test_a_certificate_is_verified_and_its_end_is_read(monkeypatch: pytest.Monke
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "server.pem")
     with listener(context) as port:
-        assert "certificate is refused" in probe(Origin("https", "localhost", port), 5.0).fault
+        assert "certificate is refused" in probe(Destination("https", "localhost", port), 5.0).fault
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
     with listener(context) as port:
-        found = probe(Origin("https", "localhost", port), 5.0)
+        found = probe(Destination("https", "localhost", port), 5.0)
     assert found.fault == ""
     assert found.days == pytest.approx(5, abs=0.1)
 
@@ -495,7 +495,7 @@ def test_targets_are_asked_as_the_gateway_asks_them() -> None:
     issued = ca.client()
     accepted = TlsPolicy(ca=ca.pem, certificate=issued.pem, key=issued.key_pem, server_name=NAME)
     with tls_server(ca.server(NAME), clients=ca.pem) as server:
-        origin = Origin.of(server.url)
+        origin = Destination.of(server.url)
         assert probe(origin, 5.0, accepted).fault == ""
         assert probe(origin, 5.0, replace(accepted, certificate="", key="")).fault == "client certificate: required"
         assert "refused" in probe(origin, 5.0, replace(accepted, server_name="other.example")).fault

@@ -48,7 +48,7 @@ from routing.pipeline import Gateway
 from routing.router.gateway_cookies import GatewayCookies
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Timeout
-from routing.router.table import Route, RouteTable, Service
+from routing.router.table import RoutePattern, RouteTable, Service
 from routing.steps.backend_limits import BackendLimits
 from routing.steps.cache.steps import CacheDependencies
 from routing.steps.calls import Calls
@@ -141,7 +141,7 @@ class Harness:
         """Put a scripted backend behind service `name`."""
         origin = self.run(ScriptedOrigin(*scripts).__aenter__())
         self.origins.append(origin)
-        self.add(Service(name, (origin.target,), policy=policy, routes=(Route("/contacts/{id}", (), policy),)))
+        self.add(Service(name, (origin.target,), policy=policy, routes=(RoutePattern("/contacts/{id}", (), policy),)))
         return origin
 
     def add(self, service: Service) -> None:

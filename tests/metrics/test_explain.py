@@ -19,7 +19,7 @@ from routing.authentication.signatures.keys import SigningKey
 from routing.configuration.consumers import decode_plan
 from routing.configuration.decode import decode_service
 from routing.configuration.issuers import decode_each_issuer
-from routing.consumers.policy import Identity
+from routing.consumers.policy import UserBinding
 from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
 from routing.database.api_keys import issue
 from routing.models import ANY_SECRET, ApiKey
@@ -273,7 +273,7 @@ def test_a_consumer_s_plan_and_its_addresses_are_explained(harness: Harness) -> 
     harness.serve(ok())
     with_issuer(harness)
     plan = decode_plan("free", {"services": [{"crm": {"methods": ["GET"]}}], "ip": {"allow": ["10.0.0.0/8"]}})
-    identity = Identity(issuer="https://id.example.com/eu", subject="ada")
+    identity = UserBinding(issuer="https://id.example.com/eu", subject="ada")
     data = ConsumerData({"free": plan}, {}, {1: ConsumerRecord(1, "c", True, 0.0, None, "free")}, {identity: 1})
     harness.live.keys = ApiKeys(harness.live.keys.records, ConsumerTable(data))
     question = {"path": "/api/v1/crm/contacts/7", "caller": f"{JWT}:ada"}

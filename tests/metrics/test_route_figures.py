@@ -9,14 +9,20 @@ from metrics.counting.observer import MetricsObserver
 from metrics.models import Aggregate
 from metrics.route_figures import PERIODS, RouteFigures, figures_of, read_routes
 from routing.router.policy import RoutePolicy
-from routing.router.table import Route, Service
+from routing.router.table import RoutePattern, Service
 from tests.clock import FakeClock
 from tests.metrics.events import NOW, finished
 from tests.metrics.harness import Harness, ok
 
 POLICY = RoutePolicy()
 SERVICE = Service(
-    "crm", (), routes=(Route("/a/{id}", ("GET",), POLICY), Route("/a/{id}", ("PUT",), POLICY), Route("/b", (), POLICY))
+    "crm",
+    (),
+    routes=(
+        RoutePattern("/a/{id}", ("GET",), POLICY),
+        RoutePattern("/a/{id}", ("PUT",), POLICY),
+        RoutePattern("/b", (), POLICY),
+    ),
 )
 
 

@@ -20,7 +20,7 @@ from resilience.cache.policy import CachePolicy, Scope
 from routing.exchange import Exchange
 from routing.messages.identifiers import Sampling
 from routing.router.policy import Retries, RoutePolicy
-from routing.router.table import Route
+from routing.router.table import RoutePattern
 from routing.tracing import TracedGateway
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.metrics.harness import ok
@@ -85,7 +85,7 @@ def attributes_of(span: ReadableSpan) -> dict[str, Any]:
 
 
 async def test_each_of_the_nine_steps_is_a_child_span_of_the_request(traced: TracedWorld) -> None:
-    await traced.world.serve(ok(), policy=CACHED, routes=(Route("/contacts/{id}", (), CACHED),))
+    await traced.world.serve(ok(), policy=CACHED, routes=(RoutePattern("/contacts/{id}", (), CACHED),))
     await traced.world.request("GET", "/api/v1/crm/contacts/7?token=hush", SAMPLED)
     request_span, steps = await traced.request_span(), await traced.steps()
     assert list(steps) == NINE

@@ -19,7 +19,7 @@ from resilience.ratelimit.redis import RedisStore as RateStore
 from resilience.redis import RedisLink, Script
 from routing.credentials.redis import RedisStore as CredentialStore
 from routing.realtime.redis import RedisLog
-from routing.webhooks.content import Identity
+from routing.webhooks.content import DeliveryIdentity
 from routing.webhooks.queue import Added
 from routing.webhooks.redis import RedisQueue
 from tests.redis_cluster import RedisClusterServers
@@ -133,8 +133,8 @@ async def test_deliveries_of_webhooks(cluster: RedisClusterServers) -> None:
     links = [RedisLink(cluster.url) for _ in range(2)]
     one, two = (RedisQueue(link, idle_ms=200) for link in links)
     for number in range(40):
-        assert await one.add(Identity(str(number), 60), b"%d" % number) is Added.QUEUED
-        assert await two.add(Identity(str(number), 60), b"again") is Added.DUPLICATE
+        assert await one.add(DeliveryIdentity(str(number), 60), b"%d" % number) is Added.QUEUED
+        assert await two.add(DeliveryIdentity(str(number), 60), b"again") is Added.DUPLICATE
     dead, *rest = await one.take(10)
     await one.put_back(dead, b"later", 0)
     done = list[bytes]()

@@ -20,7 +20,7 @@ from routing.explain.routes import mismatch
 from routing.http import Headers, Request
 from routing.router.policy import Auth, Fallback, PathPolicy, RoutePolicy, Spelling, Target, TrailingSlash
 from routing.router.spelling import readings
-from routing.router.table import Route, RouteTable, Service
+from routing.router.table import RoutePattern, RouteTable, Service
 
 HOST = (b"host", b"gateway.test")
 ADA = Caller("key:ada", scopes=frozenset({"crm"}))
@@ -31,11 +31,13 @@ CRM = Service(
     hosts=("crm.example",),
     policy=RoutePolicy(cache=CachePolicy(ttl=30), rate_limit=RatePolicy(50, 60)),
     routes=(
-        Route("/contacts", ("GET",), RoutePolicy(cache=CachePolicy(tags=("crm:contacts",)))),
-        Route("/contacts/{id}", ("GET",), RoutePolicy(cache=CachePolicy(tags=("contact:{id}",), scope=Scope.SHARED))),
-        Route("/contacts/{id}", (), RoutePolicy(cache=None, invalidates=("contact:{id}",))),
-        Route("/contacts/{id}", ("PUT",)),
-        Route("/reports/*", (), RoutePolicy(scopes=("reports",), cache=None, rate_limit=RatePolicy(5, 60))),
+        RoutePattern("/contacts", ("GET",), RoutePolicy(cache=CachePolicy(tags=("crm:contacts",)))),
+        RoutePattern(
+            "/contacts/{id}", ("GET",), RoutePolicy(cache=CachePolicy(tags=("contact:{id}",), scope=Scope.SHARED))
+        ),
+        RoutePattern("/contacts/{id}", (), RoutePolicy(cache=None, invalidates=("contact:{id}",))),
+        RoutePattern("/contacts/{id}", ("PUT",)),
+        RoutePattern("/reports/*", (), RoutePolicy(scopes=("reports",), cache=None, rate_limit=RatePolicy(5, 60))),
     ),
 )
 
@@ -89,7 +91,9 @@ def test_a_trailing_slash_is_given_as_the_reason_where_it_matters() -> None:
 
 
 def test_routes_of_other_readings_are_listed() -> None:
-    service = Service("crm", TARGETS, routes=(Route("/{page}"), Route("/admin/*", (), RoutePolicy(scopes=("admin",)))))
+    service = Service(
+        "crm", TARGETS, routes=(RoutePattern("/{page}"), RoutePattern("/admin/*", (), RoutePolicy(scopes=("admin",))))
+    )
     service = msgspec.structs.replace(service, paths=PathPolicy(encoded_slash=Spelling.PASS))
     explanation = explain("/api/v1/crm/admin%2Fx", caller=ADA, service=service)
     assert (explanation.verdict.status, present(explanation.access)["needs"]) == (403, ["admin"])
@@ -260,7 +264,7 @@ PATHS = st.lists(st.sampled_from(["a", "b", "%61", ""]), max_size=4).map(lambda 
 
 @given(PATTERNS, PATHS, st.booleans())
 def test_mismatch_agrees_with_the_route_table(pattern: str, path: str, rest: bool) -> None:
-    route = Route(f"{pattern.rstrip('/')}/*" if rest else pattern)
+    route = RoutePattern(f"{pattern.rstrip('/')}/*" if rest else pattern)
     paths = PathPolicy(empty_segments=Spelling.PASS)
     service = Service("s", TARGETS, routes=(route,), paths=paths)
     matched = RouteTable([service]).within(service, "GET", path.encode()).pattern == route.path

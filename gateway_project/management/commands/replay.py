@@ -19,7 +19,7 @@ from routing.configuration.document import LIMIT, parse_file
 from routing.configuration.faults import ConfigurationError
 from routing.database.actor import acting_as, command_user
 from routing.database.document_diff import text_lines
-from routing.database.draft import Change, apply_file, approve_proposal, restore_revision
+from routing.database.draft import ChangeConfiguration, apply_file, approve_proposal, restore_revision
 from routing.errors import GatewayError
 from routing.models import ConfigurationProposal, ConfigurationRevision
 
@@ -75,7 +75,7 @@ class Command(BaseCommand):
             self.stdout.write(line)
 
 
-def _change(options: dict[str, Any]) -> Change:
+def _change(options: dict[str, Any]) -> ChangeConfiguration:
     """Raises CommandError, ConfigurationError and OSError."""
     if options["revision"] is not None:
         revision = ConfigurationRevision.objects.filter(pk=options["revision"]).first()

@@ -15,7 +15,7 @@ MAX_CANDIDATES: Final = 20_000
 """The most items of one group that are compared with a query."""
 
 
-class Item(msgspec.Struct, frozen=True):
+class PaletteItem(msgspec.Struct, frozen=True):
     """`detail` is shown beside the title. Both are searched, and `words`, which are not shown."""
 
     title: str
@@ -26,19 +26,19 @@ class Item(msgspec.Struct, frozen=True):
 
 class Group(msgspec.Struct, frozen=True):
     title: str
-    items: Sequence[Item]
+    items: Sequence[PaletteItem]
 
 
 def tokens(query: str) -> list[str]:
     return query[:MAX_QUERY].casefold().split()[:MAX_WORDS]
 
 
-def matching(candidates: Iterable[Item], wanted: Sequence[str], limit: int = MAX_ITEMS) -> list[Item]:
+def matching(candidates: Iterable[PaletteItem], wanted: Sequence[str], limit: int = MAX_ITEMS) -> list[PaletteItem]:
     """Items that have all of the words, those whose title begins with the first one first. Without words, the first."""
     if not wanted:
         return list(islice(candidates, limit))
-    starts: list[Item] = []
-    others: list[Item] = []
+    starts: list[PaletteItem] = []
+    others: list[PaletteItem] = []
     for item in islice(candidates, MAX_CANDIDATES):
         title = item.title.casefold()
         text = f"{title} {item.detail} {item.words}".casefold()

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from metrics import requests, selectors
-from metrics.dashboard.palette.items import Item
+from metrics.dashboard.palette.items import PaletteItem
 from metrics.dashboard.request_rows import clock_text, request_url, status_text
 from metrics.request_log.identifiers import id_in, key_prefix
 from routing.models import ApiKey, Consumer
@@ -56,28 +56,28 @@ def _configured(names: Names) -> list[tuple[str, Service]]:
     return [(name, services[name]) for name in selectors.service_names(names)]
 
 
-def services(names: Names) -> Iterator[Item]:
+def services(names: Names) -> Iterator[PaletteItem]:
     for name, service in _configured(names):
         hosts = " ".join(service.hosts)
-        yield Item(name, reverse("dashboard:service", args=[name]), hosts)
+        yield PaletteItem(name, reverse("dashboard:service", args=[name]), hosts)
 
 
-def routes(names: Names) -> Iterator[Item]:
+def routes(names: Names) -> Iterator[PaletteItem]:
     """The routes of these services. Each leads to the requests that it has matched."""
     address = reverse("dashboard:requests")
     for name, service in _configured(names):
         for route in service.routes:
             query = urlencode({"service": name, "route": route.path})
-            yield Item(f"{name} {route.path}", f"{address}?{query}", " ".join(route.methods))
+            yield PaletteItem(f"{name} {route.path}", f"{address}?{query}", " ".join(route.methods))
 
 
-def requests_with(query: str, names: Names) -> list[Item]:
+def requests_with(query: str, names: Names) -> list[PaletteItem]:
     """The requests with this id, the latest first."""
     identifier = id_in(query)
     if not identifier:
         return []
     return [
-        Item(
+        PaletteItem(
             f"{each.record.method} {each.record.target_path}",
             request_url(each),
             f"{status_text(each.record)}, {clock_text(each.record.at)}",
@@ -86,7 +86,7 @@ def requests_with(query: str, names: Names) -> list[Item]:
     ]
 
 
-def keys(wanted: Sequence[str]) -> list[Item]:
+def keys(wanted: Sequence[str]) -> list[PaletteItem]:
     """API keys by name, prefix or owner. What is shown is never the key."""
     if not wanted or max(map(len, wanted)) < MIN_WORD:
         return []
@@ -94,45 +94,45 @@ def keys(wanted: Sequence[str]) -> list[Item]:
     for word in wanted:
         condition &= Q(name__icontains=word) | Q(prefix__istartswith=key_prefix(word)) | Q(owner__icontains=word)
     return [
-        Item(str(key), admin_url("routing_apikey_change", key.pk), key.owner)
+        PaletteItem(str(key), admin_url("routing_apikey_change", key.pk), key.owner)
         for key in ApiKey.objects.filter(condition)[:MAX_ROWS]
     ]
 
 
-def consumers(wanted: Sequence[str]) -> list[Item]:
+def consumers(wanted: Sequence[str]) -> list[PaletteItem]:
     if not wanted or max(map(len, wanted)) < MIN_WORD:
         return []
     condition = Q()
     for word in wanted:
         condition &= Q(name__icontains=word)
     return [
-        Item(consumer.name, admin_url("routing_consumer_change", consumer.pk))
+        PaletteItem(consumer.name, admin_url("routing_consumer_change", consumer.pk))
         for consumer in Consumer.objects.filter(condition)[:MAX_ROWS]
     ]
 
 
-def pages(request: HttpRequest) -> Iterator[Item]:
+def pages(request: HttpRequest) -> Iterator[PaletteItem]:
     """The dashboard's, and those of the admin's sidebar that this user may open."""
     known = set()
     for title, name in PAGES:
         known.add(address := reverse(name, current_app=admin_site().name))
-        yield Item(str(title), address)
+        yield PaletteItem(str(title), address)
     if may(request.user, Right.CONFIGURE):
-        yield Item(_("Replay a draft"), reverse("dashboard:replay"))
+        yield PaletteItem(_("Replay a draft"), reverse("dashboard:replay"))
     for section in theme()["SIDEBAR"]["navigation"]:
         for item in section["items"]:
             if str(item["link"]) not in known and import_string(item["permission"])(request):
-                yield Item(str(item["title"]), str(item["link"]), _("Admin"))
+                yield PaletteItem(str(item["title"]), str(item["link"]), _("Admin"))
     if not is_included():
-        yield Item(_("API documentation"), reverse("docs"))
+        yield PaletteItem(_("API documentation"), reverse("docs"))
 
 
-def actions(names: Names) -> Iterator[Item]:
+def actions(names: Names) -> Iterator[PaletteItem]:
     """The actions on these services. Each leads to a page that asks for confirmation."""
     overview = reverse("dashboard:overview")
     for action, title in ACTIONS if names is None else ():
-        yield Item(str(title), f"{overview}#action={action}")
+        yield PaletteItem(str(title), f"{overview}#action={action}")
     for name in selectors.service_names(names):
         address: Any = reverse("dashboard:service", args=[name])
         for action, title in SERVICE_ACTIONS:
-            yield Item(title % {"service": name}, f"{address}#action={action}")
+            yield PaletteItem(title % {"service": name}, f"{address}#action={action}")

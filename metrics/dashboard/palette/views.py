@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
 from metrics.dashboard.palette import sources
-from metrics.dashboard.palette.items import MAX_QUERY, Group, Item, matching, tokens
+from metrics.dashboard.palette.items import MAX_QUERY, Group, PaletteItem, matching, tokens
 from metrics.dashboard.views import services_page, shown
 from routing.rights import Right, services
 
@@ -48,7 +48,7 @@ def _groups(request: HttpRequest, query: str) -> Iterable[Group]:
     yield Group(_("Consumers"), _rows(lambda: sources.consumers(wanted)))
 
 
-def _rows(read: Callable[[], list[Item]]) -> list[Item]:
+def _rows(read: Callable[[], list[PaletteItem]]) -> list[PaletteItem]:
     """None while the database is unavailable: the rest is found without it."""
     try:
         return read()

@@ -7,7 +7,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from routing.admin.setting_fields.base import read_yaml, text_input, textarea
-from routing.admin.setting_fields.rows import Part, RowsField
+from routing.admin.setting_fields.rows import RowControl, RowsField
 from routing.configuration.document import inline
 
 
@@ -15,9 +15,9 @@ class ConditionsField(RowsField):
     """Conditions of which any may hold. Values are written in YAML: `0` is a number, `"0"` a text."""
 
     parts = (
-        Part("status", _("status"), text_input, "429, 5xx"),
-        Part("header", _("header"), lambda: textarea(1), 'X-Quota-Left: "0"'),
-        Part("body", _("body"), lambda: textarea(1), "error.code: [rateLimitExceeded, quotaExceeded]"),
+        RowControl("status", _("status"), text_input, "429, 5xx"),
+        RowControl("header", _("header"), lambda: textarea(1), 'X-Quota-Left: "0"'),
+        RowControl("body", _("body"), lambda: textarea(1), "error.code: [rateLimitExceeded, quotaExceeded]"),
     )
     row_name = _("Condition")
     add_label = _("Add a condition")

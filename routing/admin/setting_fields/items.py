@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from resilience.usage.policy import Anchor, Per
 from routing.admin.setting_fields.base import UNSET, Whole, read_yaml, select, text_input, words_of
-from routing.admin.setting_fields.rows import Part, RowsField
+from routing.admin.setting_fields.rows import RowControl, RowsField
 from routing.alerts.policy import RecipientKind
 from routing.configuration.alert_recipients import OPTIONS
 from routing.configuration.document import inline
@@ -22,10 +22,12 @@ class Quotas(RowsField):
     """A list of quotas, each an amount of requests in a period."""
 
     parts = (
-        Part("amount", _("requests"), lambda: text_input("setting-number", inputmode="numeric"), "10000"),
-        Part("per", _("per"), lambda: select(_choices(Per, "\u2013"), width="setting-unit")),
-        Part("anchor", _("begins"), lambda: select(_choices(Anchor, _("calendar (default)")), width="setting-unit")),
-        Part("timezone", _("time zone"), text_input, "UTC"),
+        RowControl("amount", _("requests"), lambda: text_input("setting-number", inputmode="numeric"), "10000"),
+        RowControl("per", _("per"), lambda: select(_choices(Per, "\u2013"), width="setting-unit")),
+        RowControl(
+            "anchor", _("begins"), lambda: select(_choices(Anchor, _("calendar (default)")), width="setting-unit")
+        ),
+        RowControl("timezone", _("time zone"), text_input, "UTC"),
     )
     row_name = _("Quota")
     add_label = _("Add a quota")
@@ -52,8 +54,8 @@ class Access(RowsField):
     """Services, and the methods that may be used of each."""
 
     parts = (
-        Part("service", _("service"), text_input),
-        Part("methods", _("methods"), text_input, "GET, POST"),
+        RowControl("service", _("service"), text_input),
+        RowControl("methods", _("methods"), text_input, "GET, POST"),
     )
     row_name = _("Service")
     add_label = _("Add a service")
@@ -81,8 +83,8 @@ class Claims(RowsField):
     """Claims that tokens must have, and the values of each. Values are written in YAML: `true`, `"true"`, `[a, b]`."""
 
     parts = (
-        Part("claim", _("claim"), text_input, "email_verified"),
-        Part("values", _("value, or values"), text_input, "true"),
+        RowControl("claim", _("claim"), text_input, "email_verified"),
+        RowControl("values", _("value, or values"), text_input, "true"),
     )
     row_name = _("Claim")
     add_label = _("Add a claim")
@@ -113,9 +115,9 @@ class Recipients(RowsField):
     """Who is notified of an alert."""
 
     parts = (
-        Part("kind", _("by"), lambda: select(_choices(RecipientKind, "\u2013"), width="setting-unit")),
-        Part("address", _("address or secret"), text_input, "env:GATEWAY_SECRET_SLACK"),
-        Part("option", _("own secret (webhook) or URL (pagerduty)"), text_input),
+        RowControl("kind", _("by"), lambda: select(_choices(RecipientKind, "\u2013"), width="setting-unit")),
+        RowControl("address", _("address or secret"), text_input, "env:GATEWAY_SECRET_SLACK"),
+        RowControl("option", _("own secret (webhook) or URL (pagerduty)"), text_input),
     )
     row_name = _("Recipient")
     add_label = _("Add a recipient")

@@ -15,7 +15,7 @@ EMPTY: Final = "empty"
 _MODE: Final = "mode"
 
 
-class Part(NamedTuple):
+class RowControl(NamedTuple):
     """One control of each row. `make` is called for each row's widget."""
 
     name: str
@@ -34,7 +34,7 @@ class RowsWidget(forms.Widget):
     def __init__(
         self,
         label: Label,
-        parts: tuple[Part, ...],
+        parts: tuple[RowControl, ...],
         *,
         row_name: Label,
         add_label: Label,
@@ -80,7 +80,7 @@ class RowsWidget(forms.Widget):
     def id_for_label(self, id_: str) -> str:
         return f"{id_}-0-{self._parts[0].name}" if id_ else id_
 
-    def _control(self, name: str, base: str, index: int | str, part: Part, text: str) -> dict[str, Any]:
+    def _control(self, name: str, base: str, index: int | str, part: RowControl, text: str) -> dict[str, Any]:
         attributes = {"id": f"{base}-{index}-{part.name}"}
         if part.placeholder:
             attributes["placeholder"] = part.placeholder
@@ -91,7 +91,7 @@ class RowsWidget(forms.Widget):
 class RowsField(SettingField):
     """`empty`: what an empty list means, if it differs from a setting that is not set."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[RowControl, ...]
     row_name: Label
     add_label: Label
     is_wide = False

@@ -15,7 +15,7 @@ NONE: Final = _("none")
 OFF: Final = _("off")
 
 
-class Key(NamedTuple):
+class SectionKey(NamedTuple):
     """One value of a section, at `path` within it. `kind` is called with a label, a help text and `options`."""
 
     path: Path
@@ -33,9 +33,9 @@ class Section(NamedTuple):
     title: Label
     help_text: Label
     switch: tuple[str, ...]
-    keys: tuple[Key, ...]
+    keys: tuple[SectionKey, ...]
 
 
-def key(name: str, kind: Make, help_text: Label = "", **options: Any) -> Key:
+def key(name: str, kind: Make, help_text: Label = "", **options: Any) -> SectionKey:
     """`name` has dots between its steps."""
-    return Key(tuple(name.split(".")), kind, help_text, tuple(options.items()))
+    return SectionKey(tuple(name.split(".")), kind, help_text, tuple(options.items()))

@@ -7,7 +7,7 @@ from resilience.memo import TwoGenerationMemo
 from routing.authentication.certificates.certificate import ClientCertificate
 from routing.authentication.certificates.errors import InvalidCertificate
 from routing.caller import Caller
-from routing.consumers.policy import ANY_CERTIFICATE, CERTIFICATE, Identity
+from routing.consumers.policy import ANY_CERTIFICATE, CERTIFICATE, UserBinding
 from routing.consumers.table import ConsumerTable
 
 KIND: Final = "certificate"
@@ -37,7 +37,7 @@ class CertificateCallers:
 
 def _caller(certificate: ClientCertificate, consumers: ConsumerTable) -> Caller:
     for value in identity_values(certificate):
-        identity = Identity(issuer=CERTIFICATE, subject=value)
+        identity = UserBinding(issuer=CERTIFICATE, subject=value)
         record = consumers.by_identity((identity,))
         if record is None:
             continue

@@ -14,7 +14,7 @@ from routing.database.actor import command_user
 from routing.models import Service, Watch
 from routing.signals import operation_performed
 from routing.watches.database import record_of
-from routing.watches.record import State, WatchRecord
+from routing.watches.record import WatchRecord, WatchState
 from routing.watches.store import StoreFailed
 from routing.watches.watcher import Watcher
 
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         if renew:
             _record(records)
         self.stdout.write(_json(records, now) if as_json else _table(records, now))
-        unwell = [record for record in records if record.state(now) in (State.FAILING, State.ENDED)]
+        unwell = [record for record in records if record.state(now) in (WatchState.FAILING, WatchState.ENDED)]
         if unwell and not only_list:
             raise CommandError(f"{len(unwell)} of {len(records)} watches are not renewed")
 

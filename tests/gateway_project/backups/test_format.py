@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from django.db import connection
 
-from gateway_project.backups.format import Header, Table, UnreadableBackup, Writer, read
+from gateway_project.backups.format import BackupHeader, Table, UnreadableBackup, Writer, read
 from gateway_project.backups.restore import Restore
 from gateway_project.backups.snapshot import KEY
 from routing.credentials.cipher import Cipher
@@ -22,9 +22,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "a.backup"
 
 
-def write(path: Path, migrations: dict[str, list[str]] = MIGRATIONS, **changed: Any) -> Header:
+def write(path: Path, migrations: dict[str, list[str]] = MIGRATIONS, **changed: Any) -> BackupHeader:
     key = CIPHER.encrypt(KEY, KEY.encode()).decode()
-    header = Header(
+    header = BackupHeader(
         gateway="9.9.9", created_at="2026-01-01T00:00:00+00:00", database="sqlite", migrations=migrations, key=key
     )
     header = msgspec.structs.replace(header, **changed)

@@ -8,7 +8,7 @@ from django.test import Client
 from metrics.models import Operation
 from metrics.watch_status import watch_statuses
 from routing.models import Watch
-from routing.watches.record import State
+from routing.watches.record import WatchState
 from tests.metrics.harness import Harness
 from tests.staff import member_of
 
@@ -55,6 +55,6 @@ def test_viewers_see_ends_and_faults_and_operators_renew(harness: Harness, watch
 
 def test_the_metrics_count_states(watch: Watch) -> None:
     calendar, gmail = watch_statuses()
-    assert calendar.states == {State.ACTIVE: 0, State.FAILING: 1, State.ENDED: 1, State.PENDING: 0}
+    assert calendar.states == {WatchState.ACTIVE: 0, WatchState.FAILING: 1, WatchState.ENDED: 1, WatchState.PENDING: 0}
     assert -3_700 < calendar.seconds_left < -3_500
-    assert (gmail.seconds_left, gmail.states[State.PENDING]) == (0.0, 1)
+    assert (gmail.seconds_left, gmail.states[WatchState.PENDING]) == (0.0, 1)

@@ -10,7 +10,7 @@ from django.test import Client
 
 from metrics.advice import overview
 from metrics.advice.cache import evidence
-from metrics.advice.records import Advice, Change, Draft, Topic
+from metrics.advice.records import Advice, ChangedSetting, Draft, Topic
 from metrics.models import Aggregate, Operation, TimeResolution
 from resilience.cache.policy import CachePolicy, Scope
 from routing.database.config_file import stored_document
@@ -42,7 +42,7 @@ def test_a_route_that_changes_seldom_is_kept_longer(harness: Harness) -> None:
     count_days(seen | {f"refetch|theirs|{BUCKET}|/feed": 900, f"refetch|changed|{BUCKET}|/gone": 90})
     [found] = advice(Topic.TTL)
     assert (found.service, found.subject) == ("crm", "/channels")
-    assert found.draft == Draft(change=Change.TTL, service="crm", route="/channels", value="30m")
+    assert found.draft == Draft(change=ChangedSetting.TTL, service="crm", route="/channels", value="30m")
     assert found.label == "Keep for 30 min"
     assert 190 < found.calls < 244
     for words in ("Kept for 5 min.", "Of 3,416 repeated fetches", "about every 6.1 h", "calls a day", "and now"):
@@ -62,7 +62,7 @@ def test_routes_that_nobody_calls(harness: Harness) -> None:
     assert advice(Topic.ROUTE) == []  # nothing is counted yet
     count_days({"requests|GET|2xx|/channels": 1}, days=20)
     [found] = advice(Topic.ROUTE)  # /feed is not as old
-    assert (found.subject, found.draft) == ("/old", Draft(change=Change.DISABLE, service="crm", route="/old"))
+    assert (found.subject, found.draft) == ("/old", Draft(change=ChangedSetting.DISABLE, service="crm", route="/old"))
     assert "No request in 19 days" in found.text
     Aggregate.objects.filter(resolution=TimeResolution.DAY).update(
         counts={"requests|POST|4xx|/old": 1, "requests|GET|2xx|/channels": 1}
@@ -98,7 +98,9 @@ def test_keys_that_nobody_uses(harness: Harness) -> None:
         ApiKey.objects.create(name=name, prefix=name[:8], digest=name, owner="ops")
         ApiKey.objects.filter(name=name).update(**{"created_at": old} | fields)
     found = advice(Topic.KEY)
-    assert [each.draft for each in found] == [Draft(change=Change.REVOKE, key=key) for key in ("unused", "usedlong")]
+    assert [each.draft for each in found] == [
+        Draft(change=ChangedSetting.REVOKE, key=key) for key in ("unused", "usedlong")
+    ]
     assert found[0].text.startswith("Never used, made ")
     assert found[1].text.startswith("Last used ")
 
@@ -108,9 +110,9 @@ def test_limits_that_nobody_reaches(harness: Harness) -> None:
     count_days({"requests|GET|2xx|/channels": 900, "requests|GET|4xx|": 100})
     use(20, 3, requests=700)
     quota, rate = sorted(advice(Topic.LIMIT), key=lambda each: each.subject)
-    assert rate.draft == Draft(change=Change.RATE, service="crm", value="2000/m")
+    assert rate.draft == Draft(change=ChangedSetting.RATE, service="crm", value="2000/m")
     assert "5,000 requests where all together sent at most 1,000 in any hour of 7 days" in rate.text
-    assert quota.draft == Draft(change=Change.QUOTA, plan="pro", per="day", value="2000")
+    assert quota.draft == Draft(change=ChangedSetting.QUOTA, plan="pro", per="day", value="2000")
     assert (quota.subject, quota.text) == (
         "quota 100,000 per day of plan pro",
         "acme has used most of it: 700 requests on one day.",
@@ -132,7 +134,7 @@ def test_limits_that_are_nearly_reached_or_new_are_left_alone(harness: Harness) 
 
 
 def draft(**fields: str) -> str:
-    return f"{PAGE}draft/?{Draft(**{**fields, 'change': Change(fields['change'])}).query}"  # type: ignore[arg-type] # texts alone
+    return f"{PAGE}draft/?{Draft(**{**fields, 'change': ChangedSetting(fields['change'])}).query}"  # type: ignore[arg-type] # texts alone
 
 
 def tag_of(page: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from metrics.advice import circuits
-from metrics.advice.breaker import Minute, Result, assumed, simulate
+from metrics.advice.breaker import Minute, SimulationResult, assumed, simulate
 from metrics.models import Aggregate, CircuitChange, TimeResolution
 from resilience.breaker import machine
 from resilience.breaker.machine import Outcome, Permit, Snapshot, State
@@ -111,7 +111,7 @@ def test_very_many_calls_are_played_at_once() -> None:
     """Two days of 100,000 calls a minute, of which a few fail."""
     minutes = [Minute(at, 99_998, 2) for at in range(0, 48 * 3_600, 60)]
     found = simulate(minutes, BreakerPolicy(failure_threshold=100, window=60))
-    assert found == Result(opened=0, open_seconds=0.0, refused=0, lost=0, failed=5_760)
+    assert found == SimulationResult(opened=0, open_seconds=0.0, refused=0, lost=0, failed=5_760)
 
 
 @pytest.fixture

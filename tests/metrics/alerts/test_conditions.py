@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from metrics.alerts.conditions import Certificate, Failing, Quota, Snapshot, firing
+from metrics.alerts.conditions import Certificate, Failing, GatewaySnapshot, Quota, firing
 from metrics.alerts.traffic import tally_of_requests
 from metrics.counting.histogram import bucket
 from metrics.objectives.budgets import Burn, ObjectiveStatus
@@ -21,18 +21,18 @@ MINUTE = int(NOW // 60) * 60
 CRM = Service("crm", (Target("http://127.0.0.1:1"), Target("http://127.0.0.1:2")))
 
 
-def held(text: str, snapshot: Snapshot, *services: str) -> list[tuple[str, str]]:
+def held(text: str, snapshot: GatewaySnapshot, *services: str) -> list[tuple[str, str]]:
     alert = Alert(name="a", conditions=(condition(text),), services=services)
     return [(found.subject, found.summary) for found in firing([alert], snapshot)]
 
 
 def traffic(
     *, ok: int = 0, bad: int = 0, seconds: float = 0.01, hits: int = 0, misses: int = 0, age: int = 0
-) -> Snapshot:
+) -> GatewaySnapshot:
     fields = Counter({"requests|GET|2xx|/": ok, "requests|GET|5xx|/": bad, f"duration|{bucket(seconds)}": ok + bad})
     fields += Counter({"cache|HIT": hits, "cache|MISS": misses})
     minutes = {MINUTE - 60 * age: tally_of_requests(fields)}
-    return Snapshot(at=NOW, services={"crm": CRM}, minutes={"crm": minutes})
+    return GatewaySnapshot(at=NOW, services={"crm": CRM}, minutes={"crm": minutes})
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def traffic(
     ],
 )
 def test_a_circuit_is_open_until_it_is_closed(state: State, holds: bool) -> None:
-    found = held("circuit.open", Snapshot(at=NOW, services={"crm": CRM}, circuits={"crm": Circuit(state=state)}))
+    found = held("circuit.open", GatewaySnapshot(at=NOW, services={"crm": CRM}, circuits={"crm": Circuit(state=state)}))
     assert bool(found) is holds
 
 
@@ -62,7 +62,7 @@ def test_a_circuit_is_open_until_it_is_closed(state: State, holds: bool) -> None
         ("hit_rate < 40%", traffic(ok=100), False),  # nothing was looked up
     ],
 )
-def test_a_condition_on_traffic_holds_above_its_threshold(text: str, snapshot: Snapshot, holds: bool) -> None:
+def test_a_condition_on_traffic_holds_above_its_threshold(text: str, snapshot: GatewaySnapshot, holds: bool) -> None:
     assert bool(held(text, snapshot)) is holds
 
 
@@ -75,7 +75,7 @@ def test_what_is_said_of_traffic() -> None:
 
 def test_a_target_that_is_down_is_named() -> None:
     unhealthy = {"crm": {"http://127.0.0.1:2": "down"}}
-    snapshot = Snapshot(at=NOW, services={"crm": CRM}, unhealthy=unhealthy)
+    snapshot = GatewaySnapshot(at=NOW, services={"crm": CRM}, unhealthy=unhealthy)
     [(subject, summary)] = held("target.down", snapshot)
     assert (subject, summary) == ("crm", "1 of 2 targets without calls: 127.0.0.1:2 down")
     assert held("target.down", snapshot, "billing") == []
@@ -83,12 +83,12 @@ def test_a_target_that_is_down_is_named() -> None:
 
 def test_services_that_cannot_be_loaded() -> None:
     broken = Service("crm", (), faults=("targets: required",))
-    assert held("service.out", Snapshot(at=NOW, services={"crm": broken}))
-    assert held("service.out", Snapshot(at=NOW, services={"crm": CRM})) == []
+    assert held("service.out", GatewaySnapshot(at=NOW, services={"crm": broken}))
+    assert held("service.out", GatewaySnapshot(at=NOW, services={"crm": CRM})) == []
 
 
 def test_quotas_certificates_and_webhooks() -> None:
-    snapshot = Snapshot(
+    snapshot = GatewaySnapshot(
         at=NOW,
         quotas=(Quota("plan-month of consumer acme", 80, NOW + 1), Quota("plan-month of consumer zoo", 100, NOW + 1)),
         certificates=(
@@ -121,7 +121,7 @@ def test_a_budget_and_a_burn_rate_hold_above_their_thresholds() -> None:
         burn_rates={},
         fast_burn=Burn(20.0, "1h"),
     )
-    snapshot = Snapshot(at=NOW, services={"crm": CRM}, objectives={"crm": (status,)})
+    snapshot = GatewaySnapshot(at=NOW, services={"crm": CRM}, objectives={"crm": (status,)})
     assert held("budget.80", snapshot) == [
         ("crm availability", "85% of the error budget of 99.9% availability is used: 1 of 1000 requests missed it")
     ]
@@ -130,12 +130,16 @@ def test_a_budget_and_a_burn_rate_hold_above_their_thresholds() -> None:
     assert "20 times as fast as it lasts, over 1h" in summary
     assert held("burn_rate.slow", snapshot) == []
     outage = replace(status, fast_burn=Burn(1 / (1 - 0.999), "1h"))
-    [(_, summary)] = held("burn_rate.fast", Snapshot(at=NOW, services={"crm": CRM}, objectives={"crm": (outage,)}))
+    [(_, summary)] = held(
+        "burn_rate.fast", GatewaySnapshot(at=NOW, services={"crm": CRM}, objectives={"crm": (outage,)})
+    )
     assert "1000 times as fast" in summary
 
 
 def test_what_could_not_be_read_holds_nothing() -> None:
     snapshot = traffic(ok=0, bad=100)
-    unread = Snapshot(at=NOW, services=snapshot.services, minutes=snapshot.minutes, unknown=frozenset(ConditionKind))
+    unread = GatewaySnapshot(
+        at=NOW, services=snapshot.services, minutes=snapshot.minutes, unknown=frozenset(ConditionKind)
+    )
     assert held("error_rate > 5%", snapshot)
     assert held("error_rate > 5%", unread) == []

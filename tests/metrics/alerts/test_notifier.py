@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from metrics.alerts import ledger, messages
-from metrics.alerts.conditions import Snapshot
-from metrics.alerts.messages import GIVE_UP_SECONDS, GROUP_SECONDS, MAX_CHANGES, Message
+from metrics.alerts.conditions import GatewaySnapshot
+from metrics.alerts.messages import GIVE_UP_SECONDS, GROUP_SECONDS, MAX_CHANGES, QueuedMessage
 from metrics.alerts.notifier import Notifier
 from metrics.alerts.sending import SendFailed
 from metrics.models import AlertMessage, AlertSilence, AlertState
@@ -22,7 +22,7 @@ from metrics.retention.tables import UsageRetention, growing_tables
 from resilience.breaker.machine import Snapshot as Circuit
 from resilience.breaker.machine import State
 from resilience.outage import StoreUnavailable
-from routing.alerts.policy import Alert, Condition, ConditionKind, Recipient, RecipientKind
+from routing.alerts.policy import Alert, AlertCondition, ConditionKind, Recipient, RecipientKind
 from routing.router.live import LiveConfiguration
 from routing.router.policy import Target
 from routing.router.table import RouteTable, Service
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SLACK = Recipient(RecipientKind.SLACK, "slack:env:GATEWAY_SECRET_SLACK", "http://127.0.0.1/")
 MAIL = Recipient(RecipientKind.EMAIL, "email:a@example.com", "a@example.com")
 PAGER = Recipient(RecipientKind.PAGERDUTY, "pagerduty:env:GATEWAY_SECRET_P", "http://127.0.0.1/", b"k")
-OPEN = Condition("circuit.open", ConditionKind.CIRCUIT)
+OPEN = AlertCondition("circuit.open", ConditionKind.CIRCUIT)
 
 
 class World:
@@ -64,7 +64,7 @@ class World:
         self.notifiers.append(made)
         return made
 
-    async def send(self, recipient: Recipient, message: Message, now: float) -> None:
+    async def send(self, recipient: Recipient, message: QueuedMessage, now: float) -> None:
         self.ids.append(message.id)
         if failure := self.failures.get(recipient.label):
             raise failure
@@ -81,9 +81,9 @@ class World:
         with contextlib.suppress(StoreUnavailable):
             await self.look(worker, 1)
 
-    async def _read(self, alerts: tuple[Alert, ...]) -> Snapshot:
+    async def _read(self, alerts: tuple[Alert, ...]) -> GatewaySnapshot:
         circuits = {name: Circuit(state=State.OPEN) for name in self.open}
-        return Snapshot(at=self.clock(), services=self.live.table.services, circuits=circuits)
+        return GatewaySnapshot(at=self.clock(), services=self.live.table.services, circuits=circuits)
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from metrics.alerts.change import Change, ChangeKind, Firing, Key, Notification, State
+from metrics.alerts.change import ChangeKind, ConditionChange, ConditionKey, ConditionState, Firing, Notification
 from metrics.alerts.rules import advance
-from routing.alerts.policy import HOUR, Alert, Condition, ConditionKind, Recipient, RecipientKind
+from routing.alerts.policy import HOUR, Alert, AlertCondition, ConditionKind, Recipient, RecipientKind
 from routing.router.objectives import Objectives
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Service
@@ -14,7 +14,7 @@ from tests.clock import FakeClock
 ADA, BOB = (Recipient(RecipientKind.EMAIL, f"email:{name}", name) for name in ("ada@x", "bob@x"))
 ALERT = Alert(
     name="crm is down",
-    conditions=(Condition("circuit.open", ConditionKind.CIRCUIT),),
+    conditions=(AlertCondition("circuit.open", ConditionKind.CIRCUIT),),
     recipients=(ADA,),
     repeat=HOUR,
 )
@@ -36,7 +36,7 @@ class World:
         self.clock = FakeClock()
         self.alerts = {ALERT.name: ALERT}
         self.services = {name: Service(name, TARGETS) for name in ("billing", "crm")}
-        self.states: dict[Key, State] = {}
+        self.states: dict[ConditionKey, ConditionState] = {}
         self.unknown: set[ConditionKind] = set()
         self.is_silenced = False
 
@@ -53,7 +53,7 @@ class World:
         )
         return notifications
 
-    def look(self, *firing: Firing, after: float = 0.0) -> list[Change]:
+    def look(self, *firing: Firing, after: float = 0.0) -> list[ConditionChange]:
         return [found.change for found in self.notify(*firing, after=after)]
 
     def sent(self, *firing: Firing, after: float = 0.0) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -130,7 +130,7 @@ def test_what_cannot_be_read_has_not_ended() -> None:
     assert world.kinds(OPEN, after=1) == ["repeated"]
 
 
-TARGET_DOWN = Condition("target.down", ConditionKind.TARGET)
+TARGET_DOWN = AlertCondition("target.down", ConditionKind.TARGET)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_disabled_service_and_a_removed_objective_end_what_they_held() -> None
     world = World()
     world.services["crm"] = Service("crm", TARGETS, slo=Objectives(availability=0.999))
     world.alerts = {
-        ALERT.name: replace(ALERT, conditions=(*ALERT.conditions, Condition("budget.80", ConditionKind.BUDGET)))
+        ALERT.name: replace(ALERT, conditions=(*ALERT.conditions, AlertCondition("budget.80", ConditionKind.BUDGET)))
     }
     spent = replace(OPEN, condition="budget.80", kind=ConditionKind.BUDGET, subject="crm availability")
     assert len(world.look(OPEN, spent)) == 2

@@ -15,8 +15,8 @@ from standardwebhooks.webhooks import Webhook
 
 from metrics.alerts import payloads
 from metrics.alerts.certificates import TargetCertificates
-from metrics.alerts.change import Change, ChangeKind
-from metrics.alerts.messages import Message
+from metrics.alerts.change import ChangeKind, ConditionChange
+from metrics.alerts.messages import QueuedMessage
 from metrics.alerts.sending import Sender, SendFailed
 from metrics.alerts.settings import AlertSettings, SmtpServer
 from routing.alerts.policy import Recipient, RecipientKind
@@ -40,8 +40,10 @@ LATER = (
 """A date is compared with the response's own."""
 
 
-def change(kind: ChangeKind = ChangeKind.FIRING, service: str = "crm", summary: str = "the circuit is open") -> Change:
-    return Change(
+def change(
+    kind: ChangeKind = ChangeKind.FIRING, service: str = "crm", summary: str = "the circuit is open"
+) -> ConditionChange:
+    return ConditionChange(
         reason="alert_removed" if kind is ChangeKind.RESOLVED else "",
         kind=kind,
         key=f"key-{service}",
@@ -56,8 +58,8 @@ def change(kind: ChangeKind = ChangeKind.FIRING, service: str = "crm", summary: 
     )
 
 
-def message(*changes: Change) -> Message:
-    return Message("5f3a", "slack:env:GATEWAY_SECRET_SLACK", changes or (change(),), NOW, 0)
+def message(*changes: ConditionChange) -> QueuedMessage:
+    return QueuedMessage("5f3a", "slack:env:GATEWAY_SECRET_SLACK", changes or (change(),), NOW, 0)
 
 
 class Receiver:

@@ -9,7 +9,7 @@ from django.test import Client
 
 from metrics.alerts.notifier import RecipientResult
 from metrics.models import AlertMessage, AlertSilence, AlertState, Operation
-from routing.alerts.policy import Alert, Condition, ConditionKind, Recipient, RecipientKind
+from routing.alerts.policy import Alert, AlertCondition, ConditionKind, Recipient, RecipientKind
 from routing.models import AlertRule
 from routing.router.objectives import Objectives
 from routing.router.policy import Target
@@ -21,7 +21,7 @@ from tests.metrics.harness import Harness
 pytestmark = pytest.mark.django_db
 
 SLACK = Recipient(RecipientKind.SLACK, "slack:env:GATEWAY_SECRET_SLACK", "https://hooks.slack.com/s3cret")
-ALERT = Alert(name="down", conditions=(Condition("circuit.open", ConditionKind.CIRCUIT),), recipients=(SLACK,))
+ALERT = Alert(name="down", conditions=(AlertCondition("circuit.open", ConditionKind.CIRCUIT),), recipients=(SLACK,))
 
 
 class Recorder:

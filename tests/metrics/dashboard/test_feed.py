@@ -3,7 +3,7 @@
 import json
 
 from metrics.dashboard import feed
-from metrics.incidents.incident import Incident, Kind, Signal, incident_of
+from metrics.incidents.incident import Incident, Signal, SignalKind, incident_of
 from metrics.read_models import CircuitStatus, ServiceStatus, Summary, TargetStatus, TrafficStats
 
 BUSY = TrafficStats(
@@ -42,13 +42,15 @@ def target(number: int, condition: str = "up") -> TargetStatus:
     return TargetStatus(url=f"http://backend-{number}.internal:8080/{condition}", condition=condition)
 
 
-def listed(services: list[ServiceStatus]) -> feed.Services:
+def listed(services: list[ServiceStatus]) -> feed.ServiceStatuses:
     by_name = {each.name: each for each in services}
-    return feed.Services(list(by_name), by_name.__getitem__)
+    return feed.ServiceStatuses(list(by_name), by_name.__getitem__)
 
 
 def incident(name: str) -> Incident:
-    found = incident_of(name, [Signal(kind=Kind.CIRCUIT, text="the circuit is open: 5 failures", since=1.7e9)], 1.7e9)
+    found = incident_of(
+        name, [Signal(kind=SignalKind.CIRCUIT, text="the circuit is open: 5 failures", since=1.7e9)], 1.7e9
+    )
     assert found is not None
     return found
 

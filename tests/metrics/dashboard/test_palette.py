@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.test import Client
 
-from metrics.dashboard.palette.items import MAX_CANDIDATES, MAX_ITEMS, Item, matching, tokens
+from metrics.dashboard.palette.items import MAX_CANDIDATES, MAX_ITEMS, PaletteItem, matching, tokens
 from routing.models import ApiKey, Consumer
 from tests.metrics.harness import Harness, ok
 from tests.staff import member_of
@@ -108,11 +108,13 @@ def test_a_query_is_bounded(harness: Harness) -> None:
     client = member("Viewer")
     assert found(client, "x" * 100_000) == {}
     assert len(tokens("a " * 1_000)) == 50
-    many = (Item(f"service{number}", "/") for number in range(10**9))
+    many = (PaletteItem(f"service{number}", "/") for number in range(10**9))
     assert len(matching(many, ["service"])) == MAX_ITEMS
-    assert matching((Item(str(number), "/") for number in range(MAX_CANDIDATES + 9)), [str(MAX_CANDIDATES)]) == []
+    assert (
+        matching((PaletteItem(str(number), "/") for number in range(MAX_CANDIDATES + 9)), [str(MAX_CANDIDATES)]) == []
+    )
 
 
 def test_those_that_begin_with_the_word_are_first() -> None:
-    items = [Item("my crm", "/"), Item("crm", "/"), Item("mail", "/", words="crm")]
+    items = [PaletteItem("my crm", "/"), PaletteItem("crm", "/"), PaletteItem("mail", "/", words="crm")]
     assert [item.title for item in matching(items, ["crm"])] == ["crm", "my crm", "mail"]

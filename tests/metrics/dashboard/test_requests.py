@@ -14,7 +14,7 @@ from django.test import Client
 from metrics.dashboard import request_feed, requests, staff
 from metrics.dashboard.request_feed import RequestsConsumer
 from metrics.request_log import search
-from metrics.request_log.record import Kind, RequestRecord
+from metrics.request_log.record import RecordKind, RequestRecord
 from metrics.requests import as_curl, explain_query, trace_url
 from routing.rights import Grant
 from routing.router.request_log_policy import RequestLogPolicy
@@ -27,7 +27,7 @@ BROKEN = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 NO_SAMPLE = msgspec.structs.replace(SHARED, request_log=RequestLogPolicy(sample=0))
 HEADERS = [(b"host", b"gateway.test"), (b"origin", b"http://gateway.test")]
 STAFF = User(username="ada", is_staff=True, is_superuser=True)
-RECORD = RequestRecord(at=1.0, id="r", kind=Kind.FAILED, method="GET", host="gateway.test", path="/api/v1/crm/x")
+RECORD = RequestRecord(at=1.0, id="r", kind=RecordKind.FAILED, method="GET", host="gateway.test", path="/api/v1/crm/x")
 
 
 @pytest.fixture

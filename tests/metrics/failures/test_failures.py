@@ -12,14 +12,14 @@ from metrics.failures.store import MAX_LISTS, MemoryStore, Store
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from routing.consumers.policy import NO_LIMITS
-from routing.consumers.subscription import Member, Subscription
+from routing.consumers.subscription import LimitedMember, Subscription
 from routing.observability.events import Observers
 from tests.metrics.events import NOW, finished
 from tests.stores import opened_store
 
 
 def subscription(consumer: int) -> Subscription:
-    return Subscription(None, Member(consumer, f"c{consumer}", NO_LIMITS, 0.0), None, None)
+    return Subscription(None, LimitedMember(consumer, f"c{consumer}", NO_LIMITS, 0.0), None, None)
 
 
 def fail(recorder: FailureRecorder, consumer: int, number: int) -> None:
@@ -104,7 +104,7 @@ def test_texts_of_clients_are_cut() -> None:
 
 def test_keys_without_a_consumer_are_not_recorded() -> None:
     recorder = FailureRecorder(MemoryStore())
-    recorder.failed(Subscription(Member(1, "key", NO_LIMITS, 0.0), None, None, None), finished(status=500))
+    recorder.failed(Subscription(LimitedMember(1, "key", NO_LIMITS, 0.0), None, None, None), finished(status=500))
     assert recorder._pending == {}
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from metrics.incidents import overview
-from metrics.incidents.incident import Kind, Phase
+from metrics.incidents.incident import Phase, SignalKind
 from metrics.models import CircuitChange, Operation
 from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy
@@ -78,7 +78,7 @@ def test_it_stays_through_half_open_and_for_five_minutes_after(harness: Harness)
 
     def phase() -> Phase | None:
         flush(harness)
-        found = [each for each in overview.incidents() if each.signals[0].kind is Kind.CIRCUIT]
+        found = [each for each in overview.incidents() if each.signals[0].kind is SignalKind.CIRCUIT]
         assert all(each.since == began for each in found)
         return found[0].phase if found else None
 

@@ -6,7 +6,7 @@ from math import inf
 from metrics.counting.counts import Fields
 from metrics.counting.histogram import bucket
 from metrics.incidents.circuits import Transition, circuit_signal, target_signal
-from metrics.incidents.incident import Incident, Kind, Phase, Signal, incident_of, urgency
+from metrics.incidents.incident import Incident, Phase, Signal, SignalKind, incident_of, urgency
 from metrics.incidents.traffic import signals, tally
 from resilience.breaker.machine import State
 from routing.router.thresholds import OFF, Thresholds
@@ -16,7 +16,7 @@ DEFAULT = Thresholds()
 NOW = 28_000_000.0 * MINUTE + 30
 
 
-def traffic(*minutes: Fields, thresholds: Thresholds = DEFAULT, now: float = NOW) -> dict[Kind, Signal]:
+def traffic(*minutes: Fields, thresholds: Thresholds = DEFAULT, now: float = NOW) -> dict[SignalKind, Signal]:
     """The signals of these minutes, of which the last is the current one."""
     last = int(now // MINUTE) * MINUTE
     by_start = {last - MINUTE * age: tally(fields) for age, fields in enumerate(reversed(minutes))}
@@ -34,70 +34,70 @@ def answers(good: int = 0, bad: int = 0, client_errors: int = 0, **fields: int) 
 
 def test_a_service_that_answers_404_to_everything_does_not_look_healthy() -> None:
     found = traffic(answers(client_errors=30))
-    assert found[Kind.CLIENT_ERRORS].text == "100% of responses are 4xx"
-    assert found.keys() == {Kind.CLIENT_ERRORS}
+    assert found[SignalKind.CLIENT_ERRORS].text == "100% of responses are 4xx"
+    assert found.keys() == {SignalKind.CLIENT_ERRORS}
 
 
 def test_errors_are_followed_to_the_minute_in_which_they_began() -> None:
     found = traffic(*[answers(good=100)] * 5, *[answers(good=50, bad=50)] * 8)
-    assert found[Kind.ERRORS].since == NOW - 30 - 7 * MINUTE
-    assert found[Kind.ERRORS].ended is None
-    assert found[Kind.ERRORS].text == "50% of responses are errors"
+    assert found[SignalKind.ERRORS].since == NOW - 30 - 7 * MINUTE
+    assert found[SignalKind.ERRORS].ended is None
+    assert found[SignalKind.ERRORS].text == "50% of responses are errors"
 
 
 def test_a_signal_ends_when_the_last_minute_is_well_and_is_shown_for_five_more() -> None:
     bad, good = answers(bad=100), answers(good=100)
-    assert traffic(bad)[Kind.ERRORS].ended is None
-    assert traffic(bad, good)[Kind.ERRORS].ended == NOW - 30
-    assert traffic(bad, *[good] * 5)[Kind.ERRORS].ended == NOW - 30 - 4 * MINUTE
+    assert traffic(bad)[SignalKind.ERRORS].ended is None
+    assert traffic(bad, good)[SignalKind.ERRORS].ended == NOW - 30
+    assert traffic(bad, *[good] * 5)[SignalKind.ERRORS].ended == NOW - 30 - 4 * MINUTE
     assert traffic(bad, *[good] * 6) == {}
 
 
 def test_of_few_requests_the_last_two_minutes_count() -> None:
     bad, few = answers(bad=100), answers(good=5)
-    assert traffic(bad, few)[Kind.ERRORS].ended is None
-    assert traffic(bad, few, few)[Kind.ERRORS].ended == NOW - 30
+    assert traffic(bad, few)[SignalKind.ERRORS].ended is None
+    assert traffic(bad, few, few)[SignalKind.ERRORS].ended == NOW - 30
 
 
 def test_a_signal_that_returns_within_five_minutes_is_the_same() -> None:
     found = traffic(answers(bad=100), *[answers(good=100)] * 4, answers(bad=400))
-    assert found[Kind.ERRORS].since == NOW - 30 - 5 * MINUTE
+    assert found[SignalKind.ERRORS].since == NOW - 30 - 5 * MINUTE
 
 
 def test_silence_is_no_recovery() -> None:
-    assert traffic(answers(bad=100), {}, {}, {})[Kind.ERRORS].ended is None
+    assert traffic(answers(bad=100), {}, {}, {})[SignalKind.ERRORS].ended is None
 
 
 def test_few_requests_show_nothing() -> None:
     assert traffic(answers(bad=19)) == {}
-    assert traffic(answers(bad=19), thresholds=Thresholds(minimum_requests=19)).keys() == {Kind.ERRORS}
+    assert traffic(answers(bad=19), thresholds=Thresholds(minimum_requests=19)).keys() == {SignalKind.ERRORS}
 
 
 def test_refusals_are_neither_client_errors_nor_errors() -> None:
     found = traffic(answers(good=40, client_errors=60, code__rate_limited=60))
-    assert found.keys() == {Kind.REFUSALS}
-    assert found[Kind.REFUSALS].text == "60% of requests are refused by a limit"
+    assert found.keys() == {SignalKind.REFUSALS}
+    assert found[SignalKind.REFUSALS].text == "60% of requests are refused by a limit"
 
 
 def test_slow_calls_are_an_incident_from_the_configured_latency_on() -> None:
     slow = {**answers(good=30), "backend|400": 30}
-    assert Kind.LATENCY not in traffic(slow)
-    assert Kind.LATENCY in traffic(slow, thresholds=Thresholds(latency=0.001))
+    assert SignalKind.LATENCY not in traffic(slow)
+    assert SignalKind.LATENCY in traffic(slow, thresholds=Thresholds(latency=0.001))
 
 
 def test_small_shares_and_long_durations_are_written_out() -> None:
     found = traffic(answers(good=998, bad=2), thresholds=Thresholds(error_rate=0.001))
-    assert found[Kind.ERRORS].text == "0.2% of responses are errors"
+    assert found[SignalKind.ERRORS].text == "0.2% of responses are errors"
     slow = {**answers(good=30), f"backend|{bucket(130)}": 30}
-    assert traffic(slow)[Kind.LATENCY].text == "5% of the backend's responses take more than 120 s"
+    assert traffic(slow)[SignalKind.LATENCY].text == "5% of the backend's responses take more than 120 s"
 
 
 def test_a_hit_rate_is_compared_with_the_time_before() -> None:
     usual, fallen = answers(good=100, cache__HIT=80, cache__MISS=20), answers(good=100, cache__HIT=20, cache__MISS=80)
     found = traffic(*[usual] * 20, *[fallen] * 5)
-    assert found[Kind.HIT_RATE].text == "the hit rate fell from 80% to 20%"
-    assert Kind.HIT_RATE not in traffic(*[fallen] * 25)
-    assert Kind.HIT_RATE not in traffic(*[usual] * 20, *[fallen] * 5, thresholds=Thresholds(hit_rate_drop=inf))
+    assert found[SignalKind.HIT_RATE].text == "the hit rate fell from 80% to 20%"
+    assert SignalKind.HIT_RATE not in traffic(*[fallen] * 25)
+    assert SignalKind.HIT_RATE not in traffic(*[usual] * 20, *[fallen] * 5, thresholds=Thresholds(hit_rate_drop=inf))
 
 
 def test_thresholds_that_are_off_show_nothing() -> None:
@@ -172,10 +172,10 @@ def test_the_most_severe_signal_that_lasts_comes_first() -> None:
     found = incident_of(
         "crm",
         [
-            Signal(kind=Kind.LATENCY, text="slow", since=NOW - 100),
-            Signal(kind=Kind.CIRCUIT, text="was open", since=NOW - 400, ended=NOW - 20),
-            Signal(kind=Kind.ERRORS, text="errors", since=NOW - 300),
-            Signal(kind=Kind.REFUSALS, text="long ago", since=NOW - 900, ended=NOW - 800),
+            Signal(kind=SignalKind.LATENCY, text="slow", since=NOW - 100),
+            Signal(kind=SignalKind.CIRCUIT, text="was open", since=NOW - 400, ended=NOW - 20),
+            Signal(kind=SignalKind.ERRORS, text="errors", since=NOW - 300),
+            Signal(kind=SignalKind.REFUSALS, text="long ago", since=NOW - 900, ended=NOW - 800),
         ],
         NOW,
     )
@@ -185,31 +185,33 @@ def test_the_most_severe_signal_that_lasts_comes_first() -> None:
 
 
 def test_a_closed_circuit_is_recovering_while_minutes_still_show_errors() -> None:
-    closed = Signal(kind=Kind.CIRCUIT, text="was open", since=NOW - 400, ended=NOW - 20)
+    closed = Signal(kind=SignalKind.CIRCUIT, text="was open", since=NOW - 400, ended=NOW - 20)
 
     def phase(*signals: Signal) -> Phase:
         found = incident_of("crm", signals, NOW)
         assert found is not None
         return found.phase
 
-    errors, refusals = (Signal(kind=kind, text="", since=NOW - 300) for kind in (Kind.ERRORS, Kind.REFUSALS))
+    errors, refusals = (
+        Signal(kind=kind, text="", since=NOW - 300) for kind in (SignalKind.ERRORS, SignalKind.REFUSALS)
+    )
     assert phase(closed, errors) is Phase.RECOVERING
     assert phase(closed, errors, refusals) is Phase.ACTIVE
     assert phase(errors) is Phase.ACTIVE
 
 
 def test_incidents_that_last_come_before_those_that_are_over() -> None:
-    def incident(kind: Kind, since: float, ended: float | None = None) -> Incident:
+    def incident(kind: SignalKind, since: float, ended: float | None = None) -> Incident:
         found = incident_of(kind, [Signal(kind=kind, text="", since=since, ended=ended)], NOW)
         assert found is not None
         return found
 
     ordered: Sequence[Incident] = sorted(
         [
-            incident(Kind.CIRCUIT, NOW - 9, NOW),
-            incident(Kind.LATENCY, NOW - 1),
-            incident(Kind.ERRORS, NOW - 8),
-            incident(Kind.OUT_OF_SERVICE, NOW - 2),
+            incident(SignalKind.CIRCUIT, NOW - 9, NOW),
+            incident(SignalKind.LATENCY, NOW - 1),
+            incident(SignalKind.ERRORS, NOW - 8),
+            incident(SignalKind.OUT_OF_SERVICE, NOW - 2),
         ],
         key=urgency,
     )

@@ -9,9 +9,11 @@ from metrics.replay.comparison import EXAMPLES_OF_A_KIND, compare
 from metrics.replay.decision import Decision, Verdict
 from metrics.replay.recorded_call import Observed
 from metrics.replay.recorded_request import Omission, omission_of, request_of
-from metrics.request_log.record import Kind, RequestRecord, StepRecord
+from metrics.request_log.record import RecordKind, RequestRecord, StepRecord
 
-RECORD = RequestRecord(at=1.0, id="r", kind=Kind.SAMPLED, method="GET", path="/api/v1/crm/x", service="crm", status=200)
+RECORD = RequestRecord(
+    at=1.0, id="r", kind=RecordKind.SAMPLED, method="GET", path="/api/v1/crm/x", service="crm", status=200
+)
 ROUTED = Decision(Verdict.ROUTED, "crm", "/x", 200, "", "MISS", "300 s, per user", "k1", "")
 LIMITED = msgspec.structs.replace(ROUTED, verdict=Verdict.LIMITED, status=429, code="rate_limited", cache_key="")
 

@@ -13,7 +13,7 @@ from metrics.replay.decision import Decision, Verdict
 from metrics.replay.simulated_gateway import Environment
 from metrics.replay.simulation import Recording, ReplayTooLong, simulate
 from metrics.replay.virtual_time import VirtualTimeLoop
-from metrics.request_log.record import Kind, RequestRecord
+from metrics.request_log.record import RecordKind, RequestRecord
 from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.policy import RatePolicy
@@ -28,7 +28,7 @@ from routing.router.gateway_cookies import GatewayCookies
 from routing.router.live import LoadedConfiguration
 from routing.router.policy import Auth, Fallback, Retries, RoutePolicy, Target, Timeout
 from routing.router.request_log_policy import RequestLogPolicy
-from routing.router.table import Route, RouteTable, Service
+from routing.router.table import RoutePattern, RouteTable, Service
 from tests.metrics.replay.applied import START, Behaviour, Sent, send
 
 EVERYTHING = RequestLogPolicy(sample=1)
@@ -54,7 +54,7 @@ def subscribed(plan: dict[str, Any], *services: Service) -> LoadedConfiguration:
     return loaded(*services, keys=keys, consumers=consumers)
 
 
-def service(name: str = "crm", routes: tuple[Route, ...] = (), **settings: Any) -> Service:
+def service(name: str = "crm", routes: tuple[RoutePattern, ...] = (), **settings: Any) -> Service:
     defaults: dict[str, Any] = {"request_log": EVERYTHING, "timeout": Timeout(read=10, total=20)}
     policy = RoutePolicy(**defaults | settings)
     return Service(name, (Target("http://127.0.0.1:9"),), policy=policy, routes=routes)
@@ -123,7 +123,7 @@ settings_of: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 def services(draw: st.DrawFn, name: str) -> Service:
     own = draw(settings_of)
     routes = [
-        Route(path, methods, service(**draw(settings_of)).policy)
+        RoutePattern(path, methods, service(**draw(settings_of)).policy)
         for path in ("/contacts", "/contacts/{id}")
         if (methods := draw(st.sampled_from((None, (), ("GET",), ("GET", "DELETE"))))) is not None
     ]
@@ -282,7 +282,7 @@ def recorded(caller: str, **more: Any) -> RequestRecord:
     values: dict[str, Any] = {
         "at": START,
         "id": "r",
-        "kind": Kind.SAMPLED,
+        "kind": RecordKind.SAMPLED,
         "method": "GET",
         "host": "gateway",
         "status": 200,

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from metrics.request_log.memory import MemoryStore
-from metrics.request_log.record import MASK, Kind, RequestRecord, mask_query
+from metrics.request_log.record import MASK, RecordKind, RequestRecord, mask_query
 from metrics.request_log.recorder import MAX_PENDING, MAX_PER_SECOND, RequestRecorder
 from metrics.request_log.search import RequestQuery
 from metrics.request_log.store import NewRecord
@@ -18,7 +18,7 @@ from routing.pipeline import Gateway
 from routing.router.live import LiveConfiguration
 from routing.router.policy import Fallback, Retries, RoutePolicy
 from routing.router.request_log_policy import RequestLogPolicy
-from routing.router.table import Route, RouteTable, Service
+from routing.router.table import RoutePattern, RouteTable, Service
 from tests.clock import FakeClock
 from tests.gateway.conftest import QUICK, World, make_world
 
@@ -64,7 +64,7 @@ async def test_a_failed_request_is_recorded_with_its_steps(recorded: Recorded) -
     secret = recorded.world.key
     await recorded.world.request("GET", "/api/v1/crm/contacts?token=hunter2&page=", [("X-Request-ID", "the-id")])
     (record,) = await recorded.records()
-    assert (record.id, record.kind, record.status, record.service) == ("the-id", Kind.FAILED, 502, "crm")
+    assert (record.id, record.kind, record.status, record.service) == ("the-id", RecordKind.FAILED, 502, "crm")
     assert (record.path, record.query) == ("/api/v1/crm/contacts", f"token={MASK}&page=")
     assert record.caller == f"key:{record.key}"
     assert record.target.startswith("http://127.0.0.1:")
@@ -84,7 +84,7 @@ async def test_a_request_that_is_refused_at_once_names_the_step(recorded: Record
     await recorded.serve(OK, log=RequestLogPolicy(sample=0))
     await recorded.world.request("GET", "/api/v1/crm/x", key="")
     (record,) = await recorded.records(status="401")
-    assert (record.kind, record.code) == (Kind.CLIENT_ERROR, "unauthenticated")
+    assert (record.kind, record.code) == (RecordKind.CLIENT_ERROR, "unauthenticated")
     assert [(step.name, step.error) for step in record.steps] == [
         ("request id", ""),
         ("rate limit", ""),
@@ -107,7 +107,7 @@ async def test_slow_responses_are_recorded(recorded: Recorded) -> None:
     await recorded.serve(OK, log=RequestLogPolicy(slow=1e-6, sample=0))
     await recorded.world.request("GET", "/api/v1/crm/x")
     (record,) = await recorded.records()
-    assert (record.kind, record.status) == (Kind.SLOW, 200)
+    assert (record.kind, record.status) == (RecordKind.SLOW, 200)
     assert 0 < record.head <= record.duration
 
 
@@ -139,7 +139,7 @@ async def test_a_request_that_no_route_accepts_is_one_of_its_service(recorded: R
     """For what is recorded too: a service that is left out is left out altogether."""
     for log in (RequestLogPolicy(), None):
         policy = RoutePolicy(timeout=QUICK, request_log=log)
-        await recorded.world.serve(OK, policy=policy, routes=(Route("/x", ("GET",), policy),))
+        await recorded.world.serve(OK, policy=policy, routes=(RoutePattern("/x", ("GET",), policy),))
         assert (await recorded.world.request("DELETE", "/api/v1/crm/x")).status == 405
         assert (await recorded.world.request("GET", "/api/v1/crm/a%2Fb")).status == 400
     found = await recorded.records()
@@ -152,7 +152,7 @@ async def test_a_configured_response_is_no_error_of_the_gateways_own(recorded: R
     for status in (502, 203):
         assert (await recorded.world.request("POST", "/api/v1/crm/x")).status == status
     last, _ = await recorded.records()
-    assert (last.kind, last.status, last.code, last.call) == (Kind.FAILED, 203, "", "circuit_open")
+    assert (last.kind, last.status, last.code, last.call) == (RecordKind.FAILED, 203, "", "circuit_open")
     assert [each.code for each in recorded.world.observer.requests] == ["", ""]
 
 
@@ -183,8 +183,8 @@ async def test_a_flood_of_errors_is_counted_and_not_recorded() -> None:
         await recorded.world.request("GET", "/api/v1/crm/x", key="")
     await recorded.world.serve(BROKEN, name="broken", policy=RoutePolicy(timeout=QUICK, retries=QUICK_RETRIES))
     await recorded.world.request("GET", "/api/v1/broken/x")
-    assert len(await recorded.records(kind=Kind.CLIENT_ERROR)) == MAX_PER_SECOND
-    assert len(await recorded.records(kind=Kind.FAILED)) == 1
+    assert len(await recorded.records(kind=RecordKind.CLIENT_ERROR)) == MAX_PER_SECOND
+    assert len(await recorded.records(kind=RecordKind.FAILED)) == 1
     assert await recorded.recorder.omitted() == 7
     await recorded.world.close()
 
@@ -222,7 +222,7 @@ async def test_while_the_store_is_away_a_worker_keeps_its_own_and_shows_them() -
     assert ([each.record.id for each in found.records], found.is_shared) == (["kept"], False)
     assert [each.record.id for each in (await recorded.recorder.find("kept")).records] == ["kept"]
     for number in range(MAX_PENDING):
-        recorded.recorder._put(NewRecord(Kind.FAILED, str(number), b""))
+        recorded.recorder._put(NewRecord(RecordKind.FAILED, str(number), b""))
     assert len(recorded.recorder._pending) == MAX_PENDING
     recorded.store.is_away = False
     await recorded.recorder.flush()

@@ -13,7 +13,7 @@ from metrics.request_log import memory as memory_module
 from metrics.request_log import redis as redis_module
 from metrics.request_log import store as store_module
 from metrics.request_log.memory import MemoryStore
-from metrics.request_log.record import Kind, RequestRecord
+from metrics.request_log.record import RecordKind, RequestRecord
 from metrics.request_log.redis import RedisStore
 from metrics.request_log.search import RequestQuery, decode, encode, search
 from metrics.request_log.store import MAX_SAME_ID, NewRecord, Position, Store, StoredRecord
@@ -21,10 +21,10 @@ from resilience.redis import RedisLink
 from tests.clock import FakeClock
 from tests.stores import opened_store
 
-EVERY = tuple(Kind)
+EVERY = tuple(RecordKind)
 
 
-def record(identifier: str, kind: Kind = Kind.FAILED, **fields: object) -> NewRecord:
+def record(identifier: str, kind: RecordKind = RecordKind.FAILED, **fields: object) -> NewRecord:
     made = RequestRecord(at=1.0, id=identifier, kind=kind, method="GET", **fields)  # type: ignore[arg-type]
     return NewRecord(kind, identifier, encode(made))
 
@@ -47,10 +47,10 @@ async def ids(store: Store, **query: object) -> list[str]:
 
 
 async def test_records_of_all_kinds_are_read_the_latest_first(store: Store) -> None:
-    await store.add([record("a"), record("b", Kind.SLOW), record("c", Kind.SAMPLED)], 2)
-    await store.add([record("d", Kind.CLIENT_ERROR)], 1)
+    await store.add([record("a"), record("b", RecordKind.SLOW), record("c", RecordKind.SAMPLED)], 2)
+    await store.add([record("d", RecordKind.CLIENT_ERROR)], 1)
     assert await ids(store) == ["d", "c", "b", "a"]
-    assert await ids(store, kind=Kind.SLOW) == ["b"]
+    assert await ids(store, kind=RecordKind.SLOW) == ["b"]
     assert await store.omitted() == 3
 
 
@@ -90,9 +90,9 @@ async def test_redis_keeps_no_more_than_the_bounds(redis_url: str, monkeypatch: 
         store = RedisStore(link)
         for start in range(0, store_module.MAX_RECORDS + 1_000, 500):
             await store.add([record(f"r{start + number}") for number in range(500)], 0)
-        await store.add([record("sampled", Kind.SAMPLED)], 0)
+        await store.add([record("sampled", RecordKind.SAMPLED)], 0)
         client: Any = link.client
-        stream = link.key(f"{redis_module.STREAM}{Kind.FAILED}")
+        stream = link.key(f"{redis_module.STREAM}{RecordKind.FAILED}")
         assert await client.xlen(stream) == store_module.MAX_RECORDS
         assert await client.hlen(link.key(redis_module.IDS)) == store_module.MAX_RECORDS + 1
         assert await store.find("r0") == []
@@ -128,7 +128,7 @@ async def test_memory_keeps_no_more_than_the_bounds() -> None:
     clock = FakeClock()
     store = MemoryStore(clock)
     await store.add([record(f"r{number}") for number in range(store_module.MAX_RECORDS + 10)], 0)
-    await store.add([record("sampled", Kind.SAMPLED)], 0)
+    await store.add([record("sampled", RecordKind.SAMPLED)], 0)
     assert len(await store.page(EVERY, None, 100_000)) == store_module.MAX_RECORDS + 1
     assert await store.find("r0") == []
     clock.now += store_module.KEPT_SECONDS + 1
@@ -141,10 +141,12 @@ async def test_memory_keeps_no_more_than_the_bounds() -> None:
     st.integers(0, 700),
 )
 @settings(deadline=None)
-async def test_memory_finds_what_a_plain_list_would_have(added: list[tuple[Kind, int, int]], skipped: int) -> None:
+async def test_memory_finds_what_a_plain_list_would_have(
+    added: list[tuple[RecordKind, int, int]], skipped: int
+) -> None:
     """Whether it is compressed or not, and while the oldest of a block have been removed."""
     clock = FakeClock()
-    kept: list[tuple[float, str, Kind]] = []
+    kept: list[tuple[float, str, RecordKind]] = []
     with patch.object(memory_module, "MAX_RECORDS", 500):
         store = MemoryStore(clock)
         for kind, count, seconds in added:
@@ -205,7 +207,7 @@ async def test_what_other_programs_write_is_ignored(redis_url: str) -> None:
     try:
         store = RedisStore(link)
         await store.add([record("a")], 0)
-        await link.client.xadd(link.key(f"{redis_module.STREAM}{Kind.FAILED}"), {"id": "x", "r": b"\xc1 none"})
+        await link.client.xadd(link.key(f"{redis_module.STREAM}{RecordKind.FAILED}"), {"id": "x", "r": b"\xc1 none"})
         await link.client.hset(link.key(redis_module.IDS), "b", "9@1-1 nonsense 1@2-2")
         await store.add([record("c")], 0)
         assert await ids(store) == ["c", "a"]

@@ -20,7 +20,7 @@ from metrics.models import Aggregate, Batch, CircuitChange, DailyUsage, Operatio
 from metrics.retention import deletion
 from metrics.retention import tables as retention_tables
 from metrics.retention.deletion import claim
-from metrics.retention.policy import DEFAULTS, Limit, Retention
+from metrics.retention.policy import DEFAULTS, Retention, RetentionLimit
 from metrics.retention.tables import UsageRetention, growing_tables
 from routing.models import ApiKey, ConfigurationRevision, Consumer, PlanRequest, QuotaUsage, Revocation
 
@@ -48,11 +48,11 @@ BOUNDED: Final = {
 """Why each model has an end. A new one belongs to `growing_tables`, or here with its reason."""
 
 
-def tables(usage: UsageRetention = USAGE, **limits: Limit) -> Any:
+def tables(usage: UsageRetention = USAGE, **limits: RetentionLimit) -> Any:
     return growing_tables(Retention({**DEFAULTS, **limits}), usage)
 
 
-def delete(now: datetime = NOW, usage: UsageRetention = USAGE, **limits: Limit) -> dict[str, int]:
+def delete(now: datetime = NOW, usage: UsageRetention = USAGE, **limits: RetentionLimit) -> dict[str, int]:
     return deletion.delete_expired(tables(usage, **limits), now, pause=lambda seconds: None)
 
 
@@ -74,7 +74,7 @@ def test_counts_are_deleted_by_their_resolution() -> None:
     Aggregate.objects.create(resolution="total", start=0)
     assert delete() == {"minutes": 1, "hours": 1, "days": 1}
     assert Aggregate.objects.count() == 4
-    assert delete(now=NOW + timedelta(days=9_999), days=Limit()) == {"minutes": 1, "hours": 1}
+    assert delete(now=NOW + timedelta(days=9_999), days=RetentionLimit()) == {"minutes": 1, "hours": 1}
 
 
 def test_usage_is_kept_for_its_days_and_until_it_was_sent() -> None:
@@ -117,14 +117,14 @@ def test_of_too_many_rows_the_latest_are_kept() -> None:
     for number in range(5):
         CircuitChange.objects.create(at=NOW, service=str(number))
         ConfigurationRevision.objects.create(actor="x", summary=str(number), document="")
-    assert delete(circuit_changes=Limit(rows=2), history=Limit(rows=5)) == {"circuit_changes": 3}
+    assert delete(circuit_changes=RetentionLimit(rows=2), history=RetentionLimit(rows=5)) == {"circuit_changes": 3}
     assert sorted(CircuitChange.objects.values_list("service", flat=True)) == ["3", "4"]
 
 
 def test_the_latest_revision_is_kept_however_old() -> None:
     for number in range(3):
         ConfigurationRevision.objects.create(actor="x", summary=str(number), document="")
-    assert delete(now=NOW + timedelta(days=9_999), history=Limit(seconds=3_600)) == {"history": 2}
+    assert delete(now=NOW + timedelta(days=9_999), history=RetentionLimit(seconds=3_600)) == {"history": 2}
     assert ConfigurationRevision.objects.get().summary == "2"
 
 

@@ -4,15 +4,15 @@ import math
 
 import pytest
 
-from metrics.retention.policy import DAY, DEFAULTS, HOUR, Limit, parse
+from metrics.retention.policy import DAY, DEFAULTS, HOUR, RetentionLimit, parse
 
 
 def test_what_is_not_named_has_its_default() -> None:
     found = parse("audit_log=2y/500000, history=100 days=off,minutes=72h")
-    assert found["audit_log"] == Limit(730 * DAY, 500_000)
-    assert found["history"] == Limit(rows=100)
-    assert found["days"] == Limit(math.inf)
-    assert found["minutes"] == Limit(72 * HOUR)
+    assert found["audit_log"] == RetentionLimit(730 * DAY, 500_000)
+    assert found["history"] == RetentionLimit(rows=100)
+    assert found["days"] == RetentionLimit(math.inf)
+    assert found["minutes"] == RetentionLimit(72 * HOUR)
     assert found["hours"] == DEFAULTS["hours"]
 
 

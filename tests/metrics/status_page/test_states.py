@@ -3,7 +3,7 @@
 import pytest
 
 from metrics.incidents.circuits import Transition
-from metrics.incidents.incident import Incident, Kind, Phase, Signal, incident_of
+from metrics.incidents.incident import Incident, Phase, Signal, SignalKind, incident_of
 from metrics.status_page.states import (
     DAY,
     Day,
@@ -23,7 +23,7 @@ CRM = Service("crm", (Target("http://crm.test"),))
 NOW = 1_000_000.0
 
 
-def incident(kind: Kind, *, ended: float | None = None) -> Incident | None:
+def incident(kind: SignalKind, *, ended: float | None = None) -> Incident | None:
     return incident_of("crm", [Signal(kind=kind, text="", since=NOW - 60, ended=ended)], NOW)
 
 
@@ -35,10 +35,10 @@ def incident(kind: Kind, *, ended: float | None = None) -> Incident | None:
         (State.OPEN, None, ServiceState.DOWN),
         (State.FORCED_OPEN, None, ServiceState.DOWN),
         (State.HALF_OPEN, None, ServiceState.DEGRADED),
-        (State.CLOSED, incident(Kind.ERRORS), ServiceState.DEGRADED),
-        (State.CLOSED, incident(Kind.ERRORS, ended=NOW - 10), ServiceState.OPERATIONAL),
-        (State.CLOSED, incident(Kind.HIT_RATE), ServiceState.OPERATIONAL),
-        (State.CLOSED, incident(Kind.TARGETS), ServiceState.OPERATIONAL),
+        (State.CLOSED, incident(SignalKind.ERRORS), ServiceState.DEGRADED),
+        (State.CLOSED, incident(SignalKind.ERRORS, ended=NOW - 10), ServiceState.OPERATIONAL),
+        (State.CLOSED, incident(SignalKind.HIT_RATE), ServiceState.OPERATIONAL),
+        (State.CLOSED, incident(SignalKind.TARGETS), ServiceState.OPERATIONAL),
     ],
 )
 def test_a_services_state(circuit: State, found: Incident | None, state: ServiceState) -> None:

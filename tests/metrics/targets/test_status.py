@@ -10,7 +10,7 @@ from metrics.incidents.overview import incidents
 from metrics.read_models import TargetStatus
 from metrics.targets.gauges import MAX_GAUGES, read_gauges, target_gauges
 from metrics.targets.status import TargetConditions, count_conditions, without_calls, without_calls_text, words
-from routing.balancing.rules import Condition
+from routing.balancing.rules import TargetCondition
 from routing.models import Service as ServiceRow
 from routing.router.policy import Target
 from routing.router.table import Service
@@ -18,10 +18,10 @@ from tests.metrics.harness import SHARED, Harness
 
 ONE, TWO, OFF = Target("http://one/a|b", canary=5.0), Target("http://two"), Target("http://off", weight=0)
 CRM = Service("crm", (ONE, TWO, OFF))
-UP = Condition.UP
+UP = TargetCondition.UP
 
 
-def gauges(*workers: dict[str, Condition]) -> dict[str, int]:
+def gauges(*workers: dict[str, TargetCondition]) -> dict[str, int]:
     total = {WORKERS: len(workers)}
     for conditions in workers:
         for name, number in target_gauges({"crm": conditions}).items():
@@ -30,7 +30,9 @@ def gauges(*workers: dict[str, Condition]) -> dict[str, int]:
 
 
 def test_all_workers_conditions_are_told_apart() -> None:
-    found = TargetConditions(gauges({ONE.url: Condition.EJECTED}, {ONE.url: UP, TWO.url: Condition.DOWN}), {}).of(CRM)
+    found = TargetConditions(
+        gauges({ONE.url: TargetCondition.EJECTED}, {ONE.url: UP, TWO.url: TargetCondition.DOWN}), {}
+    ).of(CRM)
     assert found == (
         TargetStatus(url=ONE.url, condition="ejected", workers="1 of 2", canary=5.0),
         TargetStatus(url=TWO.url, condition="down"),
@@ -43,17 +45,17 @@ def test_all_workers_conditions_are_told_apart() -> None:
 
 
 def test_the_worst_condition_is_shown_and_a_target_that_is_up_for_all_is_not_reported() -> None:
-    both = gauges({ONE.url: Condition.SLOW_START}, {ONE.url: Condition.EJECTED})
+    both = gauges({ONE.url: TargetCondition.SLOW_START}, {ONE.url: TargetCondition.EJECTED})
     assert TargetConditions(both, {}).of(CRM)[0].condition == "ejected"
-    assert gauges({ONE.url: UP, OFF.url: Condition.DISABLED}) == {WORKERS: 1}
+    assert gauges({ONE.url: UP, OFF.url: TargetCondition.DISABLED}) == {WORKERS: 1}
 
 
 def test_a_worker_shows_its_own_if_the_others_cannot_report() -> None:
-    assert TargetConditions({}, {"crm": {TWO.url: Condition.EJECTED}}).of(CRM)[1].condition == "ejected"
+    assert TargetConditions({}, {"crm": {TWO.url: TargetCondition.EJECTED}}).of(CRM)[1].condition == "ejected"
 
 
 def test_gauges_are_bounded_and_those_of_others_ignored() -> None:
-    many = {f"http://{number}": Condition.DOWN for number in range(MAX_GAUGES + 5)}
+    many = {f"http://{number}": TargetCondition.DOWN for number in range(MAX_GAUGES + 5)}
     assert len(target_gauges({"crm": many})) == MAX_GAUGES
     assert read_gauges({"calls_in_flight": 3, "target|crm|strange|http://x": 1, "target|crm": 1}) == {}
 

@@ -6,7 +6,7 @@ from typing import Any
 from routing.caller import Caller
 from routing.consumers.policy import Limits, Plan
 from routing.consumers.price import Price
-from routing.consumers.subscription import Member, Subscription
+from routing.consumers.subscription import LimitedMember, Subscription
 from routing.exchange import CallRecord, Exchange
 from routing.http import Request
 from routing.router.policy import RoutePolicy
@@ -15,8 +15,8 @@ from routing.router.table import Match, Service
 from tests.metrics.events import finished
 
 
-def member(name: str, number: int = 1) -> Member:
-    return Member(number, name, Limits(), 0.0)
+def member(name: str, number: int = 1) -> LimitedMember:
+    return LimitedMember(number, name, Limits(), 0.0)
 
 
 def caller(identifier: str = "key:abcdefgh", consumer: str = "", team: str = "", price: Price | None = None) -> Caller:

@@ -14,7 +14,7 @@ import pytest
 from metrics.models import DailyUsage, UsageEvent
 from metrics.usage import outbox as outbox_module
 from metrics.usage import sender as sender_module
-from metrics.usage.cloudevents import BATCH_SIZE, Event, Format, duplicates
+from metrics.usage.cloudevents import BATCH_SIZE, CloudEvent, Format, duplicates
 from metrics.usage.ledger import UsageLedger
 from metrics.usage.outbox import LEASE_SECONDS, Outbox, backlog, retry_rejected, status
 from metrics.usage.record import UsageBatch, UsageCounts, UsageKey
@@ -39,7 +39,7 @@ class Receiver:
 
     def __init__(self, *answers: bytes | Callable[[Peer], Awaitable[None]]) -> None:
         self.answers = list(answers)
-        self.events: dict[str, Event] = {}
+        self.events: dict[str, CloudEvent] = {}
         self.requests: list[Any] = []
         self.heads: list[dict[bytes, bytes]] = []
         self.loses_replies = False

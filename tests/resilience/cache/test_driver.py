@@ -12,7 +12,7 @@ from resilience.cache.driver import BodyRecorder, Cache, StoreTarget
 from resilience.cache.memory import MemoryStore
 from resilience.cache.messages import CacheRequest, CacheResponse, Forward, Fresh, Miss, Skip, Stale
 from resilience.cache.policy import CachePolicy, Scope
-from resilience.cache.store import UNFENCED, Usage
+from resilience.cache.store import UNFENCED, StoreUsage
 from resilience.cache.storing import may_store
 from resilience.cache.tiers import TieredStore
 from resilience.redis import RedisLink
@@ -191,7 +191,7 @@ async def test_usage_is_summed_over_services_and_unknown_while_redis_is_unavaila
     usage = await over_redis.usage("s")
     assert await over_redis.usage_of(["s", "other"]) == usage
     assert usage.entries == 1
-    assert await over_redis.usage_of(["s"], "nothing has it") == Usage(0, 0)
+    assert await over_redis.usage_of(["s"], "nothing has it") == StoreUsage(0, 0)
     own_redis.stop()
     assert await over_redis.usage_of(["s"]) is None
 

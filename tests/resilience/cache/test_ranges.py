@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.cache.ranges import MAX_PARTS, Part, Unsatisfiable, parts
+from resilience.cache.ranges import MAX_PARTS, ByteSpan, Unsatisfiable, parts
 from resilience.cache.responses import construct_response
 from tests.resilience.cache.messages import DATE, MINUTE_AGO, entry, make_request, pairs
 
@@ -19,36 +19,36 @@ UNSATISFIABLE = Unsatisfiable()
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("bytes=0-3", (Part(0, 4),)),
-        ("bytes=3-3", (Part(3, 4),)),
-        ("bytes=9-", (Part(9, 10),)),
-        ("bytes=0-", (Part(0, 10),)),
-        ("bytes=4-100", (Part(4, 10),)),
-        ("bytes=-3", (Part(7, 10),)),
-        ("bytes=-100", (Part(0, 10),)),
-        ("Bytes=0-3", (Part(0, 4),)),
-        ("bytes = 0-3", (Part(0, 4),)),
-        ("bytes= 0 - 3 ", (Part(0, 4),)),
-        ("bytes=0-3,4-5", (Part(0, 6),)),
-        ("bytes=4-5, 0-4", (Part(0, 6),)),
-        ("bytes=0-3,2-9", (Part(0, 10),)),
-        ("bytes=0-3,,4-5", (Part(0, 6),)),
-        ("bytes=0-3,20-30", (Part(0, 4),)),
-        ("bytes=0-9", (Part(0, 10),)),
+        ("bytes=0-3", (ByteSpan(0, 4),)),
+        ("bytes=3-3", (ByteSpan(3, 4),)),
+        ("bytes=9-", (ByteSpan(9, 10),)),
+        ("bytes=0-", (ByteSpan(0, 10),)),
+        ("bytes=4-100", (ByteSpan(4, 10),)),
+        ("bytes=-3", (ByteSpan(7, 10),)),
+        ("bytes=-100", (ByteSpan(0, 10),)),
+        ("Bytes=0-3", (ByteSpan(0, 4),)),
+        ("bytes = 0-3", (ByteSpan(0, 4),)),
+        ("bytes= 0 - 3 ", (ByteSpan(0, 4),)),
+        ("bytes=0-3,4-5", (ByteSpan(0, 6),)),
+        ("bytes=4-5, 0-4", (ByteSpan(0, 6),)),
+        ("bytes=0-3,2-9", (ByteSpan(0, 10),)),
+        ("bytes=0-3,,4-5", (ByteSpan(0, 6),)),
+        ("bytes=0-3,20-30", (ByteSpan(0, 4),)),
+        ("bytes=0-9", (ByteSpan(0, 10),)),
         ("bytes=10-", UNSATISFIABLE),
         ("bytes=10-20", UNSATISFIABLE),
         ("bytes=-0", UNSATISFIABLE),
         ("bytes=20-30,40-50", UNSATISFIABLE),
-        ("bytes=0-1,8-9", (Part(0, 2), Part(8, 10))),
-        ("bytes=0-1,5-6", (Part(0, 2), Part(5, 7))),
-        ("bytes=8-9,0-1", (Part(8, 10), Part(0, 2))),
-        ("bytes=-1,0-0", (Part(9, 10), Part(0, 1))),
-        ("bytes=0-0,8-,2-3", (Part(0, 1), Part(8, 10), Part(2, 4))),
-        ("bytes=6-7,0-1,7-8", (Part(6, 9), Part(0, 2))),
-        ("bytes=7-8,0-1,6-7", (Part(6, 9), Part(0, 2))),
-        ("bytes=0-1,20-30,8-9", (Part(0, 2), Part(8, 10))),
-        ("bytes=0-9,0-9,0-9", (Part(0, 10),)),
-        ("bytes=" + ",".join(["0-"] * MAX_PARTS), (Part(0, 10),)),
+        ("bytes=0-1,8-9", (ByteSpan(0, 2), ByteSpan(8, 10))),
+        ("bytes=0-1,5-6", (ByteSpan(0, 2), ByteSpan(5, 7))),
+        ("bytes=8-9,0-1", (ByteSpan(8, 10), ByteSpan(0, 2))),
+        ("bytes=-1,0-0", (ByteSpan(9, 10), ByteSpan(0, 1))),
+        ("bytes=0-0,8-,2-3", (ByteSpan(0, 1), ByteSpan(8, 10), ByteSpan(2, 4))),
+        ("bytes=6-7,0-1,7-8", (ByteSpan(6, 9), ByteSpan(0, 2))),
+        ("bytes=7-8,0-1,6-7", (ByteSpan(6, 9), ByteSpan(0, 2))),
+        ("bytes=0-1,20-30,8-9", (ByteSpan(0, 2), ByteSpan(8, 10))),
+        ("bytes=0-9,0-9,0-9", (ByteSpan(0, 10),)),
+        ("bytes=" + ",".join(["0-"] * MAX_PARTS), (ByteSpan(0, 10),)),
         ("bytes=3-2", None),
         ("bytes=", None),
         ("bytes=,", None),
@@ -65,7 +65,7 @@ UNSATISFIABLE = Unsatisfiable()
         ("bytes=" + ",".join(["0-1"] * (MAX_PARTS + 1)), None),
     ],
 )
-def test_the_requested_parts(value: str, expected: tuple[Part, ...] | Unsatisfiable | None) -> None:
+def test_the_requested_parts(value: str, expected: tuple[ByteSpan, ...] | Unsatisfiable | None) -> None:
     assert parts(TEN, make_request(range=value)) == expected
 
 

@@ -10,7 +10,7 @@ from resilience.cache.fields import MAX_TAG_BYTES, MAX_TAGS
 from resilience.cache.invalidation import MAX_FENCED_TAGS, Fences
 from resilience.cache.memory import MemoryStore
 from resilience.cache.redis import BATCH, RedisStore
-from resilience.cache.store import UNFENCED, Store, Usage
+from resilience.cache.store import UNFENCED, Store, StoreUsage
 from resilience.cache.tiers import TieredStore
 from resilience.redis import RedisLink
 from tests.resilience.cache.entries import Clock, make, until
@@ -180,7 +180,7 @@ async def test_more_entries_than_one_batch_are_all_removed_and_counted(store: St
     await gather_limited(store.put("mail", f"{number}", make(b"", "a"), 0) for number in range(count))
     assert (await store.usage("mail")).entries == count
     assert (await store.invalidate("mail", "a")).entries == count
-    assert await store.usage("mail") == Usage(0, 0)
+    assert await store.usage("mail") == StoreUsage(0, 0)
 
 
 async def test_a_tag_may_be_any_text(store: Store) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from resilience.outage import StoreUnavailable
 from resilience.usage.counter import Allowance, Counter, Take, take
 from resilience.usage.driver import Quotas
-from resilience.usage.meter import Meter, Verdict
+from resilience.usage.meter import Meter, QuotaVerdict
 from resilience.usage.store import Delta, MemoryStore
 
 
@@ -158,7 +158,7 @@ class World:
             notify=lambda meter, percent, _counter: self.events.append((meter.key, percent)),
         )
 
-    async def take(self, worker: int, meter: Meter) -> Verdict:
+    async def take(self, worker: int, meter: Meter) -> QuotaVerdict:
         verdict = self.workers[worker].try_take(meter)
         if verdict is None:
             verdict = await self.time.run(self.workers[worker].take(meter))

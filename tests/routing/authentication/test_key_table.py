@@ -13,7 +13,7 @@ from routing.configuration.consumers import decode_limits
 from routing.configuration.networks import networks
 from routing.consumers.identities import IdentityRecord, IdentityTable
 from routing.consumers.packed import PackedRows
-from routing.consumers.policy import Identity
+from routing.consumers.policy import UserBinding
 from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
 from tests.processor_time import ratio
 
@@ -137,15 +137,15 @@ def test_two_keys_may_exchange_their_secrets() -> None:
 
 def test_identities_are_found_and_move_between_rows() -> None:
     table = IdentityTable()
-    ada = Identity(issuer="https://id.example.com", subject="ada")
+    ada = UserBinding(issuer="https://id.example.com", subject="ada")
     table.put(1, IdentityRecord(7, "https://id.example.com", "ada"))
     assert table[ada] == 7
     table.apply({1: None, 2: IdentityRecord(8, "https://id.example.com", "ada")})
     assert table.get(ada) == 8
     table.remove(1)
     assert table.get(ada) == 8
-    assert table.get(Identity(issuer="https://id.example.coma", subject="da")) is None
-    assert table.get(Identity(issuer="https://id.example.com", subject="", tenant="ada")) is None
+    assert table.get(UserBinding(issuer="https://id.example.coma", subject="da")) is None
+    assert table.get(UserBinding(issuer="https://id.example.com", subject="", tenant="ada")) is None
 
 
 def test_a_consumer_is_found_by_name_among_packed_ones() -> None:

@@ -3,10 +3,12 @@
 from routing.authentication.api_keys import ApiKeys, KeyRecord
 from routing.authentication.quota_owner import owner_of
 from routing.consumers.policy import NO_LIMITS
-from routing.consumers.subscription import Member
+from routing.consumers.subscription import LimitedMember
 from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
 
-DATA = ConsumerData(teams={3: Member(3, "acme", NO_LIMITS, 0.0)}, consumers={5: ConsumerRecord(5, "ann", True, 0.0)})
+DATA = ConsumerData(
+    teams={3: LimitedMember(3, "acme", NO_LIMITS, 0.0)}, consumers={5: ConsumerRecord(5, "ann", True, 0.0)}
+)
 KEYS = ApiKeys([KeyRecord(prefix="abcdefgh", digest="ab" * 32, name="k", row=7)], ConsumerTable(DATA))
 
 

@@ -3,14 +3,14 @@
 import pytest
 
 from routing.authentication.revocations import Revocation, Revocations
-from routing.caller import Caller, Identity
+from routing.caller import Caller, TokenIdentity
 
 ISSUER, OTHER = "https://a.example", "https://b.example"
 FIREBASE = "https://securetoken.google.com/project"
 
 
 def caller(issuer: str = ISSUER, subject: str = "eve", number: int = 1) -> Caller:
-    return Caller(f"jwt+x:{subject}", identity=Identity(issuer, subject, token_id=f"t{number}"))
+    return Caller(f"jwt+x:{subject}", identity=TokenIdentity(issuer, subject, token_id=f"t{number}"))
 
 
 CALLERS = {"a1": caller(), "a2": caller(number=2), "b1": caller(OTHER), "bob": caller(subject="bob", number=3)}

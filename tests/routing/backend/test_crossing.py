@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from routing.backend.client import Backend
-from routing.backend.delivery import Delivery, was_closed_before
+from routing.backend.delivery import TransportState, was_closed_before
 from routing.errors import BadGateway
 from routing.http import Body
 from tests.origin import Peer, ScriptedOrigin
@@ -14,7 +14,7 @@ from tests.routing.backend.crossing import Crossing
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell what has arrived")
 TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-BEFORE = Delivery(state=1, acknowledged=100, received=50)
+BEFORE = TransportState(state=1, acknowledged=100, received=50)
 
 
 class Source:
@@ -85,16 +85,16 @@ async def test_a_call_that_was_read_is_not_sent_again(backend: Backend, end: str
 @pytest.mark.parametrize(
     ("now", "expected"),
     [
-        (Delivery(8, 100, 51), True),  # closed in order
-        (Delivery(8, 100, 75), True),  # with TLS's close_notify before
-        (Delivery(7, 100, 51), True),  # and reset by what was sent
-        (Delivery(8, 101, 51), False),  # some of it has arrived
-        (Delivery(7, 100, 50), False),  # reset only: it may have been read
-        (Delivery(7, 140, 50), False),
-        (Delivery(1, 100, 50), False),
+        (TransportState(8, 100, 51), True),  # closed in order
+        (TransportState(8, 100, 75), True),  # with TLS's close_notify before
+        (TransportState(7, 100, 51), True),  # and reset by what was sent
+        (TransportState(8, 101, 51), False),  # some of it has arrived
+        (TransportState(7, 100, 50), False),  # reset only: it may have been read
+        (TransportState(7, 140, 50), False),
+        (TransportState(1, 100, 50), False),
         (None, False),
     ],
 )
-def test_what_shows_that_a_call_has_not_arrived(now: Delivery | None, expected: bool) -> None:
+def test_what_shows_that_a_call_has_not_arrived(now: TransportState | None, expected: bool) -> None:
     assert was_closed_before(BEFORE, now) == expected
     assert not was_closed_before(None, now)

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from routing.balancing.balancer import Balancers
-from routing.balancing.rules import EJECT_AFTER, EJECT_SECONDS, Condition, canary_point
+from routing.balancing.rules import EJECT_AFTER, EJECT_SECONDS, TargetCondition, canary_point
 from routing.errors import ServiceDisabled
 from routing.observability.events import BackendEvent, BackendEventKind
 from routing.router.policy import Target
@@ -45,7 +45,7 @@ def test_a_failing_target_is_ejected_and_returns_with_an_event_for_each() -> Non
     scene.fail(FIRST)
     assert {scene.call() for _ in range(20)} == {SECOND}
     scene.clock.advance(EJECT_SECONDS)
-    assert scene.balancer.conditions()[FIRST.url] is Condition.SLOW_START
+    assert scene.balancer.conditions()[FIRST.url] is TargetCondition.SLOW_START
     assert [(event.kind, event.target) for event in scene.events] == [
         (BackendEventKind.EJECTED, FIRST.url),
         (BackendEventKind.RETURNED, FIRST.url),

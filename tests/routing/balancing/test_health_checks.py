@@ -11,7 +11,7 @@ from routing.backend.client import Backend
 from routing.balancing.balancer import Balancers
 from routing.balancing.health_checks import HealthChecker
 from routing.balancing.memory import MemoryStore
-from routing.balancing.rules import Condition, HealthVerdict
+from routing.balancing.rules import HealthVerdict, TargetCondition
 from routing.balancing.store import Store
 from routing.errors import Overloaded
 from routing.observability.events import BackendEvent, BackendEventKind
@@ -155,7 +155,7 @@ async def test_an_unreachable_target_and_a_redirect_fail_the_check(stack: AsyncE
     for _ in range(2):
         await scene.round()
     balancer = scene.targets[0].of(scene.services[0])
-    assert [*balancer.conditions().values()].count(Condition.DOWN) == 2
+    assert [*balancer.conditions().values()].count(TargetCondition.DOWN) == 2
     assert len(scene.called(0)) == 3, "fewer than half are healthy: all are used"
     assert len(healthy.requests) == 2
 
@@ -170,7 +170,7 @@ async def test_a_check_that_the_gateway_could_not_make_says_nothing(
     monkeypatch.setattr(scene.backend, "send", refuse)
     for _ in range(HEALTH_CHECK.down_after + 1):
         await scene.round()
-    assert Condition.DOWN not in scene.targets[0].of(scene.services[0]).conditions().values()
+    assert TargetCondition.DOWN not in scene.targets[0].of(scene.services[0]).conditions().values()
     assert scene.events == []
 
 

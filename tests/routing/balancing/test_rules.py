@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from routing.balancing.rules import (
     SLOW_START_SECONDS,
-    Condition,
     HealthVerdict,
+    TargetCondition,
     TargetState,
     candidates,
     changes,
@@ -222,13 +222,17 @@ def test_three_consecutive_failed_checks_mark_it_down_and_two_passed_ones_up() -
 def test_the_condition_says_what_keeps_a_target_from_its_share_of_calls() -> None:
     up, disabled = states(1, 0)
     kept = TargetState(Target("http://kept", always_up=True))
-    assert [each.condition(0.0) for each in (up, disabled, kept)] == [Condition.UP, Condition.DISABLED, Condition.UP]
+    assert [each.condition(0.0) for each in (up, disabled, kept)] == [
+        TargetCondition.UP,
+        TargetCondition.DISABLED,
+        TargetCondition.UP,
+    ]
     eject(up)
-    assert up.condition(1.0) is Condition.EJECTED
+    assert up.condition(1.0) is TargetCondition.EJECTED
     up.apply_verdict(True, 2.0)
     kept.apply_verdict(True, 2.0)
-    assert [up.condition(2.0), kept.condition(2.0)] == [Condition.DOWN, Condition.UP]
+    assert [up.condition(2.0), kept.condition(2.0)] == [TargetCondition.DOWN, TargetCondition.UP]
     for state in (up, kept):
         state.apply_verdict(False, 3.0)
-    assert [up.condition(3.0), kept.condition(3.0)] == [Condition.SLOW_START, Condition.UP]
-    assert up.condition(3.0 + SLOW_START_SECONDS) is Condition.UP
+    assert [up.condition(3.0), kept.condition(3.0)] == [TargetCondition.SLOW_START, TargetCondition.UP]
+    assert up.condition(3.0 + SLOW_START_SECONDS) is TargetCondition.UP

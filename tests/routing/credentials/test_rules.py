@@ -31,7 +31,7 @@ from routing.credentials.token_response import (
     MAX_SECONDS,
     MIN_SECONDS,
     TokenRequestFailed,
-    Tokens,
+    TokenResponse,
     lifetime,
     read_tokens,
 )
@@ -143,10 +143,10 @@ def test_slacks_user_token_is_nested() -> None:
 
 
 def test_a_token_is_refreshed_before_its_end_at_different_times_in_each_worker() -> None:
-    record = rules.renewed(TokenRecord(), Tokens("t", 3600), NOW)
+    record = rules.renewed(TokenRecord(), TokenResponse("t", 3600), NOW)
     times = [record.refresh_at(jitter) - NOW for jitter in (0.0, 0.5, 1.0)]
     assert times == [3300, 3375, 3450]
-    short = rules.renewed(TokenRecord(), Tokens("t", 30), NOW)
+    short = rules.renewed(TokenRecord(), TokenResponse("t", 30), NOW)
     assert short.refresh_at(0.0) - NOW == 24
 
 
@@ -289,7 +289,7 @@ def test_keys_are_32_bytes_in_either_base64() -> None:
 def test_no_representation_contains_a_secret() -> None:
     texts = [
         repr(policy(refresh_token="r3fresh", private_key="pr1vate")),
-        repr(Tokens("acc3ss", 1, "r3fresh")),
+        repr(TokenResponse("acc3ss", 1, "r3fresh")),
         repr(TokenRecord(access_token="acc3ss")),
     ]
     for secret in ("secret", "r3fresh", "pr1vate", "acc3ss"):

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from metrics.models import Operation
 from routing.configuration.faults import ConfigurationError
 from routing.database.apply import apply_document
-from routing.database.changes import Kind, changed_since, current_version
+from routing.database.changes import RowKind, changed_since, current_version
 from routing.database.loader import raw_document
 from routing.database.named_rows import Changes
 from routing.models import Route, Service
@@ -33,7 +33,7 @@ def test_new_rows_take_few_statements_and_one_version() -> None:
     assert len(changes.created) == SERVICES
     assert len(queries) < SERVICES + 50  # there are 390 rows and as many entries of the audit log
     assert current_version() == before + 1
-    assert changed_since(before, before + 1) == {Kind.CONFIGURATION: {0}}
+    assert changed_since(before, before + 1) == {RowKind.CONFIGURATION: {0}}
     actions = Operation.objects.values_list("action", flat=True)
     assert {action: list(actions).count(action) for action in set(actions)} == {
         "service.created": SERVICES,

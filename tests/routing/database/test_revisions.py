@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from metrics.retention.policy import DEFAULTS, Limit, Retention
+from metrics.retention.policy import DEFAULTS, Retention, RetentionLimit
 from routing.database import revisions
 from routing.database.actor import acting_as
 from routing.database.apply import apply_document
@@ -68,7 +68,7 @@ def test_the_diff_of_a_revision_shows_only_what_changed() -> None:
 
 
 def test_only_the_latest_revisions_are_kept(settings: Any) -> None:
-    limits = Retention({**DEFAULTS, "history": Limit(rows=2)})
+    limits = Retention({**DEFAULTS, "history": RetentionLimit(rows=2)})
     settings.CONFIG = msgspec.structs.replace(settings.CONFIG, retention=limits)
     for ttl in range(4):
         apply_document(services(crm=ttl))

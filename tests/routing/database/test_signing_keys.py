@@ -17,7 +17,7 @@ from routing.authentication.signatures import keys
 from routing.configuration.document import parse
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.identities import parse_identity
-from routing.consumers.policy import Identity
+from routing.consumers.policy import UserBinding
 from routing.consumers.table import ConsumerTable
 from routing.credentials.cipher import Cipher
 from routing.credentials.signing_keys import issue, revoke, rotate
@@ -236,8 +236,8 @@ def test_certificates_of_consumers_are_the_same_in_the_file_and_in_the_rows() ->
     loaded_data = load(ENVIRONMENT.get)
     assert loaded_data.faults == ()
     found = ConsumerTable(loaded_data.consumers)
-    uri = Identity(issuer="certificate", subject="uri:spiffe://acme/web")
-    dns = Identity(issuer="certificate", subject="dns:web.acme.test")
+    uri = UserBinding(issuer="certificate", subject="uri:spiffe://acme/web")
+    dns = UserBinding(issuer="certificate", subject="dns:web.acme.test")
     assert found.by_identity([uri]) == found.by_identity([dns]) == found.by_name("acme")
     assert (found.scopes_of(uri), found.scopes_of(dns)) == (frozenset({"crm"}), None)
     exported["consumers"]["acme"]["identities"] = [{"certificate": "uri:spiffe://acme/web", "scopes": ["crm", "erp"]}]

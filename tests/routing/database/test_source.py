@@ -11,11 +11,11 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from routing.authentication.api_keys import ApiKeys
-from routing.consumers.policy import Identity
+from routing.consumers.policy import UserBinding
 from routing.consumers.table import ConsumerTable
 from routing.database import changes, loader
 from routing.database.api_keys import issue, revoke, rotate
-from routing.database.source import SCAN_SECONDS, ConfigurationSource, Services
+from routing.database.source import SCAN_SECONDS, ConfigurationSource, LoadedServices
 from routing.models import ApiKey, ConfigurationChange, Consumer, ConsumerIdentity, Plan, RetiredSecret, Service, Team
 from routing.router.live import LoadedConfiguration
 from routing.signals import increment_version
@@ -34,7 +34,7 @@ class Worker:
         self.source = ConfigurationSource(self._services, clock=self.clock)
         self.loaded = self.load()
 
-    def _services(self, version: int) -> Services:
+    def _services(self, version: int) -> LoadedServices:
         self.reads += 1
         return loader.load_services(lambda _: None, lambda _: None, version)
 
@@ -63,7 +63,7 @@ class Worker:
             assert self.keys.rules(secret) == known.rules(secret)
             assert self.keys.retired_digest(secret) == known.retired_digest(secret)
         for row in ConsumerIdentity.objects.all():
-            identity = Identity(issuer=row.issuer, subject=row.subject, tenant=row.tenant)
+            identity = UserBinding(issuer=row.issuer, subject=row.subject, tenant=row.tenant)
             assert self.loaded.consumers.identities.get(identity) == row.consumer_id
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from routing.configuration.decode import decode
 from routing.imports.products import convert, product_of, read
-from routing.imports.report import Imported, Kind
+from routing.imports.report import Imported, NoteKind
 from tests.internal_ca import InternalCa
 
 CA, OTHER_CA = InternalCa(), InternalCa("Other CA")
@@ -18,7 +18,7 @@ def imported(structure: dict[str, Any]) -> Imported:
     return convert(found, product_of(found) or "")
 
 
-def notes(found: Imported, kind: Kind) -> list[str]:
+def notes(found: Imported, kind: NoteKind) -> list[str]:
     return [f"{note.path}: {note.text}" for note in found.notes if note.kind is kind]
 
 
@@ -36,8 +36,8 @@ def test_kongs_authorities_and_client_certificate() -> None:
     tls = found.structure["services"]["crm"]["tls"]
     assert tls == {"ca": CA.pem + OTHER_CA.pem, "certificate": OWN.pem, "key": "env:GATEWAY_SECRET_CRM_TLS_KEY"}
     assert "PRIVATE KEY" not in str(found)
-    assert notes(found, Kind.SECRET) == ["certificates[0].key: set GATEWAY_SECRET_CRM_TLS_KEY"]
-    left = notes(found, Kind.LEFT_OUT)
+    assert notes(found, NoteKind.SECRET) == ["certificates[0].key: set GATEWAY_SECRET_CRM_TLS_KEY"]
+    left = notes(found, NoteKind.LEFT_OUT)
     assert [each.partition(":")[0] for each in left] == ["certificates[1]", "ca_certificates[2]"]
     [service] = decode(found.structure, {"GATEWAY_SECRET_CRM_TLS_KEY": OWN.key_pem}.get)
     assert service.targets[0].tls is not None
@@ -46,10 +46,10 @@ def test_kongs_authorities_and_client_certificate() -> None:
 def test_what_kong_has_elsewhere_is_reported() -> None:
     found = kong({"ca_certificates": ["a"], "client_certificate": "own", "tls_verify": False})
     assert "tls" not in found.structure["services"]["crm"]
-    shown = "\n".join(notes(found, Kind.LEFT_OUT))
+    shown = "\n".join(notes(found, NoteKind.LEFT_OUT))
     assert "services[0].ca_certificates: an authority is not in this file" in shown
     assert "services[0].client_certificate: is not in this file" in shown
-    assert "services[0].tls_verify: certificates of backends are always verified" in notes(found, Kind.CHANGED)[-1]
+    assert "services[0].tls_verify: certificates of backends are always verified" in notes(found, NoteKind.CHANGED)[-1]
 
 
 def test_kongs_references_stay_references() -> None:
@@ -102,10 +102,10 @@ def test_what_a_transport_has_and_cannot_be_carried_over_is_reported() -> None:
         serversTransports2={},
     )
     assert "tls" not in found.structure["services"]["crm"]
-    left = "\n".join(notes(found, Kind.LEFT_OUT))
+    left = "\n".join(notes(found, NoteKind.LEFT_OUT))
     for name in ("rootCAs: several files", "certificates[0].certificate: is not the absolute path", "peerCertURI"):
         assert name in left
-    changed = "\n".join(notes(found, Kind.CHANGED))
+    changed = "\n".join(notes(found, NoteKind.CHANGED))
     assert "insecureSkipVerify: certificates of backends are always verified" in changed
 
 
@@ -120,4 +120,4 @@ def test_transports_of_parts_that_differ_are_not_given_to_all_of_them() -> None:
     }
     found = traefik({"rootCAs": [CA.pem]}, services=services)
     assert "tls" not in found.structure["services"]["crm"]
-    assert "different transports" in "\n".join(notes(found, Kind.LEFT_OUT))
+    assert "different transports" in "\n".join(notes(found, NoteKind.LEFT_OUT))

@@ -9,7 +9,7 @@ from routing.configuration.document import dump, parse
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.literals import literal_secrets
 from routing.imports.products import PRODUCTS, convert, product_of, read
-from routing.imports.report import Imported, Kind
+from routing.imports.report import Imported, NoteKind
 
 FILES = Path(__file__).parent / "files"
 NAMES = {"kong.yaml": "deck", "krakend.json": "krakend", "litellm.yaml": "litellm", "traefik.yaml": "traefik"}
@@ -22,7 +22,7 @@ def imported(name: str) -> Imported:
     return convert(structure, product)
 
 
-def notes(found: Imported, kind: Kind) -> dict[str, str]:
+def notes(found: Imported, kind: NoteKind) -> dict[str, str]:
     return {note.path: note.text for note in found.notes if note.kind is kind}
 
 
@@ -53,11 +53,11 @@ def test_an_unknown_setting_anywhere_is_reported(name: str) -> None:
     text = (FILES / name).read_text()
     structure = read(text.encode())
     before = convert(structure, NAMES[name])
-    left = {note.path for note in before.notes if note.kind is Kind.LEFT_OUT}
+    left = {note.path for note in before.notes if note.kind is NoteKind.LEFT_OUT}
     for place in mappings(structure):
         changed = read(text.encode())
         at(changed, place)["invented_setting"] = {"of": "a later version"}
-        after = {note.path for note in PRODUCTS[NAMES[name]].convert(changed).notes if note.kind is Kind.LEFT_OUT}
+        after = {note.path for note in PRODUCTS[NAMES[name]].convert(changed).notes if note.kind is NoteKind.LEFT_OUT}
         shown = written(place)
         is_within = any(shown == each or shown.startswith((f"{each}.", f"{each}[")) for each in left)
         invented = f"{shown}.invented_setting".lstrip(".")
@@ -107,10 +107,10 @@ def test_a_file_of_kong_becomes_services() -> None:
         {"path": "/users/{user}/avatar", "methods": ["GET"]},
         {"path": "/files/*", "methods": ["GET"]},
     ]
-    left = notes(found, Kind.LEFT_OUT)
+    left = notes(found, NoteKind.LEFT_OUT)
     assert "not by headers" in left["services[1].routes[1]"]
     assert left["services[3]"] == "the service has no target"
-    assert "/crm is removed" in notes(found, Kind.CHANGED)["services[0].routes[0].paths"]
+    assert "/crm is removed" in notes(found, NoteKind.CHANGED)["services[0].routes[0].paths"]
 
 
 def test_what_a_plugin_protects_is_never_imported_as_open() -> None:
@@ -131,7 +131,7 @@ def test_a_restriction_whose_addresses_are_elsewhere_in_the_file_is_not_imported
     }
     found = convert(structure, "deck")
     assert found.structure["services"]["a"]["enabled"] is False
-    assert "services[0].plugins[0]._config" in notes(found, Kind.LEFT_OUT)
+    assert "services[0].plugins[0]._config" in notes(found, NoteKind.LEFT_OUT)
 
 
 def test_a_file_of_krakend_becomes_services() -> None:
@@ -148,8 +148,8 @@ def test_a_file_of_krakend_becomes_services() -> None:
     assert services["orders-1"]["outbound"] == {"rate": "50/s"}
     assert services["reports"]["targets"] == [{"url": "http://reports.internal"}]
     assert [issuer["issuer"] for issuer in found.structure["issuers"]] == ["https://id.example.com/"]
-    assert "merges the responses of 2 backends" in notes(found, Kind.LEFT_OUT)["endpoints[2]"]
-    assert "GET /api/v1/catalogue/products/{id}" in notes(found, Kind.CHANGED)["endpoints[0]"]
+    assert "merges the responses of 2 backends" in notes(found, NoteKind.LEFT_OUT)["endpoints[2]"]
+    assert "GET /api/v1/catalogue/products/{id}" in notes(found, NoteKind.CHANGED)["endpoints[0]"]
 
 
 def test_a_file_of_litellm_becomes_services() -> None:
@@ -161,9 +161,9 @@ def test_a_file_of_litellm_becomes_services() -> None:
     assert services["openai-2"]["targets"] == [{"url": "http://127.0.0.1:8001"}]
     assert services["azure"]["headers"] == {"api-key": "env:GATEWAY_SECRET_AZURE_API_KEY"}
     assert services["anthropic"]["breaker"] == {"failure_threshold": 4, "open_for": "30s"}
-    secrets = notes(found, Kind.SECRET)
+    secrets = notes(found, NoteKind.SECRET)
     assert secrets["model_list[0].litellm_params.api_key"].endswith("to what OPENAI_API_KEY has")
-    assert "bedrock" in notes(found, Kind.LEFT_OUT)["model_list[5].litellm_params.model"]
+    assert "bedrock" in notes(found, NoteKind.LEFT_OUT)["model_list[5].litellm_params.model"]
 
 
 def test_a_file_of_traefik_becomes_services() -> None:
@@ -180,7 +180,7 @@ def test_a_file_of_traefik_becomes_services() -> None:
     assert services["wiki"]["hosts"] == ["wiki.example.com"]
     assert services["wiki"]["fallback"] == {"service": "wiki-copy"}
     assert services["wiki-copy"]["ip"] == services["wiki"]["ip"] == {"allow": ["10.0.0.0/8", "192.168.0.7"]}
-    assert "only Host, Path" in notes(found, Kind.LEFT_OUT)["http.routers.odd.rule"]
+    assert "only Host, Path" in notes(found, NoteKind.LEFT_OUT)["http.routers.odd.rule"]
 
 
 TOML = """
@@ -266,7 +266,7 @@ def test_components_of_krakend_under_their_former_names() -> None:
         {"issuer": "https://id.example", "audience": ["a"], "jwks_uri": "https://id.example/keys"}
     ]
     router = "endpoints[0].extra_config.github.com/devopsfaith/krakend-ratelimit/juju/router"
-    assert list(notes(found, Kind.LEFT_OUT)) == [f"{router}.max_rate"]
+    assert list(notes(found, NoteKind.LEFT_OUT)) == [f"{router}.max_rate"]
 
 
 def test_names_that_a_file_of_traefik_chooses_are_kept() -> None:

@@ -12,7 +12,7 @@ from routing.configuration.decode import decode
 from routing.configuration.faults import ConfigurationError
 from routing.errors import MethodNotAllowed
 from routing.imports.products import convert, product_of, read
-from routing.imports.report import Imported, Kind
+from routing.imports.report import Imported, NoteKind
 from routing.router.policy import Auth
 from routing.router.table import RouteTable
 
@@ -496,7 +496,7 @@ def test_a_rule_whose_alternatives_are_not_in_parentheses_is_left_out() -> None:
   services: {{a: {{{SERVERS}}}}}"""
     found = imported(text)
     assert found.structure["services"]["a"]["hosts"] == ["c.example", "d.example"]
-    assert [note.path for note in found.notes if note.kind is Kind.LEFT_OUT] == ["http.routers.a.rule"]
+    assert [note.path for note in found.notes if note.kind is NoteKind.LEFT_OUT] == ["http.routers.a.rule"]
 
 
 def test_what_can_be_reached_in_more_ways_than_before_is_reported() -> None:
@@ -507,7 +507,7 @@ def test_what_can_be_reached_in_more_ways_than_before_is_reported() -> None:
     all: {{rule: "PathPrefix(`/`)", service: a, entryPoints: [internal]}}
   services: {{a: {{{SERVERS}}}}}
   middlewares: {{auth: {{basicAuth: {{users: ["a:b"]}}}}}}""")
-    notes = {(note.path, note.text) for note in found.notes if note.kind is Kind.CHANGED}
+    notes = {(note.path, note.text) for note in found.notes if note.kind is NoteKind.CHANGED}
     text = "also leads to paths that begin with /admin without a slash after it, which needed a credential"
     assert ("http.routers.all.rule", text) in notes
     assert ("http.routers.all.entryPoints", "services are called at every address of the gateway") in notes
@@ -529,7 +529,7 @@ plugins:
     assert (services["a"]["cache"], services["b"]["cache"]) == (False, {"ttl": 60})
     assert ("cors" in services["a"], "cors" in services["b"]) == (True, False)
     assert not any("rate_limit" in each for each in services.values())
-    left = {note.path: note.text for note in found.notes if note.kind is Kind.LEFT_OUT}
+    left = {note.path: note.text for note in found.notes if note.kind is NoteKind.LEFT_OUT}
     assert "consumer" in left["plugins[2]"]
     assert "gone is not in this file" in left["plugins[3]"]
 
@@ -561,7 +561,7 @@ services:
     cors = found.structure["services"]["a"]["cors"]
     expected: dict[str, Any] = {"origins": ["https://a.example"], "methods": ["GET"], "max_age": "86400s"}
     assert cors == {**expected, **({"credentials": True} if credentials else {})}
-    assert sum("config." in note.path for note in found.notes if note.kind is Kind.LEFT_OUT) == 2
+    assert sum("config." in note.path for note in found.notes if note.kind is NoteKind.LEFT_OUT) == 2
 
 
 @pytest.mark.parametrize(
@@ -582,7 +582,7 @@ def test_a_key_is_sent_to_no_other_provider_than_its_own(model: str, service: st
 - {{model_name: other, litellm_params: {{model: "{model}", api_key: os.environ/A}}}}"""
     found = imported(text)
     assert set(found.structure["services"]) == {"openai", *([service] if service else [])}
-    named = [note.text for note in found.notes if note.kind is Kind.LEFT_OUT]
+    named = [note.text for note in found.notes if note.kind is NoteKind.LEFT_OUT]
     assert any("PROVIDER/MODEL" in each for each in named) is (service is None)
 
 
@@ -593,7 +593,7 @@ def test_the_provider_path_and_timeout_of_a_model() -> None:
   model_info: {mode: embedding}
 - model_name: own
   litellm_params: {model: team/llama, custom_llm_provider: openai, api_base: "http://vllm:8000/v1"}""")
-    changed = [note.text for note in found.notes if note.kind is Kind.CHANGED]
+    changed = [note.text for note in found.notes if note.kind is NoteKind.CHANGED]
     assert "the model vectors is vectors-eu at /api/v1/azure/openai/deployments/vectors-eu/embeddings" in changed
     assert "the model own is team/llama at /api/v1/openai/v1/chat/completions" in changed
     assert found.structure["services"]["azure"]["timeout"] == {"read": "300s", "total": "300s"}

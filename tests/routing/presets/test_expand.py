@@ -8,7 +8,7 @@ from routing.configuration.decode import decode_service
 from routing.configuration.faults import ConfigurationError
 from routing.presets import shipped
 from routing.presets.expand import expand
-from routing.presets.shipped import Check, Connection, ServicePreset
+from routing.presets.shipped import Connection, CredentialCheck, ServicePreset
 
 SECRETS = {"TOKEN": "xoxb-1"}.get
 PRESET = ServicePreset(
@@ -23,7 +23,7 @@ PRESET = ServicePreset(
             {"path": "/{rest}", "cache": False},
         ],
     },
-    connect=Connection(name="test", ask=(), settings={}, check=Check(path="/"), example="/"),
+    connect=Connection(name="test", ask=(), settings={}, check=CredentialCheck(path="/"), example="/"),
     credential={"oauth2": {"token_url": "https://api.example.com/token", "grant": "refresh_token"}},
 )
 

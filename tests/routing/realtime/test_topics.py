@@ -15,7 +15,7 @@ from routing.realtime.topics import (
     subscription_keys,
 )
 from routing.router.policy import Auth, PathPolicy, RoutePolicy, Target, TrailingSlash
-from routing.router.table import Route, RouteTable, Service
+from routing.router.table import RoutePattern, RouteTable, Service
 from routing.webhooks.policy import Publish, Verify, Webhook
 
 ADA = Caller("firebase:ada", tenant="acme")
@@ -28,33 +28,33 @@ def cached(*tags: str, scope: Scope = Scope.USER, scopes: tuple[str, ...] = ()) 
     return RoutePolicy(cache=CachePolicy(tags=tags, scope=scope), scopes=scopes)
 
 
-def service(name: str, *routes: Route, policy: RoutePolicy | None = None) -> Service:
+def service(name: str, *routes: RoutePattern, policy: RoutePolicy | None = None) -> Service:
     return Service(name, (Target("http://127.0.0.1:1"),), policy=policy or RoutePolicy(), routes=routes)
 
 
 TABLE = RouteTable(
     [
-        service("crm", Route("/contacts", policy=cached("contacts"))),
+        service("crm", RoutePattern("/contacts", policy=cached("contacts"))),
         service(
             "gmail",
-            Route("/mailboxes/{user}/messages", policy=cached("mailbox:{user}")),
-            Route("/teams/{team}", policy=cached("team:{team}", scope=Scope.TENANT)),
-            Route("/rooms/{room}", policy=cached("room:{room}", scope=Scope.SHARED)),
+            RoutePattern("/mailboxes/{user}/messages", policy=cached("mailbox:{user}")),
+            RoutePattern("/teams/{team}", policy=cached("team:{team}", scope=Scope.TENANT)),
+            RoutePattern("/rooms/{room}", policy=cached("room:{room}", scope=Scope.SHARED)),
         ),
         service(
             "drive",
-            Route("/files", policy=cached("files:{caller}")),
-            Route("/folders", policy=cached("folders:{tenant}", scope=Scope.TENANT)),
+            RoutePattern("/files", policy=cached("files:{caller}")),
+            RoutePattern("/folders", policy=cached("folders:{tenant}", scope=Scope.TENANT)),
         ),
         service(
             "slack",
-            Route("/channels", policy=cached("slack:channels", "channels")),
-            Route("/history", policy=cached("channel:{query.channel}")),
-            Route("/public", policy=cached("public:{query.channel}", scope=Scope.SHARED)),
+            RoutePattern("/channels", policy=cached("slack:channels", "channels")),
+            RoutePattern("/history", policy=cached("channel:{query.channel}")),
+            RoutePattern("/public", policy=cached("public:{query.channel}", scope=Scope.SHARED)),
         ),
         service(
             "vault",
-            Route("/x", policy=cached("secrets", scopes=("vault:read",))),
+            RoutePattern("/x", policy=cached("secrets", scopes=("vault:read",))),
             policy=cached(scopes=("vault:read",)),
         ),
         service("news", policy=cached(scope=Scope.SHARED)),

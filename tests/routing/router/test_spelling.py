@@ -20,7 +20,7 @@ from routing.messages import validation
 from routing.messages.cors import CorsPolicy
 from routing.router.policy import Auth, PathPolicy, RoutePolicy, Spelling, Target, TrailingSlash
 from routing.router.spelling import Segments, normalized, readings
-from routing.router.table import Match, Route, RouteTable, Service
+from routing.router.table import Match, RoutePattern, RouteTable, Service
 from tests.processor_time import milliseconds
 
 EXAMPLES: Final = int(os.environ.get("SPELLINGS", "500"))
@@ -105,7 +105,7 @@ PATTERNS = st.lists(st.sampled_from([*NAMES, "{a}"]), min_size=1, max_size=3).ma
 )
 ROUTES = st.lists(
     st.builds(
-        lambda pattern, rest, methods, policy: Route(f"{pattern}/*" if rest else pattern, methods, policy),
+        lambda pattern, rest, methods, policy: RoutePattern(f"{pattern}/*" if rest else pattern, methods, policy),
         PATTERNS,
         st.booleans(),
         st.sampled_from([(), (), ("GET",), ("POST", "DELETE")]),
@@ -206,7 +206,7 @@ def is_as_strict_a_signature(found: SignaturePolicy | None, guard: SignaturePoli
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ROUTES, SETTINGS, st.sampled_from(["GET", "POST"]), spellings(), st.sampled_from(GUARDS))
 def test_no_spelling_of_a_guarded_path_gets_a_looser_policy(
-    routes: list[Route], paths: PathPolicy, method: str, path: bytes, policy: RoutePolicy
+    routes: list[RoutePattern], paths: PathPolicy, method: str, path: bytes, policy: RoutePolicy
 ) -> None:
     table = RouteTable([Service("crm", (Target("http://127.0.0.1:1"),), (), policy, tuple(routes), paths=paths)])
     found = match(table, method, path)
@@ -222,14 +222,14 @@ def test_no_spelling_of_a_guarded_path_gets_a_looser_policy(
 
 
 GUARDED = (
-    Route("/admin/*", (), RoutePolicy(scopes=("admin",))),
-    Route("/payments", ("GET",)),
-    Route("/off", (), RoutePolicy(enabled=False)),
-    Route("/{user}/mail", (), RoutePolicy(cache=None)),
+    RoutePattern("/admin/*", (), RoutePolicy(scopes=("admin",))),
+    RoutePattern("/payments", ("GET",)),
+    RoutePattern("/off", (), RoutePolicy(enabled=False)),
+    RoutePattern("/{user}/mail", (), RoutePolicy(cache=None)),
 )
 
 
-def table(*, routes: tuple[Route, ...] = GUARDED, **paths: object) -> RouteTable:
+def table(*, routes: tuple[RoutePattern, ...] = GUARDED, **paths: object) -> RouteTable:
     policy = PathPolicy(**paths)  # type: ignore[arg-type]
     return RouteTable([Service("crm", (Target("http://127.0.0.1:1"),), routes=routes, paths=policy)])
 
@@ -278,13 +278,16 @@ def test_odd_spellings_of_a_guarded_path_are_guarded_or_refused(path: bytes) -> 
 @pytest.mark.parametrize("path", [b"/caf%C3%A9/x", b"/cafe%CC%81/x", b"/caf%E9/x"])
 def test_a_character_is_the_same_in_each_of_its_encodings(pattern: str, path: bytes) -> None:
     """Composed, decomposed as macOS writes it, or a byte of Latin-1."""
-    found = match(table(routes=(Route(pattern, (), RoutePolicy(scopes=("guests",))),)), "GET", path)
+    found = match(table(routes=(RoutePattern(pattern, (), RoutePolicy(scopes=("guests",))),)), "GET", path)
     assert isinstance(found, Match)
     assert found.policy.scopes == ("guests",)
 
 
 def test_a_pattern_with_a_compatible_character_is_no_other() -> None:
-    routes = (Route("/m\u00b2", (), RoutePolicy(scopes=("area",))), Route("/m2", (), RoutePolicy(scopes=("second",))))
+    routes = (
+        RoutePattern("/m\u00b2", (), RoutePolicy(scopes=("area",))),
+        RoutePattern("/m2", (), RoutePolicy(scopes=("second",))),
+    )
     assert table(routes=routes).match("crm", "GET", b"/m2").policy.scopes == ("second",)
     assert set(table(routes=routes).match("crm", "GET", b"/m%C2%B2").policy.scopes) == {"area", "second"}
 
@@ -335,7 +338,10 @@ def test_letters_are_compared_without_case_where_the_service_says_so() -> None:
 
 
 def test_encoded_slashes_are_data_where_the_service_passes_them() -> None:
-    routes = (Route("/api/queues/{vhost}/{queue}"), Route("/sites/{site}/searchAnalytics/query", ("POST",)))
+    routes = (
+        RoutePattern("/api/queues/{vhost}/{queue}"),
+        RoutePattern("/sites/{site}/searchAnalytics/query", ("POST",)),
+    )
     passing = table(routes=routes, encoded_slash=Spelling.PASS)
     found = passing.match("crm", "PUT", b"/api/queues/%2F/q")
     assert (found.path, found.pattern) == (b"/api/queues/%2F/q", "/api/queues/{vhost}/{queue}")
@@ -348,12 +354,14 @@ def test_encoded_slashes_are_data_where_the_service_passes_them() -> None:
 
 def test_a_path_of_several_routes_gets_the_restrictions_of_all() -> None:
     routes = (
-        Route(
+        RoutePattern(
             "/{page}",
             (),
             RoutePolicy(auth=Auth.NONE, cache=CachePolicy(tags=("page:{page}",)), headers=((b"x", b"y"),)),
         ),
-        Route("/admin/{id}", ("GET",), RoutePolicy(scopes=("admin",), cache=CachePolicy(ttl=5, tags=("admin:{id}",)))),
+        RoutePattern(
+            "/admin/{id}", ("GET",), RoutePolicy(scopes=("admin",), cache=CachePolicy(ttl=5, tags=("admin:{id}",)))
+        ),
     )
     found = table(routes=routes, encoded_slash=Spelling.PASS).match("crm", "GET", b"/admin%2F7")
     assert (found.pattern, found.also) == ("/{page}", ("/admin/{id}",))
@@ -439,7 +447,7 @@ HOSTILE: Final = (
 @pytest.mark.parametrize("path", HOSTILE)
 def test_a_long_path_takes_little_time(path: bytes, length: int) -> None:
     routes = tuple(
-        Route("/" + "/".join(["{a}", "a"][place % 2] for place in range(depth + 1)), ()) for depth in range(20)
+        RoutePattern("/" + "/".join(["{a}", "a"][place % 2] for place in range(depth + 1)), ()) for depth in range(20)
     )
     hostile = table(routes=routes, encoded_slash=Spelling.PASS, empty_segments=Spelling.PASS)
     assert milliseconds(lambda: match(hostile, "GET", path[:length]), 20) < 20

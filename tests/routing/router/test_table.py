@@ -5,40 +5,40 @@ from hypothesis import strategies as st
 
 from routing.errors import BadRequest, MethodNotAllowed, UnknownService
 from routing.router.policy import PathPolicy, RoutePolicy, Spelling, Target
-from routing.router.table import Route, RouteTable, Service
+from routing.router.table import RoutePattern, RouteTable, Service
 
 TARGETS = (Target("http://127.0.0.1:9101"),)
 
 
-def table(*routes: Route) -> RouteTable:
+def table(*routes: RoutePattern) -> RouteTable:
     return RouteTable([Service("crm", TARGETS, routes=routes)])
 
 
 def test_a_path_without_a_route_follows_the_services_own_settings() -> None:
-    match = table(Route("/channels", ("GET",))).match("crm", "POST", b"/other")
+    match = table(RoutePattern("/channels", ("GET",))).match("crm", "POST", b"/other")
     assert (match.pattern, match.policy) == ("", RoutePolicy())
 
 
 def test_the_first_route_that_fits_wins() -> None:
-    routes = table(Route("/{any}"), Route("/channels"))
+    routes = table(RoutePattern("/{any}"), RoutePattern("/channels"))
     assert routes.match("crm", "GET", b"/channels").pattern == "/{any}"
 
 
 def test_a_route_for_another_method_is_passed_over() -> None:
-    routes = table(Route("/channels", ("GET",)), Route("/channels", ("POST", "DELETE")))
+    routes = table(RoutePattern("/channels", ("GET",)), RoutePattern("/channels", ("POST", "DELETE")))
     assert routes.match("crm", "DELETE", b"/channels").policy == RoutePolicy()
     assert routes.match("crm", "HEAD", b"/channels").pattern == "/channels"
 
 
 def test_a_method_no_route_allows_is_refused_with_those_that_are() -> None:
-    routes = table(Route("/channels", ("GET",)), Route("/channels", ("POST",)))
+    routes = table(RoutePattern("/channels", ("GET",)), RoutePattern("/channels", ("POST",)))
     with pytest.raises(MethodNotAllowed) as refusal:
         routes.match("crm", "PUT", b"/channels")
     assert refusal.value.allow == ("GET", "HEAD", "POST")
 
 
 def test_parameters_are_decoded_and_one_segment_long() -> None:
-    routes = table(Route("/mailboxes/{user}/messages"))
+    routes = table(RoutePattern("/mailboxes/{user}/messages"))
     assert routes.match("crm", "GET", b"/mailboxes/a%40b/messages").params == (("user", "a@b"),)
     assert routes.match("crm", "GET", b"/mailboxes/a/b/messages").pattern == ""
     with pytest.raises(BadRequest):
@@ -50,11 +50,11 @@ def test_parameters_are_decoded_and_one_segment_long() -> None:
 
 
 def test_an_encoded_letter_does_not_slip_past_a_route() -> None:
-    assert table(Route("/admin")).match("crm", "GET", b"/%61dmin").pattern == "/admin"
+    assert table(RoutePattern("/admin")).match("crm", "GET", b"/%61dmin").pattern == "/admin"
 
 
 def test_a_star_takes_the_rest() -> None:
-    routes = table(Route("/files/*"))
+    routes = table(RoutePattern("/files/*"))
     assert [routes.match("crm", "GET", path).pattern for path in (b"/files/a/b", b"/files/", b"/files", b"/file")] == [
         "/files/*",
         "/files/*",
@@ -88,7 +88,7 @@ SEGMENTS = st.sampled_from(["a", "b", "{x}", "{y}"])
     st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3),
 )
 def test_the_tree_finds_what_a_walk_through_the_list_finds(patterns: list[list[str]], path: list[str]) -> None:
-    routes = [Route("/" + "/".join(pattern)) for pattern in patterns]
+    routes = [RoutePattern("/" + "/".join(pattern)) for pattern in patterns]
     fitting = [
         route.path
         for route, pattern in zip(routes, patterns, strict=True)

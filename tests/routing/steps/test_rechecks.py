@@ -17,8 +17,8 @@ from routing.authentication.signatures.algorithms import SignatureAlgorithm
 from routing.authentication.signatures.keys import SigningKey
 from routing.authentication.token_consumers import TokenConsumers
 from routing.caller import Caller
-from routing.caller import Identity as Person
-from routing.consumers.policy import CERTIFICATE, Identity, Plan
+from routing.caller import TokenIdentity as Person
+from routing.consumers.policy import CERTIFICATE, Plan, UserBinding
 from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
 from routing.router.live import LiveConfiguration
 from routing.router.table import RouteTable
@@ -31,8 +31,8 @@ SIGNING = SigningKey(keyid="k", algorithm=SignatureAlgorithm.HMAC_SHA256, materi
 LEAF = ClientCertificate(fingerprint="0" * 64, uris=("spiffe://acme/web",), ends=NOW + 1_000)
 TOKEN = Caller("jwt+idp:ada", expires=NOW + 1_000, identity=Person(ISSUER.issuer, "ada", token_id="t1"))
 OWNED = {
-    Identity(issuer=CERTIFICATE, subject="uri:spiffe://acme/web"): 1,
-    Identity(issuer=ISSUER.issuer, subject="ada"): 1,
+    UserBinding(issuer=CERTIFICATE, subject="uri:spiffe://acme/web"): 1,
+    UserBinding(issuer=ISSUER.issuer, subject="ada"): 1,
 }
 ACME, OTHER = ConsumerRecord(1, "acme", True, 0.0), ConsumerRecord(2, "other", True, 0.0)
 KEY = generate_api_key()
@@ -54,7 +54,7 @@ class World:
         self,
         *,
         consumers: Sequence[ConsumerRecord] = (ACME, OTHER),
-        owned: dict[Identity, int] = OWNED,
+        owned: dict[UserBinding, int] = OWNED,
         signing: Sequence[SigningKey] = (SIGNING,),
         issuers: Sequence[Issuer] = (ISSUER,),
         revocations: Sequence[Revocation] = (),

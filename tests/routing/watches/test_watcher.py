@@ -14,7 +14,7 @@ from routing.router.credential_policy import CredentialPolicy, GrantType, Per
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import RouteTable, Service
-from routing.watches.record import State, WatchRecord
+from routing.watches.record import WatchRecord, WatchState
 from routing.watches.renewer import Renewer
 from routing.watches.store import LEASE_SECONDS, Account
 from routing.watches.watcher import Watcher
@@ -100,7 +100,7 @@ class World:
 async def test_a_mailbox_is_watched_and_renewed_daily() -> None:
     world = World(GMAIL)
     record = await world.later(0)
-    assert record.state(world.clock()) is State.ACTIVE
+    assert record.state(world.clock()) is WatchState.ACTIVE
     assert world.google.requests == [("/gmail/v1/users/ann@example.com/watch", {"topicName": TOPIC}, "webhook:gmail")]
     for _ in range(10):
         await world.later(DAY + 1)
@@ -206,7 +206,7 @@ async def test_a_failure_is_tried_again_after_a_backoff_and_after_what_google_de
     world = World(GMAIL)
     world.google.faults = [fault]
     record = await world.later(0)
-    assert record.state(world.clock()) is State.FAILING
+    assert record.state(world.clock()) is WatchState.FAILING
     assert [event.kind for event in world.events] == [BackendEventKind.WATCH_FAILED]
     await world.later(seconds / 2 - 1)
     assert len(world.google.requests) == 1
@@ -230,7 +230,7 @@ async def test_a_corrected_configuration_is_tried_at_once() -> None:
     assert GMAIL.watch
     fixed = Watch(resources=GMAIL.watch.resources, base="/gmail/v1", topic="projects/p/topics/other")
     world.configure(Webhook(name="gmail", verify=Verify.GOOGLE_PUBSUB, service="google", watch=fixed))
-    assert (await world.later(1)).state(world.clock()) is State.ACTIVE
+    assert (await world.later(1)).state(world.clock()) is WatchState.ACTIVE
 
 
 async def test_after_a_gap_everything_covered_is_invalidated() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from routing.errors import BadRequest
 from routing.http import Headers
 from routing.webhooks.content import Content, handshake, identity
-from routing.webhooks.delivery import MAX_EVENT_BYTES, Plan, plan, retry_delay
+from routing.webhooks.delivery import MAX_EVENT_BYTES, DeliveryWork, plan, retry_delay
 from routing.webhooks.policy import MAX_TAGS, HmacForm, Publish, Verify
 from tests.routing.webhooks.providers import webhook
 
@@ -25,7 +25,7 @@ def read(body: Any, kind: Verify = Verify.SLACK, headers: Headers = JSON) -> Con
     return Content.read(webhook(kind), headers, raw)
 
 
-def planned(body: Any, *tags: str, kind: Verify = Verify.SLACK, headers: Headers = JSON, **more: Any) -> Plan:
+def planned(body: Any, *tags: str, kind: Verify = Verify.SLACK, headers: Headers = JSON, **more: Any) -> DeliveryWork:
     hook = webhook(kind, service="crm", invalidates=tags, **more)
     return plan(hook, read(body, kind, headers), "id1")
 
@@ -63,11 +63,11 @@ def test_templates_of_tags(body: Any, template: str, tags: tuple[str, ...]) -> N
 def test_only_the_configuration_names_the_whole_service() -> None:
     assert planned({}, "*").tags == ("*",)
     assert planned({}, "crm", "other").tags == ("*",)
-    assert planned({"a": ["*", "crm"]}, "{a}") == Plan((), (), 1)
+    assert planned({"a": ["*", "crm"]}, "{a}") == DeliveryWork((), (), 1)
 
 
 def test_a_template_without_a_value_is_left_out_and_counted() -> None:
-    assert planned({"a": 1}, "a:{a}", "b:{b}", "c:{a}:{b}") == Plan(("a:1",), (), 2)
+    assert planned({"a": 1}, "a:{a}", "b:{b}", "c:{a}:{b}") == DeliveryWork(("a:1",), (), 2)
 
 
 def test_too_many_tags_end_everything() -> None:
@@ -234,7 +234,7 @@ def test_what_subscribers_learn() -> None:
         publish = Publish(topic="slack:{event.type}", data=data)
         assert planned(body, publish=publish).events == (("slack:message", expected),)
     publish = Publish(topic="slack:{event.type}")
-    assert planned({"event": {}}, publish=publish) == Plan((), (), 1)
+    assert planned({"event": {}}, publish=publish) == DeliveryWork((), (), 1)
     large = {**body, "x": "y" * MAX_EVENT_BYTES}
     assert planned(large, publish=publish).events == (("slack:message", {**named, "truncated": True}),)
     assert planned({"event": {"type": "a\nb"}}, publish=publish).events == ()

@@ -10,7 +10,7 @@ import pytest
 
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
-from routing.webhooks.content import Identity
+from routing.webhooks.content import DeliveryIdentity
 from routing.webhooks.memory import MemoryQueue
 from routing.webhooks.queue import Added, Entry, Queue
 from routing.webhooks.redis import RedisQueue
@@ -49,8 +49,8 @@ async def take(queue: Queue, number: int = 1) -> list[Entry]:
 
 async def test_a_delivery_is_taken_once_and_removed_when_it_is_done(make: Make) -> None:
     queue = await make()
-    assert await queue.add(Identity("a", 60), b"1") is Added.QUEUED
-    assert await queue.add(Identity("b", 60), b"2") is Added.QUEUED
+    assert await queue.add(DeliveryIdentity("a", 60), b"1") is Added.QUEUED
+    assert await queue.add(DeliveryIdentity("b", 60), b"2") is Added.QUEUED
     entries = await take(queue, 2)
     assert [entry.data for entry in entries] == [b"1", b"2"]
     assert await queue.take(64) == []
@@ -63,10 +63,10 @@ async def test_a_delivery_is_taken_once_and_removed_when_it_is_done(make: Make) 
 
 async def test_the_same_identity_is_a_duplicate_for_as_long_as_it_is_remembered(make: Make) -> None:
     queue = await make()
-    assert await queue.add(Identity("a", 60), b"1") is Added.QUEUED
-    assert await queue.add(Identity("a", 60), b"other") is Added.DUPLICATE
+    assert await queue.add(DeliveryIdentity("a", 60), b"1") is Added.QUEUED
+    assert await queue.add(DeliveryIdentity("a", 60), b"other") is Added.DUPLICATE
     await queue.done((await take(queue))[0])
-    assert await queue.add(Identity("a", 60), b"1") is Added.DUPLICATE
+    assert await queue.add(DeliveryIdentity("a", 60), b"1") is Added.DUPLICATE
     assert await queue.add(None, b"1") is Added.QUEUED
     assert await queue.add(None, b"1") is Added.QUEUED
     await take(queue, 2)
@@ -74,17 +74,17 @@ async def test_the_same_identity_is_a_duplicate_for_as_long_as_it_is_remembered(
 
 async def test_a_full_queue_refuses_and_remembers_nothing(make: Make) -> None:
     queue = await make(max_deliveries=2, max_bytes=10)
-    assert await queue.add(Identity("a", 60), b"1") is Added.QUEUED
-    assert await queue.add(Identity("b", 60), b"too many bytes") is Added.FULL
-    assert await queue.add(Identity("b", 60), b"2") is Added.QUEUED
-    assert await queue.add(Identity("c", 60), b"3") is Added.FULL
+    assert await queue.add(DeliveryIdentity("a", 60), b"1") is Added.QUEUED
+    assert await queue.add(DeliveryIdentity("b", 60), b"too many bytes") is Added.FULL
+    assert await queue.add(DeliveryIdentity("b", 60), b"2") is Added.QUEUED
+    assert await queue.add(DeliveryIdentity("c", 60), b"3") is Added.FULL
     entries = await take(queue, 2)
-    assert await queue.add(Identity("c", 60), b"3") is Added.FULL
+    assert await queue.add(DeliveryIdentity("c", 60), b"3") is Added.FULL
     await queue.put_back(entries[0], b"1", 100)
-    assert await queue.add(Identity("c", 60), b"3") is Added.FULL
+    assert await queue.add(DeliveryIdentity("c", 60), b"3") is Added.FULL
     await queue.done(entries[1])
-    assert await queue.add(Identity("c", 60), b"123456789") is Added.QUEUED
-    assert await queue.add(Identity("d", 60), b"4") is Added.FULL
+    assert await queue.add(DeliveryIdentity("c", 60), b"123456789") is Added.QUEUED
+    assert await queue.add(DeliveryIdentity("d", 60), b"4") is Added.FULL
 
 
 async def test_a_delivery_that_is_put_back_waits(make: Make) -> None:
@@ -122,7 +122,7 @@ async def test_workers_share_deliveries_and_take_over_those_of_one_that_died(red
     async with AsyncExitStack() as stack:
         one, two = await workers(redis_url, stack)
         for number in range(20):
-            await one.add(Identity(str(number), 60), b"%d" % number)
+            await one.add(DeliveryIdentity(str(number), 60), b"%d" % number)
         taken = await one.take(10), await two.take(10)
         assert sorted(int(entry.data) for entries in taken for entry in entries) == list(range(20))
         for entry in taken[1]:
@@ -180,7 +180,7 @@ async def test_while_redis_is_away_nothing_is_accepted() -> None:
         async with AsyncExitStack() as stack:
             (queue,) = await workers(server.url, stack, 1)
             server.stop()
-            for call in (lambda: queue.add(Identity("a", 60), b"1"), lambda: queue.take(1), queue.depth):
+            for call in (lambda: queue.add(DeliveryIdentity("a", 60), b"1"), lambda: queue.take(1), queue.depth):
                 with pytest.raises(StoreUnavailable):
                     await call()
     finally:
