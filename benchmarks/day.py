@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
+from resilience.durations import HOUR
+
 PEOPLE: Final = tuple(f"person{number:02d}@company.example" for number in range(20))
 CHANNELS: Final = ("C08410213", "C08410377", "C08410402", "C08410566")
 AUTHORS: Final = ("U03NADIA", "U07TOMAS", "U01IMANI")
 TEAM: Final = "team@group.calendar.example"
 EVENTS: Final = ("evt_3f1c", "evt_4a90", "evt_51be", "evt_7d02")
 CONTACTS: Final = ("1042", "1057", "1063", "1088")
-HOUR: Final = 3_600.0
 MORNING, AFTERNOON, END = 9 * HOUR, 13 * HOUR, 17 * HOUR
 REFRESH_SECONDS: Final = 5.0
 SITTING_SECONDS: Final = 8 * 60.0

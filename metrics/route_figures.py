@@ -15,7 +15,6 @@ from metrics.models import TimeResolution
 from metrics.stats import SHARES, hits_and_misses
 from routing.router.table import RoutePattern, Service
 
-DAY: Final = 86_400
 PERIODS: Final[Mapping[str, tuple[TimeResolution, int]]] = {
     "20m": (TimeResolution.ROUTES_TEN_MINUTES, 2),
     "1h": (TimeResolution.ROUTES_TEN_MINUTES, 7),

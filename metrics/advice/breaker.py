@@ -15,8 +15,8 @@ import msgspec
 from resilience.breaker import machine
 from resilience.breaker.machine import Outcome, Permit, Snapshot, State
 from resilience.breaker.policy import BreakerPolicy
+from resilience.durations import MINUTE
 
-MINUTE: Final = 60
 HOLDER: Final = "simulation"
 
 

@@ -14,10 +14,10 @@ from metrics.counting.counts import with_prefix
 from metrics.counting.refetches import interval_of
 from metrics.models import TimeResolution
 from metrics.stats import SAVED_RESULTS
+from resilience.durations import DAY
 from routing.router.table import Service
 
 DAYS: Final = 14
-DAY: Final = 86_400
 THEIRS: Final = "theirs"
 
 RouteName = tuple[str, str]

@@ -15,10 +15,10 @@ from metrics.counting import aggregates
 from metrics.counting.counts import with_prefix
 from metrics.models import Aggregate, DailyUsage, TimeResolution
 from metrics.usage.selectors import today
+from resilience.durations import HOUR
 from resilience.ratelimit.policy import RatePolicy
 from routing.models import Consumer, Plan
 
-HOUR: Final = 3_600
 RATE_DAYS: Final = 7
 QUOTA_DAYS: Final = 31
 MIN_QUOTA_DAYS: Final = 14

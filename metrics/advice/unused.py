@@ -13,9 +13,9 @@ from metrics.advice.records import Advice, ChangedSetting, Configuration, Draft,
 from metrics.counting import aggregates
 from metrics.counting.counts import with_prefix
 from metrics.models import TimeResolution
+from resilience.durations import DAY
 from routing.models import ApiKey, ConfigurationRevision
 
-DAY: Final = 86_400
 DAYS: Final = 30
 MIN_DAYS: Final = 14
 """Days of counts without which no route is called unused."""

@@ -12,10 +12,10 @@ from metrics.incidents.traffic import Tally
 from metrics.objectives.budgets import ObjectiveStatus
 from metrics.rounding import percent, significant
 from resilience.breaker.machine import Snapshot as Circuit
+from resilience.durations import DAY
 from routing.alerts.policy import OBJECTIVES, TRAFFIC, Alert, AlertCondition, ConditionKind
 from routing.router.table import Service
 
-DAY: Final = 86_400
 MAX_SUMMARY: Final = 500
 """The longest summary, in characters."""
 

@@ -20,6 +20,7 @@ from metrics.objectives.reading import objective_reader
 from metrics.targets.status import TargetConditions, without_calls
 from metrics.watch_status import watch_statuses
 from resilience.breaker.driver import Breakers
+from resilience.durations import MINUTE
 from resilience.outage import StoreUnavailable
 from routing.alerts.policy import OBJECTIVES, TRAFFIC, Alert, ConditionKind
 from routing.authentication.quota_owner import owner_of
@@ -28,7 +29,7 @@ from routing.database.connection import in_thread
 from routing.models import FailedDelivery, QuotaUsage
 from routing.router.live import LiveConfiguration
 from routing.router.table import Service
-from routing.router.thresholds import MAX_WINDOW, MINUTE
+from routing.router.thresholds import MAX_WINDOW
 from routing.watches.record import WatchState
 
 COUNTS_SECONDS: Final = 10.0

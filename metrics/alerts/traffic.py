@@ -10,8 +10,9 @@ from metrics.counting.histogram import quantiles
 from metrics.incidents.incident import SignalKind
 from metrics.incidents.traffic import Series, SignalRule, Tally, tally
 from metrics.rounding import percent, significant
+from resilience.durations import MINUTE
 from routing.alerts.policy import AlertCondition, ConditionKind
-from routing.router.thresholds import MINUTE, Thresholds
+from routing.router.thresholds import Thresholds
 
 _COUNTS: Final[Mapping[ConditionKind, tuple[SignalKind, Callable[[Tally], int], str]]] = {
     ConditionKind.ERROR_RATE: (SignalKind.ERRORS, lambda found: found.errors, "of responses are errors"),

@@ -5,10 +5,8 @@ from typing import Final, NamedTuple
 
 from metrics.counting.spreading import RESOLUTION_SECONDS
 from metrics.models import TimeResolution
+from resilience.durations import DAY, HOUR, WEEK
 
-HOUR: Final = 3_600
-DAY: Final = 86_400
-WEEK: Final = 7 * DAY
 PRESETS: Final = {
     "15m": 900,
     "1h": HOUR,

@@ -11,13 +11,14 @@ import msgspec
 from django.conf import settings
 
 from metrics import cluster_counts, selectors
-from metrics.charts.ranges import WEEK, Range, steps_of
+from metrics.charts.ranges import Range, steps_of
 from metrics.counting import aggregates
 from metrics.counting.counts import GATEWAY, Fields, buckets, with_prefix
 from metrics.counting.histogram import COARSE_BOUNDS, coarse, quantiles
 from metrics.counting.spreading import RESOLUTION_SECONDS
 from metrics.models import TimeResolution
 from metrics.stats import SHARES, hit_rate, hits_and_misses, status_classes
+from resilience.durations import WEEK
 from routing.rights import Names
 
 CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")

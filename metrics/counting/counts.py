@@ -19,7 +19,6 @@ from typing import Final
 
 import msgspec
 
-MINUTE: Final = 60
 """The length of a minute, in seconds."""
 
 GATEWAY: Final = "*"

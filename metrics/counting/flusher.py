@@ -17,9 +17,10 @@ from typing import Final, Protocol
 
 from django.db import DatabaseError, InterfaceError
 
-from metrics.counting.counts import MINUTE, CountBatch, PendingCounts
+from metrics.counting.counts import CountBatch, PendingCounts
 from metrics.counting.observer import CircuitTransition, MetricsObserver
 from metrics.counting.store import Flush, Store
+from resilience.durations import MINUTE
 from resilience.outage import StoreUnavailable
 from resilience.throttled_log import ThrottledLog
 

@@ -5,11 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from metrics.counting.counts import MINUTE
 from metrics.counting.faults import affected, describe, fault_kind, has_failed
 from metrics.counting.histogram import bucket, coarse
 from metrics.counting.refetches import interval_bucket
 from resilience.cache.objects import SERVICE
+from resilience.durations import MINUTE
 from resilience.statuses import FAILURE_STATUSES
 from routing.errors import BadGateway, CircuitOpen, RequestTimeout, UpstreamTimeout
 from routing.messages.outcome import OutcomeClass

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from metrics.counting.counts import MINUTE, Fields
+from metrics.counting.counts import Fields
 from metrics.incidents.incident import AFTER_SECONDS, Signal, SignalKind
 from resilience.breaker.machine import State
+from resilience.durations import MINUTE
 
 WELL: Final = frozenset({State.CLOSED, State.DISABLED})
 """States in which the circuit refuses no call."""

@@ -7,7 +7,7 @@ import msgspec
 
 from metrics import cluster_counts, selectors
 from metrics.counting import aggregates
-from metrics.counting.counts import MINUTE, with_prefix
+from metrics.counting.counts import with_prefix
 from metrics.failures.failure import Failure
 from metrics.incidents.changes import Change, changes, latest_revision
 from metrics.incidents.evidence import Evidence, evidence, fault_kind
@@ -15,6 +15,7 @@ from metrics.incidents.incident import Incident
 from metrics.incidents.overview import incidents
 from metrics.models import TimeResolution
 from metrics.runtime_access import run_on_loop, running
+from resilience.durations import MINUTE
 from resilience.outage import StoreUnavailable
 from routing.caller import KEY_CALLER
 from routing.models import ApiKey

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from metrics import selectors
-from metrics.counting.counts import MINUTE, Fields
+from metrics.counting.counts import Fields
 from metrics.incidents import circuits, traffic
 from metrics.incidents.incident import AFTER_SECONDS, Incident, Signal, SignalKind, incident_of, urgency
 from metrics.incidents.traffic import Tally
@@ -15,6 +15,7 @@ from metrics.runtime_access import running
 from metrics.selectors import Recent
 from metrics.targets.status import without_calls
 from resilience.breaker.machine import Snapshot
+from resilience.durations import MINUTE
 from routing.authentication.quota_owner import owner_of
 from routing.models import QuotaUsage
 from routing.router.table import Service

@@ -6,12 +6,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from metrics.counting.counts import MINUTE, Fields
+from metrics.counting.counts import Fields
 from metrics.counting.faults import REFUSALS
 from metrics.counting.histogram import quantiles
 from metrics.incidents.incident import AFTER_SECONDS, Signal, SignalKind
 from metrics.rounding import percent, significant
 from metrics.stats import HIT_RESULTS
+from resilience.durations import MINUTE
 from routing.router.thresholds import Thresholds
 
 HORIZON_MINUTES: Final = 30

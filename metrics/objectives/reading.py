@@ -13,7 +13,8 @@ from metrics.counting.counts import CountBatch
 from metrics.counting.spreading import RESOLUTION_SECONDS
 from metrics.models import TimeResolution
 from metrics.objectives.budgets import WINDOWS, ObjectiveCounts, ObjectiveStatus, count_requests, statuses
-from metrics.objectives.windows import HOUR, MINUTE, hours_by_minute, sum_days, sum_window
+from metrics.objectives.windows import hours_by_minute, sum_days, sum_window
+from resilience.durations import HOUR, MINUTE
 from routing.router.objectives import Objectives
 from routing.router.table import Service
 

@@ -2,13 +2,9 @@
 
 from collections.abc import Mapping
 from math import inf
-from typing import Final
 
 from metrics.objectives.budgets import WINDOWS, ObjectiveCounts
-
-MINUTE: Final = 60
-HOUR: Final = 3_600
-DAY: Final = 86_400
+from resilience.durations import DAY, HOUR, MINUTE
 
 Counts = Mapping[int, ObjectiveCounts]
 """Counts of periods, by their start in Unix seconds."""

@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-HOUR: Final = 3_600.0
-DAY: Final = 86_400.0
+from resilience.durations import DAY, HOUR
+
 LONGEST: Final = 1_000 * 365 * DAY
 """An age is subtracted from dates, which begin with the year 1."""
 FOREVER: Final = "off"

@@ -13,9 +13,9 @@ from metrics.counting import aggregates
 from metrics.counting.counts import GATEWAY, Fields
 from metrics.models import TimeResolution
 from metrics.stats import SAVED_RESULTS
+from resilience.durations import DAY
 from routing.rights import Names, within
 
-DAY: Final = 86_400
 RECENT_DAYS: Final = 2
 """Days that are read with what is not in the database yet."""
 MAX_MONTHS: Final = 24

@@ -17,7 +17,6 @@ from metrics.incidents.overview import incidents
 from metrics.models import CircuitChange, TimeResolution
 from metrics.stats import status_classes
 from metrics.status_page.states import (
-    DAY,
     Day,
     Interruption,
     ServiceState,
@@ -28,6 +27,7 @@ from metrics.status_page.states import (
     worst,
 )
 from resilience.breaker.machine import Snapshot
+from resilience.durations import DAY
 from resilience.outage import StoreUnavailable
 from routing.router.table import Service
 

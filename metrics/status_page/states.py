@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 from metrics.incidents.circuits import WELL, Transition
 from metrics.incidents.incident import Incident, Phase, SignalKind
 from resilience.breaker.machine import State
+from resilience.durations import DAY
 from routing.router.table import Service
 
-DAY: Final = 86_400
 """Seconds."""
 GOOD_SHARE: Final = 99.0
 """Percent of a day's requests that have to succeed for it to be shown as good, and as not bad."""

@@ -5,8 +5,7 @@ from typing import Final
 
 import msgspec
 
-HOUR: Final = 3_600.0
-MINUTE: Final = 60.0
+from resilience.durations import HOUR, MINUTE
 
 
 class ConditionKind(StrEnum):

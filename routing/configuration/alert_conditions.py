@@ -3,7 +3,8 @@
 import re
 from typing import Final
 
-from routing.alerts.policy import MINUTE, AlertCondition, ConditionKind
+from resilience.durations import MINUTE
+from routing.alerts.policy import AlertCondition, ConditionKind
 from routing.configuration.values import display, duration, string
 
 MAX_DAYS: Final = 365

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from routing.alerts.policy import HOUR, Alert, Recipient
+from resilience.durations import HOUR
+from routing.alerts.policy import Alert, Recipient
 from routing.configuration.alert_conditions import condition
 from routing.configuration.alert_recipients import canonical_recipient, recipient
 from routing.configuration.faults import ConfigurationError, Faults

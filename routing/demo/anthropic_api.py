@@ -8,11 +8,11 @@ from typing import Final
 
 from aiohttp import web
 
+from resilience.durations import MINUTE
 from routing.demo.completions import FAILS_AFTER, MODELS, UNRELIABLE, answer, identifier
 from routing.demo.controls import Controls, reply
 from routing.demo.json_backend import JsonObject, json_body
 
-MINUTE: Final = 60.0
 REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE = 50, 40_000
 FIRST_TOKEN_SECONDS, WORD_SECONDS = 0.3, 0.03
 STREAM: Final = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}

@@ -7,9 +7,9 @@ from typing import Any, Final
 import jwt
 from aiohttp import web
 
+from resilience.durations import MINUTE
 from routing.demo.controls import Controls, fields, reply
 
-MINUTE: Final = 60.0
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 MAX_TOKENS: Final = 10_000
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
+from resilience.durations import MINUTE
 from routing.demo.completions import (
     CREATED,
     EMBEDDING_MODEL,
@@ -24,7 +25,6 @@ from routing.demo.controls import Controls, reply
 from routing.demo.json_backend import JsonObject, json_body
 from routing.demo.responses import events, messages_of, response
 
-MINUTE: Final = 60.0
 REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE = 500, 200_000
 FIRST_TOKEN_SECONDS, WORD_SECONDS = 0.3, 0.03
 COOKIE: Final = "__cf_bm=demonstration; path=/; domain=.api.openai.example; HttpOnly; Secure; SameSite=None"

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from resilience.durations import MINUTE
 from routing.demo.controls import Controls, fields, reply
 from routing.demo.slack_methods import METHODS, UPLOAD_URL, Arguments, Method, SlackError
 from routing.demo.slack_workspace import BOT, TEAM, Workspace
 from routing.demo.webhooks import slack_fields
 
-MINUTE: Final = 60.0
 SCOPES: Final = "channels:read,channels:history,chat:write,users:read,team:read,emoji:read,search:read"
 HEADERS: Final = {
     "Cache-Control": "private, no-cache, no-store, must-revalidate",
@@ -105,7 +105,7 @@ class SlackApi:
             raise SlackError(error)
         limits = [(name, method.per_minute, MINUTE)]
         if name == "chat.postMessage":
-            limits.append((f"{name} {arguments.get('channel', '')}", 1, 1.0))
+            limits.append((f"{name} {arguments.get('channel', '')}", 1, 1))
         for key, limit, seconds in limits:
             remaining, wait = self._controls.use(key, limit, seconds)
             if remaining < 0:

@@ -4,7 +4,8 @@ from typing import Final
 
 import msgspec
 
-DAY: Final = 86_400.0
+from resilience.durations import DAY
+
 MIN_WINDOW: Final = 7 * DAY
 MAX_WINDOW: Final = 90 * DAY
 

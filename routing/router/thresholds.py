@@ -5,9 +5,10 @@ from typing import Final
 
 import msgspec
 
+from resilience.durations import MINUTE
+
 LATENCY_SHARE: Final = 0.5
 """The default of `latency`, as a share of the time that a backend has to respond."""
-MINUTE: Final = 60
 MAX_WINDOW: Final = 15 * MINUTE
 
 

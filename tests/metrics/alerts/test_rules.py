@@ -5,7 +5,8 @@ from msgspec.structs import replace
 
 from metrics.alerts.change import ChangeKind, ConditionChange, ConditionKey, ConditionState, Firing, Notification
 from metrics.alerts.rules import advance
-from routing.alerts.policy import HOUR, Alert, AlertCondition, ConditionKind, Recipient, RecipientKind
+from resilience.durations import HOUR
+from routing.alerts.policy import Alert, AlertCondition, ConditionKind, Recipient, RecipientKind
 from routing.router.objectives import Objectives
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Service

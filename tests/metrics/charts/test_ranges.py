@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics.charts.ranges import DAY, HOUR, LONGEST, MAX_SECONDS, MAX_STEPS, PRESETS, WEEK, steps_of
+from metrics.charts.ranges import LONGEST, MAX_SECONDS, MAX_STEPS, PRESETS, steps_of
 from metrics.counting.spreading import RESOLUTION_SECONDS
 from metrics.models import TimeResolution
+from resilience.durations import DAY, HOUR, WEEK
 
 NOW = 1_700_000_123.5
 KEPT = {TimeResolution.MINUTE: 48.0 * HOUR, TimeResolution.HOUR: 60.0 * DAY, TimeResolution.DAY: 731.0 * DAY}

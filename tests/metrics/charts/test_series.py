@@ -11,11 +11,12 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from metrics.charts.ranges import WEEK, Range
+from metrics.charts.ranges import Range
 from metrics.charts.series import bucket_bounds, series_of
 from metrics.counting.counts import GATEWAY
 from metrics.counting.histogram import bucket
 from metrics.models import Aggregate, CircuitChange, Operation, TimeResolution
+from resilience.durations import WEEK
 from routing.models import ConfigurationRevision
 from tests.metrics.events import NOW
 from tests.metrics.harness import Harness, ok

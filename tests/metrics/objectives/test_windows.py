@@ -5,7 +5,8 @@ import pytest
 from metrics.models import Aggregate, TimeResolution
 from metrics.objectives.budgets import ObjectiveCounts
 from metrics.objectives.reading import ObjectiveReader
-from metrics.objectives.windows import HOUR, MINUTE, hours_by_minute, sum_window
+from metrics.objectives.windows import hours_by_minute, sum_window
+from resilience.durations import HOUR, MINUTE
 from routing.router.objectives import Objectives
 from routing.router.policy import Target
 from routing.router.table import Service

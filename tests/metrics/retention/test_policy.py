@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from metrics.retention.policy import DAY, DEFAULTS, HOUR, RetentionLimit, parse
+from metrics.retention.policy import DEFAULTS, RetentionLimit, parse
+from resilience.durations import DAY, HOUR
 
 
 def test_what_is_not_named_has_its_default() -> None:

@@ -15,8 +15,9 @@ from metrics.models import Aggregate, CircuitChange
 from metrics.status_page.page import FRESH_SECONDS, RETRY_SECONDS, StatusPage
 from metrics.status_page.rendering import StatusRenderer
 from metrics.status_page.report import Reporter
-from metrics.status_page.states import DAY, ServiceState
+from metrics.status_page.states import ServiceState
 from resilience.breaker.machine import State
+from resilience.durations import DAY
 from routing.configuration.decode import decode
 from routing.configuration.document import dump, parse
 from routing.configuration.faults import ConfigurationError

@@ -5,7 +5,6 @@ import pytest
 from metrics.incidents.circuits import Transition
 from metrics.incidents.incident import Incident, Phase, Signal, SignalKind, incident_of
 from metrics.status_page.states import (
-    DAY,
     Day,
     Interruption,
     ServiceState,
@@ -16,6 +15,7 @@ from metrics.status_page.states import (
     worst,
 )
 from resilience.breaker.machine import State
+from resilience.durations import DAY
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Service
 
