@@ -241,7 +241,7 @@ async def test_slots_are_freed_however_a_request_ends(world: World) -> None:
     await world.serve(wait, policy=UNCACHED)
     (key,) = subscribe(world, {"concurrency": 2, "rate": "60/m", "quota": [{"amount": 99, "per": "day"}]})
     running = [asyncio.create_task(world.request("GET", PATH, key=key)) for _ in range(2)]
-    await until(lambda: sum(world.gateway._plan_limits._slots._held.values()) == 2)  # type: ignore[union-attr]
+    await until(lambda: sum(world.gateway._plan_limits._slots._held.values()) == 2)  # type: ignore[union-attr] # there are plans
     refused = await world.request("GET", PATH, key=key)
     assert (refused.status, refused.json()["code"], refused.get("retry-after")) == (429, "rate_limited", "1")
     assert refused.json()["detail"] == "over 2 requests at once: the limit of the plan"
@@ -250,7 +250,7 @@ async def test_slots_are_freed_however_a_request_ends(world: World) -> None:
     assert [response.status for response in await asyncio.gather(*running)] == [200, 200]
     assert await statuses(world, 3, key) == [200] * 3
     assert await statuses(world, 3, key, "GET", "/api/v1/none/x") == [404] * 3
-    assert not world.gateway._plan_limits._slots._held  # type: ignore[union-attr]
+    assert not world.gateway._plan_limits._slots._held  # type: ignore[union-attr] # there are plans
 
 
 async def test_a_failing_backend_frees_the_slot(world: World) -> None:
@@ -260,7 +260,7 @@ async def test_a_failing_backend_frees_the_slot(world: World) -> None:
     await world.serve(reset, policy=UNCACHED)
     (key,) = subscribe(world, {"concurrency": 1})
     assert set(await statuses(world, 3, key)) <= {502, 503}
-    assert not world.gateway._plan_limits._slots._held  # type: ignore[union-attr]
+    assert not world.gateway._plan_limits._slots._held  # type: ignore[union-attr] # there are plans
 
 
 async def test_the_key_of_a_disabled_consumer_is_refused(world: World) -> None:

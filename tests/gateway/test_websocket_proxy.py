@@ -192,7 +192,7 @@ async def test_a_backend_that_does_not_close_holds_no_place_of_its_caller() -> N
             assert await sockets[0].connect() is None
             assert await sockets[1].connect() is not None
             await sockets[0].leave()
-            await until(lambda: not world.gateway._plan_limits._slots._held)  # type: ignore[union-attr]
+            await until(lambda: not world.gateway._plan_limits._slots._held)  # type: ignore[union-attr] # there are plans
             assert await sockets[2].connect() is None
         finally:
             over.set()
