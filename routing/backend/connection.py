@@ -50,7 +50,8 @@ class BackendConnection(asyncio.Protocol):
         self.usable_from = 0.0
         self.usable_until = expires_at
         self.deadline = inf
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = inf
         self._paused_at = inf
         self._paused_seconds = 0.0
         self._writable: asyncio.Future[None] | None = None
@@ -203,11 +204,12 @@ class BackendConnection(asyncio.Protocol):
         self.deadline = deadline
         if deadline == inf:
             return  # a timer that is set will find nothing to do
-        if self._timer is None:
-            self._timer = self.loop.call_at(deadline, self._on_timer)
-        elif deadline < self._timer.when():
+        if self._timer is not None:
+            if deadline >= self._timer_at:
+                return
             self._timer.cancel()
-            self._timer = self.loop.call_at(deadline, self._on_timer)
+        self._timer_at = deadline
+        self._timer = self.loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -1,12 +1,16 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from math import inf
+from unittest.mock import Mock
 
 import msgspec
 import pytest
 
 from routing.backend.call import MAX_BUFFERED_BYTES
 from routing.backend.client import Backend, BackendResponse
+from routing.backend.connection import BackendConnection
+from routing.backend.names import Address
 from routing.errors import BadGateway, StreamTimeout, UpstreamTimeout
 from routing.router.policy import Target, Timeout
 from tests.origin import Peer, ScriptedOrigin
@@ -298,3 +302,14 @@ async def test_an_abandoned_response_closes_its_connection(backend: Backend) -> 
         assert await read(response) == b""
 
     await _assert_closed(HEAD + b"Content-Length: 9\r\n\r\nsome", abandon)
+
+
+async def test_a_deadline_that_has_passed_may_be_replaced() -> None:
+    """uvloop gives no time of a timer that is due at once."""
+    loop = asyncio.get_running_loop()
+    connection = BackendConnection(("localhost", 80, False), loop, Address(socket.AF_INET, ("127.0.0.1", 80)), inf)
+    listener = connection.listener = Mock()
+    connection.expire_at(loop.time() - 1)
+    connection.expire_at(loop.time() - 2)
+    await asyncio.sleep(0.01)
+    listener.expired.assert_called_once_with()
