@@ -123,7 +123,8 @@ def test_an_argument_that_is_no_utf_8_is_refused_in_one_line(seed: Seed) -> None
 def test_ctrl_c_ends_a_command_without_a_traceback(seed: Seed, pause: float) -> None:
     server = Server(seed=seed.database)
     command = subprocess.Popen(
-        [*PYTHON, "config", "apply", "-"],
+        # What a shell without job control runs in the background ignores SIGINT, and so does what that starts.
+        ["env", "--default-signal=INT", *PYTHON, "config", "apply", "-"],
         cwd=ROOT,
         env=server.environment,
         stdin=subprocess.PIPE,

@@ -22,7 +22,7 @@ READ_ONLY_POSTS = {"api-explain"}
 """A POST that changes nothing and requires permission to read."""
 DRY_RUNS = {"api-config", "api-config-service", "api-config-service-openapi"}
 """Changes that a key which may only read may try."""
-LOGIN_PAGES = {"admin:login", "admin:logout", "admin:jsi18n", "account_login", "account_logout"}
+LOGIN_PAGES = {"admin:login", "admin_login", "admin:logout", "admin:jsi18n", "account_login", "account_logout"}
 """Pages for logging in and out."""
 CONNECT = {"connect-index", "connect-service", "connect-callback", "connect-links"}
 """Pages for people who are no staff, by session or link: see tests/system/test_connected_accounts.py."""
