@@ -98,7 +98,7 @@ class Work:
                 raise WorkFailed(f"{name}: {failed}", tuple(done), is_final=failed.is_final) from None
             done.append(name)
 
-    async def _invalidate(self, webhook: Webhook, planned: DeliveryWork, delivery: Delivery) -> None:  # noqa: ARG002 - of all steps
+    async def _invalidate(self, webhook: Webhook, planned: DeliveryWork, delivery: Delivery) -> None:  # noqa: ARG002 - each step's signature
         if not planned.tags:
             return
         tags = None if EVERYTHING in planned.tags else list(planned.tags)
@@ -113,7 +113,7 @@ class Work:
             async with self._store_calls:
                 await self._publisher.publish(topic, webhook.publish.type, data, f"{delivery.id}:{index}")
 
-    async def _forward(self, webhook: Webhook, planned: DeliveryWork, delivery: Delivery) -> None:  # noqa: ARG002 - of all steps
+    async def _forward(self, webhook: Webhook, planned: DeliveryWork, delivery: Delivery) -> None:  # noqa: ARG002 - each step's signature
         if webhook.forward is None:
             return
         request = self._request(webhook, webhook.forward, delivery)

@@ -79,7 +79,7 @@ class KongRoute:
         self.preserve_host = item.take("preserve_host", False) is True
         is_regular = any(each.startswith("~") for each in self._paths)
         strips = item.take("strip_path", True) is not False
-        self._strips = strips and self._paths not in ([], ["/"]) and not is_regular
+        self.strips = strips and self._paths not in ([], ["/"]) and not is_regular
         if strips and is_regular:
             self.report.left_out((*item.path, "strip_path"), "what matches a regular expression is not removed")
         self._priority = item.number("regex_priority", 0)
@@ -98,15 +98,11 @@ class KongRoute:
 
         A route that removes its prefix has other paths at the backend.
         """
-        if self._strips or (self.hosts and hosts and set(self.hosts).isdisjoint(hosts)):
+        if self.strips or (self.hosts and hosts and set(self.hosts).isdisjoint(hosts)):
             return []
         settings = {**_settings(shared), **self._own(shared)}
         ranked = self.ranked(name, shared)
         return [each._replace(route=settings, pattern=each.route.get("path", each.pattern)) for each in ranked]
-
-    @property
-    def strips(self) -> bool:
-        return self._strips
 
     def _own(self, shared: ImportedSettings) -> dict[str, Any]:
         return _settings({**shared, **self._settings}) if self._settings else {}
@@ -118,7 +114,7 @@ class KongRoute:
         settings = self._own(shared)
         allowed = {"methods": self.methods} if self.methods else {}
         conditions = -sum(map(bool, (self.hosts, self.methods, self._paths)))
-        if self._strips:
+        if self.strips:
             for prefix in self._paths:
                 text = f"{prefix} is removed from paths: call /api/v1/{name}/ instead"
                 self.report.changed((*self.path, "paths"), text)
