@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.processes import resident_bytes
 from tests.needs import skip_or_fail
 from tests.ports import free_port
 from tests.processes import eventually
@@ -158,6 +159,19 @@ def test_replicas_that_start_at_once_on_a_new_file_all_serve(backend: Backend) -
         for start in starts:
             start.join()
         assert [server.get("/health/ready").status_code for server in (first, second)] == [200, 200]
+
+
+def test_a_start_that_migrates_keeps_no_memory_of_it() -> None:
+    """Migrations need 30 MB: the states of all models at each of them."""
+    with Server() as server:
+        (worker,) = server.workers
+        first = [resident_bytes(pid) for pid in (server.pid, worker)]
+        server.terminate()
+        server.wait()
+        server.start()
+        (worker,) = server.workers
+        again = [resident_bytes(pid) for pid in (server.pid, worker)]
+    assert first == pytest.approx(again, rel=0.1)
 
 
 def doctor(server: Server, *checks: str) -> dict[str, str]:

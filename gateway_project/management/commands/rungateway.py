@@ -5,6 +5,7 @@ import logging
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from gateway_project.django_settings.databases import close_connections
 from gateway_project.environment.variables import ConfigurationFault
 from gateway_project.logs.capture import log_uncaught_errors
 from gateway_project.server import serving
+from gateway_project.starting.child_process import run_in_child
 from gateway_project.starting.database import DatabaseUnavailable, prepare_database
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.literals import literal_secrets
@@ -72,13 +74,20 @@ class Command(BaseCommand):
         return {name.upper(): str(options[name]) for name in ("host", "port", "workers") if options[name] is not None}
 
     def prepare_database(self, timeout: float) -> None:
-        """`timeout` is in seconds. Raises CommandError."""
+        """`timeout` is in seconds. Raises CommandError.
+
+        Migrations need 30 MB, which the main process and its workers would keep.
+        """
         try:
-            prepare_database(connection, timeout)
+            run_in_child(partial(self.migrate, timeout))
         except DatabaseUnavailable as error:
             raise CommandError(str(error)) from None
         except DatabaseError as error:
             raise CommandError(f"cannot read the database: {error}") from None
+
+    def migrate(self, timeout: float) -> None:
+        """Wait for the database, and migrate it or check that it has been migrated, in a process of its own."""
+        prepare_database(connection, timeout)
 
     @contextlib.contextmanager
     def demonstration(self, config: Config, options: dict[str, Any]) -> Iterator[None]:

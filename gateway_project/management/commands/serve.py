@@ -27,10 +27,10 @@ class Command(rungateway.Command):
             raise CommandError(f"{file}: there is no such file; docs/gateway.example.yaml shows what one contains")
         return super().overrides(options) | ({} if file is None else {"GATEWAY_CONFIG": file})
 
-    def prepare_database(self, timeout: float) -> None:
+    def migrate(self, timeout: float) -> None:
         """Migrate a database server too: this command is the only step of such a start."""
         call_command("migrate", verbosity=0)
-        super().prepare_database(timeout)
+        super().migrate(timeout)
 
     def greeting(self, config: Config) -> str:
         return super().greeting(config) or greeting(config)
