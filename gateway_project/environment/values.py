@@ -22,8 +22,8 @@ class Get(Protocol):
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
-_NOT_A_HOST: Final = re.compile(r"""["'#{}()]|\[(?![0-9A-Fa-f:.]+\])""")
-"""What the syntax of another file leaves: quotation marks, comments and lists."""
+_HOST: Final = re.compile(r"\*|\.?[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]")
+"""A host as Django compares it with a request's, without its port; `.example.com` includes subdomains."""
 
 
 def boolean(text: str) -> bool:
@@ -41,8 +41,11 @@ def words(text: str) -> tuple[str, ...]:
 def hosts(text: str) -> tuple[str, ...]:
     found = words(text)
     for word in found:
-        if _NOT_A_HOST.search(word):
-            raise ValueError(f"{word!r} is not a host: list names, with commas or spaces between them")
+        if not _HOST.fullmatch(word):
+            raise ValueError(
+                f"no request has the host {word!r}: list names alone, such as gateway.example.com or .example.com, "
+                "with commas or spaces between them"
+            )
     return found
 
 

@@ -110,6 +110,18 @@ def test_a_slash_in_a_password_of_redis_is_a_fault_that_prints_nothing_of_it() -
             ("ALLOWED_HOSTS", text)
             for text in ('"a.example"', '"a.example","b.example"', '["a.example"]', "a # b", "[x]")
         ],
+        *[
+            ("ALLOWED_HOSTS", f"api.example {text}")
+            for text in (
+                "https://a.example",
+                "a.example:443",
+                "*.a.example",
+                "a.example.",
+                "a.example/",
+                "::1",
+                "ä.example",
+            )
+        ],
         ("PORT", "८०००"),
         ("WORKERS", "-1"),
         ("MAX_BODY_BYTES", "10MB"),
