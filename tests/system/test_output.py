@@ -93,6 +93,8 @@ def test_a_full_disk_is_one_line(seed: Seed) -> None:
             last = done.stderr.splitlines()[-1]
             assert (done.returncode, last.endswith(": No space left on device")) == (1, True), done.stderr
             assert "Traceback" not in done.stderr
+        found = json.loads(manage("apikey list --json", server.environment).stdout)
+        assert [key["state"] for key in found if key["name"] == "a"] == ["revoked"]  # nobody has seen it
     finally:
         server.close()
 

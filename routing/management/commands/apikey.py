@@ -85,7 +85,11 @@ class Command(BaseCommand):
         if isinstance(secret, Proposed):
             self._print_secret(f"{key} is valid once it is approved.", key, secret.result, as_json)
             waits(secret.proposal)
-        self._print_secret(f"Created {key}.", key, secret, as_json)
+        try:
+            self._print_secret(f"Created {key}.", key, secret, as_json)
+        except OSError:  # nobody has seen it
+            revoke([key])
+            raise
 
     def _list(self, *, search: str, as_json: bool, **_: Any) -> None:
         now, keys = timezone.now(), ApiKey.objects.select_related("consumer").prefetch_related("retired")
@@ -137,9 +141,10 @@ class Command(BaseCommand):
     def _print_secret(self, text: str, key: ApiKey, secret: str, as_json: bool) -> None:
         if as_json:
             self._print_json({**describe(key, timezone.now()), "key": secret})
-            return
-        self.stdout.write(f"{text} The key is shown only this once:")
-        self.stdout.write(secret)
+        else:
+            self.stdout.write(f"{text} The key is shown only this once:")
+            self.stdout.write(secret)
+        self.stdout.flush()
 
     def _print_json(self, value: object) -> None:
         self.stdout.write(json.dumps(value, indent=2))
