@@ -12,11 +12,12 @@ from metrics.dashboard.request_rows import WHY
 from metrics.request_log.identifiers import id_in, key_prefix
 from metrics.request_log.record import RecordKind
 from metrics.request_log.search import RequestQuery
-from metrics.timestamps import iso_timestamp
 from routing.rights import Names
 
 TEXTS: Final = ("id", "caller", "key", "consumer", "team", "service", "route", "method", "code")
 STATUS: Final = r"[1-5]xx|[1-5][0-9]{2}"
+TIMES: Final = {"start": "from", "end": "to"}
+"""The names that times of the form have in the API."""
 
 
 class RequestsForm(RangeForm):
@@ -27,8 +28,9 @@ class RequestsForm(RangeForm):
     route = forms.CharField(required=False, max_length=500)
     method = forms.CharField(required=False, max_length=32)
     status = forms.RegexField(
-        f"^({STATUS})$",
+        rf"^(?i:{STATUS})\Z",
         required=False,
+        strip=True,
         error_messages={"invalid": gettext_lazy("A status is 404, or a class such as 5xx.")},
     )
     code = forms.CharField(required=False, max_length=60)
@@ -45,6 +47,10 @@ class RequestsForm(RangeForm):
         text: str = self.cleaned_data["id"]
         return id_in(text) or text
 
+    def clean_status(self) -> str:
+        text: str = self.cleaned_data["status"]
+        return text.lower()
+
     def clean_key(self) -> str:
         return key_prefix(self.cleaned_data["key"])
 
@@ -55,7 +61,7 @@ class RequestsForm(RangeForm):
     def query(self, names: Names = None) -> RequestQuery:
         """The query for these services, once the form has been validated."""
         data: dict[str, Any] = self.cleaned_data
-        times = {name: data[name].timestamp() for name in ("start", "end") if data.get(name)}
+        times = {name: data[name].timestamp() for name in TIMES if data.get(name)}
         texts = {name: data[name] for name in (*TEXTS, "status") if data.get(name)}
         return RequestQuery(kind=RecordKind(data["kind"]) if data.get("kind") else None, names=names, **texts, **times)
 
@@ -64,8 +70,8 @@ class RequestsForm(RangeForm):
         """The same search as the query of `GET /metrics/requests`, once the form has been validated."""
         query = self.query()
         found: dict[str, str] = {name: getattr(query, name) for name in (*TEXTS, "status")}
-        times = {"from": query.start, "to": query.end}
-        found |= {name: iso_timestamp(at) for name, at in times.items() if at is not None}
+        times = {TIMES[name]: self.cleaned_data.get(name) for name in TIMES}
+        found |= {name: at.isoformat().replace("+00:00", "Z") for name, at in times.items() if at}
         found["kind"] = query.kind or ""
         return urlencode({name: value for name, value in found.items() if value})
 

@@ -58,6 +58,8 @@ def test_the_list_shows_and_links_what_matches(served: Harness, staff_client: Cl
         ("start=2020-01-01T03:00&end=2021-01-01T05:00:00", 0),
         ("status=abc&kind=bogus&key=gw_abcdefgh&other=1", 0),
         ("service=broken&service=other", 0),
+        ("status=%205XX%0A", 1),
+        ("start=0001-01-01T00:00&end=9999-12-31T23:59:59.999999", 1),
     ],
 )
 def test_the_same_search_is_there_as_json(served: Harness, staff_client: Client, query: str, expected: int) -> None:
