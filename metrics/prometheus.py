@@ -27,6 +27,13 @@ from resilience.breaker.machine import State
 T = TypeVar("T")
 STATES: Final = (State.CLOSED, State.HALF_OPEN, State.OPEN, State.FORCED_OPEN, State.DISABLED)
 """The value of gateway_breaker_state is a state's index in this list."""
+TRANSITIONS: Final = (
+    (State.CLOSED, State.OPEN),
+    (State.OPEN, State.HALF_OPEN),
+    (State.HALF_OPEN, State.OPEN),
+    (State.HALF_OPEN, State.CLOSED),
+)
+"""Those that a circuit makes by itself: exported before the first, which `increase()` would not see otherwise."""
 
 
 class Format(Enum):
@@ -127,7 +134,7 @@ def render(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     yield from _webhooks(totals, snapshot.webhook_queue)
     yield from _watches(snapshot.watches)
     yield from _caches(snapshot.caches)
-    yield from _circuits(snapshot.circuits)
+    yield from _circuits(totals, snapshot.circuits)
     yield from objective_families.render(snapshot.objectives)
     yield from infrastructure_families.render(snapshot.gauges, snapshot.redis)
     yield from _configuration(snapshot)
@@ -171,9 +178,6 @@ def _counters(totals: Mapping[str, Fields]) -> Iterator[Metric]:
     cache = CounterMetricFamily(
         "gateway_cache_requests", "Requests that reached the cache, by X-Cache value.", labels=["service", "result"]
     )
-    transitions = CounterMetricFamily(
-        "gateway_breaker_transitions", "State transitions of circuit breakers.", labels=["service", "from", "to"]
-    )
     retries = CounterMetricFamily("gateway_retries", "Retried backend calls.", labels=["service"])
     fallbacks = CounterMetricFamily(
         "gateway_fallbacks", "Responses of another service, the fallback.", labels=["service", "fallback"]
@@ -193,14 +197,12 @@ def _counters(totals: Mapping[str, Fields]) -> Iterator[Metric]:
             credentials.add_metric([service, result], number)
         for result, number in with_prefix(fields, "cache").items():
             cache.add_metric([service, result], number)
-        for labels, number in with_prefix(fields, "transition").items():
-            transitions.add_metric([service, *labels.split("|")], number)
         for event, number in with_prefix(fields, "target").items():
             targets.add_metric([service, event], number)
         for other, number in with_prefix(fields, "fallback").items():
             fallbacks.add_metric([service, other], number)
         retries.add_metric([service], fields.get("retries", 0))
-    yield from (cache, transitions, retries, fallbacks, targets, credentials)
+    yield from (cache, retries, fallbacks, targets, credentials)
 
 
 def _outcomes(totals: Mapping[str, Fields]) -> Iterator[Metric]:
@@ -272,14 +274,23 @@ def _caches(caches: Mapping[str, ServiceCache]) -> Iterator[Metric]:
     yield from (size, entries)
 
 
-def _circuits(circuits: Iterable[CircuitStatus]) -> Iterator[Metric]:
+def _circuits(totals: Mapping[str, Fields], circuits: Iterable[CircuitStatus]) -> Iterator[Metric]:
     numbers = ", ".join(f"{number} {state}" for number, state in enumerate(STATES))
     states = GaugeMetricFamily("gateway_breaker_state", f"State of the circuit breaker: {numbers}.", labels=["service"])
     quotas = GaugeMetricFamily(
         "gateway_backend_quota_remaining", "What backends say remains of their limits.", labels=["service", "quota"]
     )
+    transitions = CounterMetricFamily(
+        "gateway_breaker_transitions", "State transitions of circuit breakers.", labels=["service", "from", "to"]
+    )
+    made: dict[tuple[str, str], int] = {}
     for circuit in circuits:
         states.add_metric([circuit.service], STATES.index(State(circuit.state)))
         for quota, number in circuit.quotas.items():
             quotas.add_metric([circuit.service, quota], number)
-    yield from (states, quotas)
+        made |= {(circuit.service, f"{before}|{after}"): 0 for before, after in TRANSITIONS}
+    for service, fields in totals.items():
+        made |= {(service, labels): number for labels, number in with_prefix(fields, "transition").items()}
+    for (service, labels), number in made.items():
+        transitions.add_metric([service, *labels.split("|")], number)
+    yield from (states, quotas, transitions)

@@ -38,6 +38,17 @@ def test_every_label_it_queries_is_one_of_the_series(name: str) -> None:
         assert set(re.findall(r"([a-z_]+)\s*[=!]~?", matchers)) <= labels[series], series
 
 
+def test_rates_are_zero_where_nothing_of_their_kind_was_counted() -> None:
+    """A sum of no series is no value: a panel would be empty while all is well."""
+    board = json.loads((DEPLOY / "grafana.json").read_text())
+    ratios = [
+        target["expr"] for panel in board["panels"] for target in panel.get("targets", ()) if ") / " in target["expr"]
+    ]
+    counted = [expression for expression in ratios if "_total{" in expression]
+    assert len(counted) == 4
+    assert [expression for expression in counted if " or " not in expression.partition(" / ")[0]] == []
+
+
 @pytest.fixture(scope="module")
 def promtool() -> str:
     return shutil.which("promtool") or skip_or_fail("promtool is not installed (Debian package prometheus)")

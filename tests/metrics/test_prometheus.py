@@ -86,6 +86,7 @@ def test_every_metric_family_has_samples(harness: Harness, api_client: Client, a
     assert samples["gateway_cache_bytes", crm] == 0
     assert samples["gateway_breaker_state", crm] == 3
     assert samples["gateway_breaker_transitions_total", (("from", "CLOSED"), *crm, ("to", "FORCED_OPEN"))] == 1
+    assert samples["gateway_breaker_transitions_total", (("from", "CLOSED"), *crm, ("to", "OPEN"))] == 0
     assert samples["gateway_ratelimit_total", (("decision", "allowed"),)] == 4
     assert samples["gateway_ratelimit_total", (("decision", "denied"),)] == 1
     assert samples["gateway_retries_total", crm] == 4
