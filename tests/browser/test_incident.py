@@ -276,13 +276,18 @@ def test_the_longest_name_of_a_service_overflows_no_page(visit: Open, gateway: G
     circuit = f"{gateway.url}/metrics/circuit-breakers/{name}"
     token = page.locator('meta[name="csrf"]').get_attribute("content") or ""
     staff = {"X-CSRFToken": token, "Referer": gateway.url}
-    assert page.request.post(f"{circuit}/open", data={"reason": "for a test"}, headers=staff).ok
+    assert page.request.post(f"{circuit}/open", data={"reason": "w" * 200}, headers=staff).ok
     card = page.locator(f'article[aria-labelledby="incident-{name}"]')
     expect(card).to_have_attribute("data-tone", "bad", timeout=15_000)
     reset = card.get_by_role("button", name=f"Reset {name}")
     if not reset.is_visible():  # the first card is open by itself
         card.get_by_role("button", name="Details").click()
     expect(reset).to_be_visible()
+    assert not overflows(page)
+    detail = page.locator(f'[data-service="{name}"] .state')
+    assert detail.evaluate("cell => cell.scrollWidth <= cell.clientWidth")
+    page.goto(f"{gateway.url}/dashboard/services/{name}/")
+    expect(page.locator("#transitions")).to_contain_text("w" * 200)
     assert not overflows(page)
     assert page.request.post(f"{circuit}/reset", headers=staff).ok
 

@@ -45,6 +45,15 @@ def test_a_number_has_the_digits_that_tell_it_from_others(call: Any, name: str, 
     assert {value: call("format", name, value) for value in shown} == shown
 
 
+def test_a_text_from_right_to_left_leaves_the_sentence_around_it_in_order(call: Any) -> None:
+    texts = {
+        "planned": "planned",
+        "\u05e9\u05dc\u05d5\u05dd": "\u2068\u05e9\u05dc\u05d5\u05dd\u2069",
+        "a\u202eb": "\u2068a\u202eb\u2069",
+    }
+    assert {text: call("format", "isolated", text) for text in texts} == texts
+
+
 def test_ticks_of_values_are_round_and_reach_the_highest(scale: Any) -> None:
     assert scale("valueTicks", 97) == [0, 50, 100]
     assert scale("valueTicks", 0.0031) == [0, 0.001, 0.002, 0.003, 0.004]

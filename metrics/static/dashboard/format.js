@@ -16,6 +16,11 @@ const day = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short" });
 const withDay = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
 const full = new Intl.DateTimeFormat(LOCALE, { dateStyle: "full", timeStyle: "long" });
 
+const TURNS = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}\u200f\u202a-\u202e\u2066-\u2069]/u;
+
+/** A person's text within a sentence. In FSI and PDI, what is written from right to left leaves the rest in its order. */
+export const isolated = (text) => (TURNS.test(text) ? `\u2068${text}\u2069` : text);
+
 const known = (value) => typeof value === "number" && Number.isFinite(value);
 
 export const count = (value) => (known(value) ? (value < 10000 ? whole : compact).format(value) : NONE);

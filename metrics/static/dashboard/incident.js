@@ -3,7 +3,7 @@ import { api, confirmDisable, confirmForceOpen, openDialog, perform, reasonField
 import { el, find, setText, setTone } from "./dom.js";
 import { diff, failureTable, list, share } from "./evidence.js";
 import { controlNamed, nameOf, whileBusy } from "./focus.js";
-import { count, latency, moment, percent, plural, span } from "./format.js";
+import { count, isolated, latency, moment, percent, plural, span } from "./format.js";
 import { getJson, pageOf, stateDetail } from "./page.js";
 import { hasSelection } from "./selection.js";
 import { sentence } from "./sentences.js";
@@ -207,7 +207,7 @@ function why({ causes }) {
 function who({ evidence, names, traffic_share: part }) {
   const { failed, requests, callers, top_callers: top } = evidence;
   if (!requests) return [quiet(gettext("No requests since."))];
-  const rows = top.map((caller) => share({ ...caller, name: names[caller.name] ? `${names[caller.name]} (${caller.name})` : caller.name }));
+  const rows = top.map((caller) => share({ ...caller, name: names[caller.name] ? `${isolated(names[caller.name])} (${caller.name})` : caller.name }));
   return [
     el("p", {}, el("strong", {}, percent((failed / requests) * 100, 0)), gettext(" of %s, %s of all traffic", plural(requests, "request", "requests"), percent(part * 100, 0))),
     list(rows),
@@ -223,7 +223,7 @@ function receive({ evidence, meanwhile }) {
 function changed({ changes, incident }, suspect) {
   if (!changes.length) return [quiet(gettext("Nothing in the hour before."))];
   return [el("ol", { class: "changes" }, changes.map((each) => el("li", each === suspect ? { class: "suspect" } : {},
-    el("p", {}, el("strong", {}, each.text), gettext(" by %s", each.actor)),
+    el("p", {}, el("strong", {}, isolated(each.text)), gettext(" by %s", each.actor)),
     quiet(relative(each.at, incident.since)),
     each.lines.length && each === suspect ? diff(each.lines, each.text) : null)))];
 }

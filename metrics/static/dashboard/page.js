@@ -2,7 +2,7 @@
 import { Feed } from "./feed.js";
 import { el, find, setText, setTone } from "./dom.js";
 import { Rows } from "./rows.js";
-import { count, latency, money, percent, plural, rate, span } from "./format.js";
+import { count, isolated, latency, money, percent, plural, rate, span } from "./format.js";
 import { sentence } from "./sentences.js";
 import { gettext } from "./i18n.js";
 
@@ -48,7 +48,7 @@ export function stateDetail(circuit) {
   const left = circuit.until ? Math.max(0, circuit.until - now()) : null;
   if (circuit.state === "CLOSED" || circuit.state === "HALF_OPEN") return limitText(circuit);
   const until = left === null ? gettext("until reset") : circuit.state === "OPEN" ? gettext("next attempt in %s", span(Math.ceil(left))) : gettext("for another %s", span(Math.ceil(left)));
-  return circuit.reason ? `${sentence(circuit.reason)}; ${until}` : until;
+  return circuit.reason ? `${isolated(sentence(circuit.reason))}; ${until}` : until;
 }
 
 export function announce(text) {
