@@ -39,8 +39,8 @@ class Share(msgspec.Struct, frozen=True):
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """`failed` of `requests` have failed in the way that the incident is about. `callers` is how many callers were hit,
-    as far as they are counted; `top_callers` are those hit most often. `answers` is what was sent instead of a plain
-    response.
+    as far as they are counted; `top_callers` are those hit most often. `answers` is what callers received: empty if it
+    was nothing but what the service responds.
     """
 
     requests: int
@@ -66,11 +66,19 @@ def evidence(fields: Fields, kind: FaultKind) -> Evidence:
         causes=_top(causes, sum(causes.values()), MAX_CAUSES),
         callers=len(callers),
         top_callers=_top(callers, failed, MAX_CALLERS),
-        answers=_top(_answers(fields), requests, MAX_CAUSES),
+        answers=_answers(fields, requests),
     )
 
 
-def _answers(fields: Fields) -> dict[str, int]:
+def _answers(fields: Fields, requests: int) -> tuple[Share, ...]:
+    """Last, unless there is nothing else, the service's own responses: all that is left."""
+    others = _other_answers(fields)
+    own = requests - sum(others.values())
+    rest = _top({"what the service responds": own}, requests, 1) if others and own > 0 else ()
+    return *_top(others, requests, MAX_CAUSES), *rest
+
+
+def _other_answers(fields: Fields) -> dict[str, int]:
     """Static fallbacks are what is left of the calls that the circuit has refused."""
     stale = with_prefix(fields, "cache").get("STALE", 0)
     fallbacks = with_prefix(fields, "fallback")

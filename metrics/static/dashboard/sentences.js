@@ -72,6 +72,7 @@ const SENTENCES = [
   gettext_noop("stale responses from the cache"),
   gettext_noop("responses of %s"),
   gettext_noop("the configured fallback"),
+  gettext_noop("what the service responds"),
   // Explain
   gettext_noop("the backend is called"),
   gettext_noop("unless the cache has a fresh response"),

@@ -64,6 +64,7 @@ def test_an_open_circuit_says_why_since_when_for_whom_and_what_callers_get(
     assert (caller["name"], caller["count"], caller["share"]) == (f"key:{harness.keys['every'].split('_')[1]}", 8, 1.0)
     assert (found["evidence"]["failed"], found["traffic_share"]) == (8, 1.0)
     assert found["evidence"]["answers"][0] == {"name": "503 circuit_open", "count": 3, "share": 0.375}
+    assert found["evidence"]["answers"][1:] == [{"name": "what the service responds", "count": 5, "share": 0.625}]
     assert found["meanwhile"] == "stale responses up to 300 s old, or else 503"
     assert len(found["failures"]) == 8
     assert {failure["cause"] for failure in found["failures"]} == {"503 from /contacts/{id}", ""}

@@ -103,4 +103,10 @@ def test_evidence_names_causes_callers_and_answers() -> None:
         "the configured fallback": 7,
         "stale responses from the cache": 5,
         "responses of replica": 3,
+        "what the service responds": 60,
     }
+    assert sum(answer.share for answer in found.answers) == pytest.approx(1)
+
+
+def test_answers_are_the_services_own_where_nothing_else_was_sent() -> None:
+    assert evidence({"requests|GET|5xx|": 9, "affected|error|key:a": 9}, FaultKind.ERROR).answers == ()
