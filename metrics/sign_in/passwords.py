@@ -17,6 +17,7 @@ from allauth.mfa.totp.internal.auth import TOTP, clear_totp_secret
 from allauth.mfa.totp.views import ActivateTOTPView, DeactivateTOTPView
 from allauth.usersessions.models import UserSession
 from allauth.usersessions.views import ListUserSessionsView
+from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm
@@ -138,6 +139,11 @@ class PasswordView(Protected, PasswordChangeView):
             return redirect("mfa_index")
         return super().dispatch(request, *args, **kwargs)
 
+    def form_valid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = super().form_valid(form)
+        messages.success(self.request, _("Your password has been changed. Your other sessions have ended."))
+        return response
+
     def get_form(self, *args: Any, **kwargs: Any) -> Any:
         return _focused(super().get_form(*args, **kwargs))
 
@@ -165,6 +171,10 @@ class CodesView(Protected, ViewRecoveryCodesView):
             return redirect("mfa_generate_recovery_codes")
         response: HttpResponseBase = super().get(request, *args, **kwargs)
         return response
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """`next` is the page that was wanted before the second factor was set up, if this follows it."""
+        return {**super().get_context_data(**kwargs), "next": safe_next(self.request, self.request.GET.get("next", ""))}
 
 
 class NewCodesView(Protected, GenerateRecoveryCodesView):
@@ -201,8 +211,8 @@ class FirstSecondFactorView(Protected, _SetUpFormView):
         clear_totp_secret(self.request)
         authenticator_added.send(sender=Authenticator, request=self.request, user=user, authenticator=authenticator)
         record_authentication(self.request, user, "mfa", id=authenticator.pk, reauthenticated=True)
-        stage.exit()
-        return redirect("mfa_view_recovery_codes")
+        wanted = stage.exit().url
+        return redirect(f"{reverse('mfa_view_recovery_codes')}?{urlencode({'next': wanted})}")
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)

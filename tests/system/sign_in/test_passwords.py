@@ -30,8 +30,8 @@ def confirm(visitor: Visitor, response: requests.Response) -> requests.Response:
     return visitor.post(response.headers["Location"], password=PASSWORD)
 
 
-def set_up(visitor: Visitor, path: str = "/accounts/second-factor/set-up/") -> tuple[str, list[str]]:
-    """Set up an authenticator app. Returns its key and the recovery codes."""
+def set_up(visitor: Visitor, path: str = "/accounts/second-factor/set-up/") -> tuple[str, list[str], str]:
+    """Set up an authenticator app. Returns its key, the recovery codes, and the page that shows these."""
     page = visitor.get(path)
     key = re.search(r"<code>([A-Z2-7]{32})</code>", page.text)
     token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
@@ -42,7 +42,7 @@ def set_up(visitor: Visitor, path: str = "/accounts/second-factor/set-up/") -> t
     done = visitor.session.post(page.url, data=form, headers=headers, timeout=30)
     codes = re.findall(r"<li><code>([0-9]{8})</code></li>", done.text)
     assert len(codes) == 10, done.text
-    return key[1], codes
+    return key[1], codes, done.text
 
 
 def new_user(site: Site, name: str) -> str:
@@ -73,7 +73,8 @@ def test_a_second_factor_is_set_up_and_then_needed(site: Site) -> None:
     assert visitor.log_in(PASSWORD, name).headers["Location"] == "/admin/"
     first = visitor.get("/accounts/second-factor/set-up/", follow=False)
     assert confirm(visitor, first).headers["Location"] == "/accounts/second-factor/set-up/"
-    key, codes = set_up(visitor)
+    key, codes, page = set_up(visitor)
+    assert "Continue" not in page
 
     other = site.visitor()
     assert other.log_in(PASSWORD, name, "/dashboard/").headers["Location"] == "/accounts/second-factor/"
@@ -105,7 +106,7 @@ def test_recovery_codes_end_with_the_app_that_a_superuser_removes(site: Site) ->
     name, visitor, owner = new_user(site, "lost"), site.visitor(), site.visitor()
     visitor.log_in(PASSWORD, name)
     confirm(visitor, visitor.get("/accounts/second-factor/set-up/", follow=False))
-    _, codes = set_up(visitor)
+    _, codes, _ = set_up(visitor)
     owner.log_in(PASSWORD, "root")
     page = "/admin/mfa/authenticator/"
     rows = "SELECT a.id, a.type FROM mfa_authenticator a JOIN auth_user u ON u.id = a.user_id WHERE u.username = 'lost'"
@@ -118,7 +119,7 @@ def test_recovery_codes_end_with_the_app_that_a_superuser_removes(site: Site) ->
     assert site.rows(rows) == []
     assert site.actions("staff:root").count("account.second_factor_removed") == 3
     assert visitor.get("/accounts/recovery-codes/", follow=False).status_code == 404
-    _, new = set_up(visitor)
+    _, new, _ = set_up(visitor)
     assert not set(codes) & set(new)
 
 
@@ -126,7 +127,7 @@ def test_wrong_codes_of_an_account_are_limited(site: Site) -> None:
     name, visitor = new_user(site, "guessed"), site.visitor()
     visitor.log_in(PASSWORD, name)
     confirm(visitor, visitor.get("/accounts/second-factor/set-up/", follow=False))
-    key, _ = set_up(visitor)
+    key, *_ = set_up(visitor)
     other = site.visitor()
     other.log_in(PASSWORD, name)
     pages = (other.post("/accounts/second-factor/", code="000000").text for _ in range(15))
@@ -156,6 +157,8 @@ def test_a_changed_password_ends_the_other_sessions(site: Site) -> None:
     assert refused.status_code == 200
     done = first.post("/accounts/password/", oldpassword=PASSWORD, password1=changed, password2=changed)
     assert done.headers["Location"] == "/accounts/", done.text
+    assert "Your password has been changed." in first.get("/accounts/").text
+    assert "Your password has been changed." not in first.get("/accounts/").text
     assert first.is_signed_in
     assert not second.is_signed_in
     assert "account.password_changed" in site.actions(f"staff:{name}")
@@ -223,7 +226,8 @@ def test_where_a_second_factor_is_required_no_session_begins_without_it(open_sit
     assert not visitor.is_signed_in
     assert visitor.get("/metrics").status_code == 401
     assert visitor.get("/accounts/second-factor/set-up/").url.split("?")[0].endswith("/accounts/login/")
-    key, _ = set_up(visitor, "/accounts/second-factor/first/")
+    key, _, page = set_up(visitor, "/accounts/second-factor/first/")
+    assert '<a href="/dashboard/">Continue</a>' in page
     assert visitor.get("/dashboard/").status_code == 200
     other = site.visitor()
     assert other.log_in(PASSWORD, "root").headers["Location"] == "/accounts/second-factor/"
