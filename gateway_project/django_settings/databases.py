@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sqlite3
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -59,6 +60,7 @@ def databases(url: str, connections: int = 10) -> dict[str, Any]:
         if ":memory:" not in database["NAME"]:
             _check_writable(Path(database["NAME"]))
         database["OPTIONS"] = SQLITE
+        _leave_out_postgresql()
     else:
         if len(hosts) > 1:
             database |= {
@@ -72,6 +74,14 @@ def databases(url: str, connections: int = 10) -> dict[str, Any]:
             "DISABLE_SERVER_SIDE_CURSORS": True,
         }
     return {"default": database}
+
+
+def _leave_out_postgresql() -> None:
+    """Unfold and Django REST framework import `django.contrib.postgres` wherever it can be, and thereby psycopg: an
+    eighth of the processor time of each command, and 9 MB of each process, of which nothing is used with SQLite.
+    """
+    halted: Any = None  # as Python marks a module that is not to be imported
+    sys.modules.setdefault("django.contrib.postgres", halted)
 
 
 def _check_writable(file: Path) -> None:
