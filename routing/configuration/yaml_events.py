@@ -65,6 +65,8 @@ def build(content: str) -> Built:
     if yaml.__with_libyaml__:
         try:
             return _build(content, yaml.CSafeLoader)
+        except yaml.composer.ComposerError:
+            raise  # by the builder below, with either parser
         except yaml.YAMLError:
             pass  # PyYAML's own messages are the clearer ones, and the same everywhere
     return _build(content, yaml.SafeLoader)
@@ -198,12 +200,14 @@ class _Builder:
 
 
 def _mark(event: Event) -> Any:
-    """Where it begins. Each parser has marks of its own."""
-    return event.start_mark
+    """Where it begins, the same for each parser: they have marks of their own."""
+    own: Any = event.start_mark
+    return yaml.Mark("<unicode string>", own.index, own.line, own.column, None, 0)
 
 
 def _line(event: Event) -> int:
-    return int(_mark(event).line) + 1
+    own: Any = event.start_mark
+    return int(own.line) + 1
 
 
 def plain_tag(text: str) -> str:

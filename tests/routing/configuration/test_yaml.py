@@ -75,6 +75,14 @@ def test_errors_are_pyyamls_own(text: str) -> None:
     assert str(found.value) == str(slow.value)
 
 
+@pytest.mark.parametrize("text", ["[" * 5_000, "{" * 5_000, "a: &b 1", "a: *b", "a: 1\n---\nb: 2"])
+def test_what_the_builder_refuses_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """PyYAML takes 0.15 s for a thousand brackets before its first event, and libyaml a thousandth of it."""
+    monkeypatch.delattr(yaml, "SafeLoader")
+    with pytest.raises(yaml.composer.ComposerError):
+        build(text)
+
+
 def test_what_is_not_accepted_is_read_to_its_end() -> None:
     built = build("? {a: [1, {b: 2}]}\n: {c: [3]}\nd: !x {e: [4]}\nf: !!set {g}\nh: 5\n")
     assert built.structure == {"d": None, "f": None, "h": 5}
