@@ -191,7 +191,7 @@ def _is_own(key: ApiKey) -> bool:
 
 
 def _row(key: ApiKey, now: Any) -> dict[str, Any]:
-    state = "expires soon" if key.expires_soon(now) else key.state(now)
+    state = "expires soon" if key.expires_soon(now) else key.shown_state(now)
     scopes: Sequence[Any] = [_("every service that requires no scopes")] if key.scopes is None else key.scopes
     return {"row": key, "state": state, "is_active": key.state(now) == "active", "scopes": scopes}
 

@@ -120,11 +120,17 @@ class ApiKeyAdmin(RightsMixin, HelpTextsMixin, ModelAdmin):
 
     @display(
         description=_("state"),
-        label={"active": "success", "expires soon": "warning", "expired": "danger", "revoked": "danger"},
+        label={
+            "active": "success",
+            "expires soon": "warning",
+            "disabled": "danger",
+            "expired": "danger",
+            "revoked": "danger",
+        },
     )
     def state(self, key: ApiKey) -> tuple[str, str]:
         now = timezone.now()
-        return with_name("expires soon" if key.expires_soon(now) else key.state(now))
+        return with_name("expires soon" if key.expires_soon(now) else key.shown_state(now))
 
     @admin.display(description=_("whose"), ordering="owner")
     def holder(self, key: ApiKey) -> str:

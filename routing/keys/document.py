@@ -12,7 +12,7 @@ def describe(key: ApiKey, now: datetime) -> dict[str, Any]:
     return {
         "prefix": key.shown_prefix,
         "name": key.name,
-        "state": key.state(now),
+        "state": key.shown_state(now),
         "owner": key.owner or None,
         "created_by": key.created_by or None,
         "consumer": str(key.consumer) if key.consumer else None,
@@ -48,7 +48,7 @@ def summary(key: ApiKey, now: datetime) -> dict[str, str]:
     return {
         "PREFIX": key.shown_prefix,
         "NAME": key.name,
-        "STATE": key.state(now),
+        "STATE": key.shown_state(now),
         "WHOSE": key.holder or "-",
         "EXPIRES": _day(key.expires_at),
         "LAST USED": _day(key.last_used_at),

@@ -70,8 +70,14 @@ class ApiKey(models.Model):
             return "revoked"
         return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
 
+    def shown_state(self, now: datetime) -> str:
+        """The same for lists and pages, where a key whose consumer is disabled is `disabled`, since it is refused."""
+        state = self.state(now)
+        return "disabled" if state == "active" and self.consumer is not None and not self.consumer.enabled else state
+
     def expires_soon(self, now: datetime) -> bool:
-        return self.state(now) == "active" and self.expires_at is not None and self.expires_at - now <= EXPIRES_SOON
+        is_valid = self.shown_state(now) == "active"
+        return is_valid and self.expires_at is not None and self.expires_at - now <= EXPIRES_SOON
 
     def clean(self) -> None:
         faults = Faults()

@@ -250,6 +250,16 @@ def test_the_list_shows_the_state_of_each_key_and_no_secret() -> None:
     assert fault("apikey", "revoke", prefix) == [f"no active key has the prefix {prefix!r}"]
 
 
+def test_the_list_says_that_the_key_of_a_disabled_consumer_is_refused() -> None:
+    acme = Consumer.objects.create(name="acme")
+    run("apikey", "create", "ci", "--all-services", "--consumer", "acme")
+    assert [key["state"] for key in json.loads(run("apikey", "list", "--json")[0])] == ["active"]
+    acme.enabled = False
+    acme.save()
+    assert [key["state"] for key in json.loads(run("apikey", "list", "--json")[0])] == ["disabled"]
+    assert "disabled" in run("apikey", "list")[0]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--expires", "soon"], ["--expires", "0d"], ["--scope", "a b"], ["--owner", "a\nb"], ["--owner", "\x1b[2J"]],
