@@ -33,6 +33,9 @@ def pytest_configure(config: pytest.Config) -> None:
     django.setup()
     # Django's own advice for tests: the default hasher takes 0.4 s of a processor for each user a test creates.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    from tests.static_files import share_index
+
+    share_index()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
