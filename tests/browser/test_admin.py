@@ -3,10 +3,11 @@
 import re
 
 import pytest
-from playwright.sync_api import FilePayload, expect
+from playwright.sync_api import Browser, FilePayload, expect
 
 from tests.browser.accessibility import PHONE, WIDE, faults, overflows, violations
 from tests.browser.conftest import Gateway, Open
+from tests.browser.pages import PASSWORD, sign_in
 from tests.browser.test_dashboard import Screenshot, fail_five_times
 
 CIRCUITS = "/admin/metrics/circuit/"
@@ -24,6 +25,19 @@ def operate(gateway: Gateway) -> None:
     assert gateway.session.delete(f"{gateway.url}/metrics/cache/crm", headers=headers, timeout=30).status_code == 200
     reset = f"{gateway.url}/metrics/circuit-breakers/crm/reset"
     assert gateway.session.post(reset, headers=headers, timeout=30).status_code == 200
+
+
+def test_signing_in_and_plain_forms_need_no_script(browser: Browser, gateway: Gateway) -> None:
+    """As the dashboard says where it cannot run: the theme hides its pages until a script shows them."""
+    context = browser.new_context(java_script_enabled=False)
+    sign_in(context, gateway.url, "ada", PASSWORD)
+    page = context.new_page()
+    page.goto(f"{gateway.url}/admin/routing/service/?q=crm")
+    page.get_by_role("link", name="crm", exact=True).click()
+    page.locator("[name=max_concurrency]").fill("9")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("was changed successfully")).to_be_visible()
+    context.close()
 
 
 def test_an_audit_log_entry_and_a_rollback_are_accessible(
