@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -30,6 +31,7 @@ from routing.pages.messages import discard_messages
 MAX_BODY: Final = 4 * MAX_TEXT
 """The longest request that checks a text, in bytes."""
 MAX_COMMENT: Final = 200
+DELETED: Final = _("This was deleted since the page was opened. What you have entered is still in the form.")
 WAITS: Final = _("It waits until somebody else who may configure the gateway approves it.")
 Fieldset = tuple[Label | None, dict[str, Any]]
 
@@ -89,12 +91,17 @@ class SettingsAdmin(RightsMixin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """A POST with `_preview` saves nothing, and answers what saving would change."""
+        """A POST with `_preview` saves nothing, and answers what saving would change.
+
+        Without the row, Django redirects as if it had been saved, and what was entered would be lost.
+        """
         parent = super().changeform_view  # type: ignore[misc]  # a ModelAdmin's
         if request.method != "POST":
             response: HttpResponse = parent(request, object_id, form_url, extra_context)
             return response
         if "_preview" in request.POST:
+            if object_id is not None and self.get_object(request, unquote(object_id)) is None:  # type: ignore[attr-defined]  # a ModelAdmin's
+                return JsonResponse({"error": DELETED})
             document = self.trial_document(request, object_id)
             return self._preview(request, document, lambda: parent(request, object_id, form_url, extra_context))
         with commenting(request.POST.get("_comment", "")[:MAX_COMMENT].strip()):

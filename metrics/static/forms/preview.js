@@ -106,6 +106,10 @@ export function startPreview(form) {
       return;
     }
     const answer = response.headers.get("Content-Type")?.startsWith("application/json") ? await response.json() : null;
+    if (answer?.error) {
+      tell(answer.error);
+      return;
+    }
     const send = (comment) => {
       isConfirmed = true;
       if (comment) form.append(el("input", { type: "hidden", name: "_comment", value: comment }));

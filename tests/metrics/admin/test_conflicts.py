@@ -85,6 +85,17 @@ def test_the_preview_of_an_older_form_leads_to_the_warning(root: Client, crm: Se
     assert root.post(url, opened | {"_preview": "1"}).json() == {"invalid": True}
 
 
+@pytest.mark.parametrize("model", [Service, Route])
+def test_the_preview_of_a_row_that_was_deleted_meanwhile_says_so(root: Client, crm: Service, model: Any) -> None:
+    row = crm if model is Service else model.objects.get(service=crm)
+    url = f"/admin/routing/{model.__name__.lower()}/{row.pk}/change/"
+    opened = browser_form(root.get(url))
+    crm.delete()
+    answer = root.post(url, opened | {"_preview": "1"}).json()
+    assert set(answer) == {"error"}
+    assert "deleted since the page was opened" in answer["error"]
+
+
 def test_a_target_that_was_taken_out_meanwhile_stays_out(root: Client, crm: Service) -> None:
     url = SERVICE.format(crm.pk)
     opened = browser_form(root.get(url))
