@@ -49,6 +49,13 @@ def test_rates_are_zero_where_nothing_of_their_kind_was_counted() -> None:
     assert [expression for expression in counted if " or " not in expression.partition(" / ")[0]] == []
 
 
+def test_a_gateway_that_is_not_scraped_does_not_look_well() -> None:
+    """A constant in place of missing series is drawn for a gateway that is down too, unless it is divided by some."""
+    board = json.loads((DEPLOY / "grafana.json").read_text())
+    constant = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    assert [expression for expression in constant if expression.endswith("or vector(0)")] == []
+
+
 @pytest.fixture(scope="module")
 def promtool() -> str:
     return shutil.which("promtool") or skip_or_fail("promtool is not installed (Debian package prometheus)")
