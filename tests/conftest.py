@@ -5,7 +5,7 @@ import importlib
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import django
 import hypothesis
@@ -14,7 +14,7 @@ from django.conf import settings
 from django.test import Client
 
 from tests.redis_server import RedisServer
-from tests.scheduling import FileScheduling, Turns, is_left_out, is_slow
+from tests.scheduling import FileScheduling, Turns, is_left_out, is_slow, runs_alone
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "gateway_project.settings"
 os.environ["SECRET_KEY"] = "for tests alone, and long enough to sign with"
@@ -27,7 +27,12 @@ hypothesis.settings.register_profile("gateway", deadline=None)
 hypothesis.settings.load_profile("gateway")
 
 
+TURNS: Final = pytest.StashKey[Turns]()
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.stash[TURNS] = Turns(config.workerinput["testrunuid"])
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
         gc.disable()  # until the tests are collected: nothing that they import is garbage
     django.setup()
@@ -62,17 +67,19 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
     """Run tests marked `alone` while no other process runs one. The wait does not count for the timeout."""
     if not hasattr(item.config, "workerinput"):
         return (yield)
-    with Turns(item.config.workerinput["testrunuid"]).take(alone=item.get_closest_marker("alone") is not None):
+    with item.config.stash[TURNS].take(
+        alone=runs_alone(item), next_alone=nextitem is not None and runs_alone(nextitem)
+    ):
         return (yield)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workerinput"):
-        Turns(session.config.workerinput["testrunuid"]).close()
+        session.config.stash[TURNS].close()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import pytest
 from xdist.scheduler import LoadGroupScheduling
@@ -38,6 +38,10 @@ def is_slow(item: pytest.Item) -> bool:
     )
 
 
+def runs_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
+
+
 def is_left_out(path: Path, config: pytest.Config) -> bool:
     """Whether a path is a package of which no test is wanted: to import all of them takes half of a collection."""
     return config.option.markexpr == "not slow" and path.name in SLOW_PACKAGES and path.parent == TESTS
@@ -55,22 +59,37 @@ class Turns:
     """Lets the tests of several processes run beside each other, but nothing beside a test marked `alone`.
 
     The queue is held while waiting for the floor, so that tests that share the floor do not overtake one that wants it
-    for itself.
+    for itself. Of such tests in a row the first one waits, and leaves the floor to the next one: each wait leaves the
+    other processes idle until the longest of their tests has ended.
     """
 
     def __init__(self, run: str) -> None:
         """`run` identifies the run of tests to which the processes belong."""
         directory = Path(tempfile.gettempdir())
         self._queue, self._floor = directory / f"tests-{run}.queue", directory / f"tests-{run}.floor"
+        self._left: IO[str] | None = None
 
     @contextmanager
-    def take(self, *, alone: bool) -> Iterator[None]:
-        with self._floor.open("w") as floor:
-            with self._queue.open("w") as queue:
-                fcntl.flock(queue, fcntl.LOCK_EX)
-                fcntl.flock(floor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    def take(self, *, alone: bool, next_alone: bool = False) -> Iterator[None]:
+        """`next_alone`: the next turn of this object is one of a test that runs alone too."""
+        floor, self._left = self._left or self._wait(alone), None
+        try:
             yield
+        finally:
+            if alone and next_alone:
+                self._left = floor
+            else:
+                floor.close()
+
+    def _wait(self, alone: bool) -> IO[str]:
+        floor = self._floor.open("w")
+        with self._queue.open("w") as queue:
+            fcntl.flock(queue, fcntl.LOCK_EX)
+            fcntl.flock(floor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        return floor
 
     def close(self) -> None:
+        if self._left is not None:
+            self._left.close()
         for file in (self._queue, self._floor):
             file.unlink(missing_ok=True)

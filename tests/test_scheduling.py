@@ -10,8 +10,13 @@ from tests.scheduling import Turns
 
 
 @pytest.fixture
-def turns() -> Iterator[Turns]:
-    turns = Turns(uuid.uuid4().hex)
+def run() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def turns(run: str) -> Iterator[Turns]:
+    turns = Turns(run)
     yield turns
     turns.close()
 
@@ -61,3 +66,23 @@ def test_a_test_that_runs_alone_is_not_overtaken(turns: Turns) -> None:
     alone.end()
     assert later.runs.wait(20)
     later.end()
+
+
+def test_tests_that_run_alone_in_a_row_wait_once(turns: Turns, run: str) -> None:
+    """The turns of another process are those of another object."""
+    with turns.take(alone=True, next_alone=True):
+        other = Runner(Turns(run), alone=False)
+    assert not other.runs.wait(0.1)
+    with turns.take(alone=True, next_alone=False):
+        assert not other.runs.wait(0.1)
+    assert other.runs.wait(20)
+    other.end()
+
+
+def test_the_floor_is_free_after_a_session_that_ended_before_the_next_test(turns: Turns, run: str) -> None:
+    other = Turns(run)
+    with turns.take(alone=True, next_alone=True):
+        pass
+    turns.close()
+    with other.take(alone=True):
+        pass
