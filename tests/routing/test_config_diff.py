@@ -101,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def remote() -> Iterator[FakeGateway]:
     server = FakeGateway(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield server
     server.shutdown()

@@ -311,7 +311,7 @@ class _collecting:  # noqa: N801 - a context manager
 
     def __enter__(self) -> Collector:
         self._server = Collector()
-        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
         return self._server
 

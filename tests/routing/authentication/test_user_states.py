@@ -211,7 +211,7 @@ def emulator(users: dict[str, dict[str, Any]]) -> Iterator[Emulator]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.address = f"127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield state
     finally:
