@@ -16,6 +16,10 @@ from gateway_project.postgresql.connection import QueryTimeout
 
 LIFETIME_SECONDS: Final = 3_600.0
 """After which a connection is not used again, so that connections spread over servers that were added."""
+PAUSE_SECONDS: Final = 1.0
+"""After a server has not answered, how long no other request waits for it: what reads several times, as a scrape of
+the metrics does, would wait as often.
+"""
 
 
 class ConnectionPool:
@@ -42,6 +46,7 @@ class ConnectionPool:
         self._idle: list[tuple[Any, float]] = []
         self._made: dict[int, float] = {}
         """When each connection was made, by its id."""
+        self._silent_until = float("-inf")
         self._is_closed = False
 
     def open(self) -> None:
@@ -49,11 +54,19 @@ class ConnectionPool:
         self._is_closed = False
 
     def getconn(self) -> Any:
-        """Raises psycopg.OperationalError: the server's, or that all connections are in use."""
+        """Raises psycopg.OperationalError: the server's, that it has just not answered, or that all connections are in
+        use.
+        """
+        if self._clock() < self._silent_until:
+            raise psycopg.OperationalError("the database has not answered a moment ago")
         if not self._free.acquire(timeout=self._timeout):
             raise psycopg.OperationalError(f"all {self._size} connections are in use (DATABASE_CONNECTIONS)")
         try:
             connection = self._take()
+        except (QueryTimeout, psycopg.errors.ConnectionTimeout):
+            self._silent_until = self._clock() + PAUSE_SECONDS
+            self._free.release()
+            raise
         except BaseException:
             self._free.release()
             raise

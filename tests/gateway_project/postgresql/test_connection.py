@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from gateway_project.postgresql import connection as module
 from gateway_project.postgresql.connection import LimitedConnection, QueryTimeout
-from gateway_project.postgresql.pool import ConnectionPool
+from gateway_project.postgresql.pool import PAUSE_SECONDS, ConnectionPool
 from gateway_project.postgresql.query_limit import QueryLimit
 from tests.clock import FakeClock
 from tests.postgres_server import PostgresServer
@@ -78,13 +78,15 @@ def test_queries_of_commands_have_no_limit(server: PostgresServer, limit: QueryL
 def test_a_pool_notices_that_its_server_is_stopped(
     server: PostgresServer, limit: QueryLimit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a limit for queries too. Afterwards it can be used as before."""
+    """Without a limit for queries too. A moment afterwards it can be used as before."""
     monkeypatch.setattr(module, "CHECK_SECONDS", SHORT)
     monkeypatch.setattr(module, "CANCEL_SECONDS", SHORT)
-    pool = ConnectionPool(lambda: connect(server), size=1, timeout=0.0, idle=60.0)
+    clock = FakeClock()
+    pool = ConnectionPool(lambda: connect(server), size=1, timeout=0.0, idle=60.0, clock=clock)
     pool.putconn(pool.getconn())
     with stopped(server), pytest.raises(QueryTimeout):
         pool.getconn()
+    clock.advance(PAUSE_SECONDS)
     found = pool.getconn()
     assert found.execute("SELECT 1").fetchone() == (1,)
     pool.putconn(found)

@@ -7,7 +7,7 @@ import pytest
 from psycopg.pq import TransactionStatus
 
 from gateway_project.postgresql.connection import QueryTimeout
-from gateway_project.postgresql.pool import LIFETIME_SECONDS, ConnectionPool
+from gateway_project.postgresql.pool import LIFETIME_SECONDS, PAUSE_SECONDS, ConnectionPool
 from tests.clock import FakeClock
 
 
@@ -158,15 +158,35 @@ def test_a_pool_that_is_closed_closes_all_and_can_be_used_again(pool: Connection
     assert not any(connection.closed for connection in made)
 
 
-def test_a_server_that_does_not_answer_is_asked_once(pool: ConnectionPool, server: Server) -> None:
-    """The check of each idle connection would take seconds."""
+def test_a_server_that_does_not_answer_is_asked_once(pool: ConnectionPool, server: Server, clock: FakeClock) -> None:
+    """The check of each idle connection would take seconds, and so would that of each read that follows."""
     taken = [pool.getconn(), pool.getconn()]
     for connection in taken:
         pool.putconn(connection)
     server.is_silent, server.asked = True, 0
     with pytest.raises(QueryTimeout):
         pool.getconn()
+    clock.advance(PAUSE_SECONDS - 0.1)
+    with pytest.raises(psycopg.OperationalError, match="has not answered"):
+        pool.getconn()
     assert server.asked == 1
     server.is_silent = False
+    clock.advance(0.1)
     assert pool.getconn() in taken
     assert pool.getconn() not in taken
+
+
+def test_a_server_that_accepts_no_connection_in_time_is_asked_once(server: Server, clock: FakeClock) -> None:
+    def connect() -> Connection:
+        server.asked += 1
+        raise psycopg.errors.ConnectionTimeout("connection timeout expired")
+
+    pool = ConnectionPool(connect, size=1, timeout=0.0, idle=60.0, clock=clock)
+    with pytest.raises(psycopg.errors.ConnectionTimeout):
+        pool.getconn()
+    with pytest.raises(psycopg.OperationalError, match="has not answered"):
+        pool.getconn()
+    clock.advance(PAUSE_SECONDS)
+    with pytest.raises(psycopg.errors.ConnectionTimeout):
+        pool.getconn()
+    assert server.asked == 2
