@@ -126,6 +126,20 @@ def test_a_circuit_is_forced_open_for_a_time_with_a_reason(visit: Open, gateway:
     expect(page.locator("#state")).to_have_text("Closed", timeout=15_000)
 
 
+def test_an_operation_that_somebody_else_has_undone_by_then_is_not_said_to_hold(visit: Open) -> None:
+    page = visit("/dashboard/services/aiRouting/")
+    expect_live(page)
+    page.route(
+        "**/metrics/circuit-breakers/aiRouting/open",
+        lambda route: route.fulfill(json={"service": "aiRouting", "state": "CLOSED"}),
+    )
+    page.get_by_role("button", name="Force open").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("maintenance")
+    dialog.get_by_role("button", name="Force open").click()
+    expect_toast(page, "The circuit of aiRouting has been changed again since.")
+
+
 def test_flushing_requires_typing_the_services_name_and_works_by_keyboard(visit: Open, gateway: Gateway) -> None:
     gateway.get("/api/v1/slackIntelligence/channels")
     page = visit("/dashboard/services/slackIntelligence/")

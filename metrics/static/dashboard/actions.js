@@ -91,6 +91,11 @@ export const perform = (button, operation, message) => whileBusy(button, async (
   }
 });
 
+/** What to say of an operation on a circuit, whose answer is how the circuit is by then: several people may be at it. */
+const unlessChanged = (state, text) => (result) => (result.state === state ? text : gettext("The circuit of %s has been changed again since.", result.service));
+
+export const closed = (service) => unlessChanged("CLOSED", gettext("The circuit of %s is closed.", service));
+
 /** Open a modal dialog. `fields` are elements; the dialog closes when `submit(form)` resolves to true. */
 export function openDialog({ title, text, fields, verb, danger, submit, extra }) {
   const id = `q${Date.now()}`;
@@ -141,8 +146,8 @@ export function confirmForceOpen(service) {
     verb: gettext("Force open"),
     danger: true,
     submit: async (form) => {
-      await api.open(service, Number(form.ttl.value), form.reason.value.trim());
-      toast(gettext("The circuit of %s is forced open.", service));
+      const result = await api.open(service, Number(form.ttl.value), form.reason.value.trim());
+      toast(unlessChanged("FORCED_OPEN", gettext("The circuit of %s is forced open.", service))(result));
       return true;
     },
   });
@@ -156,8 +161,8 @@ export function confirmDisable(service) {
     verb: gettext("Disable"),
     danger: true,
     submit: async (form) => {
-      await api.disable(service, Number(form.ttl.value), form.reason.value.trim());
-      toast(gettext("The circuit of %s is disabled.", service));
+      const result = await api.disable(service, Number(form.ttl.value), form.reason.value.trim());
+      toast(unlessChanged("DISABLED", gettext("The circuit of %s is disabled.", service))(result));
       return true;
     },
   });

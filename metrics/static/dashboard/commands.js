@@ -1,5 +1,5 @@
 // Operations that the command palette leads to, by the address's fragment: `#action=flush`. Each asks first.
-import { api, confirmDisable, confirmFlush, confirmForceOpen, confirmInvalidate, openDialog, toast, warm, warmed } from "./actions.js";
+import { api, closed, confirmDisable, confirmFlush, confirmForceOpen, confirmInvalidate, openDialog, toast, warm, warmed } from "./actions.js";
 import { find } from "./dom.js";
 import { plural } from "./format.js";
 import { gettext } from "./i18n.js";
@@ -17,7 +17,7 @@ function confirm(title, text, verb, operate, done) {
 }
 
 const ofService = {
-  reset: (name) => confirm(gettext("Reset the circuit of %s", name), gettext("The circuit is closed: calls reach the backend again."), gettext("Reset"), () => api.reset(name), () => gettext("The circuit of %s is closed.", name)),
+  reset: (name) => confirm(gettext("Reset the circuit of %s", name), gettext("The circuit is closed: calls reach the backend again."), gettext("Reset"), () => api.reset(name), closed(name)),
   open: confirmForceOpen,
   disable: confirmDisable,
   tag: (name) => confirmInvalidate(name, []),

@@ -1,5 +1,5 @@
 // An incident: what is wrong, since when, why, for whom, recent changes, what callers receive, and what to do.
-import { api, confirmDisable, confirmForceOpen, openDialog, perform, reasonField, toast } from "./actions.js";
+import { api, closed, confirmDisable, confirmForceOpen, openDialog, perform, reasonField, toast } from "./actions.js";
 import { el, find, setText, setTone } from "./dom.js";
 import { diff, failureTable, list, share } from "./evidence.js";
 import { controlNamed, nameOf, whileBusy } from "./focus.js";
@@ -138,7 +138,7 @@ export class IncidentCard {
       may("configure") ? el("a", { class: "button", href: `${TARGETS}?${new URLSearchParams({ q: this.service })}` }, gettext("Mark targets down…")) : null,
       this.isOwnPage ? null : button(gettext("Force open…"), () => confirmForceOpen(this.service)),
       button(gettext("Disable circuit…"), () => confirmDisable(this.service)),
-      this.isOwnPage || state === "CLOSED" ? null : button(gettext("Reset %s", this.service), (event) => perform(event.target, () => api.reset(this.service), () => gettext("The circuit of %s is closed.", this.service))),
+      this.isOwnPage || state === "CLOSED" ? null : button(gettext("Reset %s", this.service), (event) => perform(event.target, () => api.reset(this.service), closed(this.service))),
     ];
     return el("div", { class: "actions" }, buttons);
   }

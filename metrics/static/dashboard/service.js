@@ -1,5 +1,5 @@
 // A service's page: live figures, history charts, circuit timeline, tags, paths, audit log and operations.
-import { api, confirmFlush, confirmForceOpen, confirmInvalidate, perform, warm, warmed } from "./actions.js";
+import { api, closed, confirmFlush, confirmForceOpen, confirmInvalidate, perform, warm, warmed } from "./actions.js";
 import { band } from "./charts.js";
 import { el, find, setText, setTone } from "./dom.js";
 import { setDisabled } from "./focus.js";
@@ -120,7 +120,7 @@ async function load() {
 }
 
 const on = (action, handler) => find(`[data-do="${action}"]`).addEventListener("click", handler);
-on("reset", (event) => perform(event.target, () => api.reset(name), () => gettext("The circuit of %s is closed.", name)).then(load));
+on("reset", (event) => perform(event.target, () => api.reset(name), closed(name)).then(load));
 on("open", () => confirmForceOpen(name));
 on("tag", () => confirmInvalidate(name, tags, "", load));
 on("warm", (event) => perform(event.target, () => (paths.length ? warm(paths) : { warmed: 0, failed: 0 }), warmed).then(load));
