@@ -10,6 +10,7 @@ from routing.authentication.authenticator import Authenticator, Credential
 from routing.backend.dialer import Dialer
 from routing.backend.names import NameTable
 from routing.caller import Caller
+from routing.consumers.subscription import Subscription
 from routing.errors import (
     BackendLimited,
     BadGateway,
@@ -22,7 +23,7 @@ from routing.errors import (
     UpstreamTimeout,
 )
 from routing.exchange import Exchange
-from routing.http import Response
+from routing.http import Request, Response
 from routing.messages.validation import client_prefix
 from routing.networks import permits
 from routing.pipeline import Gateway
@@ -33,6 +34,7 @@ from routing.realtime.limits import CallerConnections, Limits
 from routing.realtime.opening import Opening
 from routing.realtime.tunnel import CloseReason, Tunnel
 from routing.realtime.withdrawal import Withdrawal
+from routing.router.policy import RoutePolicy
 from routing.steps.calls import SWITCHING_PROTOCOLS, Calls
 from routing.steps.metering import Meter
 from routing.steps.rechecks import Rechecks
@@ -114,12 +116,12 @@ class SocketProxy:
             opened = await self._opening.open(stack, shake)
             socket, other = opened.socket, opened.exchange
             self._gateway.account(exchange, SWITCHING_PROTOCOLS)
-            timeout, withdrawal = other.match.policy.timeout, Withdrawal(self._gateway, exchange)
+            timeout, withdrawal = other.match.policy.timeout, Withdrawal(self._gateway, exchange, other)
             tunnel = Tunnel(
                 socket,
                 receive,
                 send,
-                check=lambda: self._reason_to_close(exchange, other, withdrawal),
+                check=lambda: self._reason_to_close(exchange, withdrawal),
                 timer=self._timer,
                 idle_timeout=max(self._idle_timeout, timeout.idle),
                 pings=lambda: shake.client_pings() + socket.pings,
@@ -134,26 +136,27 @@ class SocketProxy:
                 held.close()
                 await tunnel.close_backend()
 
-    def _reason_to_close(self, exchange: Exchange, other: Exchange, withdrawal: Withdrawal) -> CloseReason | None:
-        """Why the tunnel must be closed, or None. `other` is the exchange with the service that has accepted."""
+    def _reason_to_close(self, exchange: Exchange, withdrawal: Withdrawal) -> CloseReason | None:
+        """Why the tunnel must be closed, or None."""
         if self._is_closing:
             return CloseReason(CloseCode.SERVICE_RESTART, "the gateway is restarting")
         caller = exchange.caller
         current = None if caller is None else self._current(exchange, caller)
         if caller is not None and current is None:
             return CloseReason(CloseCode.UNAUTHENTICATED, "the credential is no longer valid")
-        for name in {exchange.service, other.service}:
-            service = self._gateway.live.table.services.get(name)
-            if service is None:
-                continue
-            if not permits(service.policy.ip, exchange.request.client):
-                return CloseReason(CloseCode.UNAUTHENTICATED, "the service may no longer be called from this address")
-            if current is not None and not current.may_use(name, service.policy.scopes):
-                return CloseReason(CloseCode.UNAUTHENTICATED, "the credential may no longer be used for this service")
-        return withdrawal.reason()
+        reason = withdrawal.reason()
+        if reason is not None:
+            return reason
+        for name, policy in withdrawal.policies.items():
+            refusal = _refusal(current, name, policy, exchange.request)
+            if refusal:
+                return CloseReason(CloseCode.UNAUTHENTICATED, refusal)
+        return None
 
     def _current(self, exchange: Exchange, caller: Caller) -> Caller | None:
-        """The caller as it is now, None if it is refused."""
+        """The caller as it is now, None if it is refused, or acts for another tenant or consumer than the backend and
+        the meter know.
+        """
         proof, now = exchange.proof, self._clock()
         if caller.expires is not None and caller.expires <= now:
             return None
@@ -162,7 +165,32 @@ class SocketProxy:
                 self._authenticator.check(proof, exchange.request.client, exchange.request.method)
         except Forbidden:
             return None
-        return self._rechecks.current(caller, proof, now)
+        current = self._rechecks.current(caller, proof, now)
+        return current if current is not None and _owner(current) == _owner(caller) else None
+
+
+def _owner(caller: Caller) -> tuple[str | None, int]:
+    """The tenant, and the row of the consumer or 0."""
+    return caller.tenant, caller.subscription.consumer_id if caller.subscription else 0
+
+
+def _refusal(caller: Caller | None, service: str, policy: RoutePolicy, request: Request) -> str:
+    """Why the route's networks, or the caller's scopes or plan, would refuse the handshake now; empty if none would."""
+    if not permits(policy.ip, request.client):
+        return "the service may no longer be called from this address"
+    if caller is None:
+        return ""
+    if not caller.may_use(service, policy.scopes):
+        return "the credential may no longer be used for this service"
+    return "" if caller.subscription is None else _refusal_by_plan(caller.subscription, service, request)
+
+
+def _refusal_by_plan(subscription: Subscription, service: str, request: Request) -> str:
+    if not subscription.allows(service, request.method):
+        return "the plan no longer includes this method of the service"
+    if not permits(subscription.ip, request.client):
+        return "the plan may no longer be used from this address"
+    return ""
 
 
 async def _refuse(error: GatewayError, response: Response, shake: Handshake, scope: Scope, send: Send) -> None:

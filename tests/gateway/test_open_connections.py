@@ -1,5 +1,6 @@
 """Open WebSockets of callers with certificates, signatures and keys when these are revoked."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,11 +9,14 @@ import pytest
 
 from routing.authentication.api_keys import ApiKeys, KeyRecord, digest
 from routing.authentication.authenticator import Authenticator
-from routing.consumers.table import ConsumerData, ConsumerTable
+from routing.consumers.policy import Plan, ServiceAccess
+from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
+from routing.networks import Addresses, AddressPolicy, NetworkSet
 from routing.realtime import handshake, tunnel
 from routing.realtime.log import MemoryLog
 from routing.realtime.service import Realtime
 from routing.router.policy import Auth, RoutePolicy, Target
+from routing.router.route_tree import RoutePattern
 from routing.router.table import RouteTable, Service
 from tests.clock import FakeClock
 from tests.gateway import test_client_certificates as certificates
@@ -84,6 +88,67 @@ async def test_a_key_that_loses_its_scope(world: World) -> None:
     record = KeyRecord(prefix="ours", digest=digest(world.key), name="ours", scopes=frozenset({"crm"}))
     world.live.keys = ApiKeys([record])
     assert await end_of(socket) == (4401, "the credential may no longer be used for this service")
+
+
+NOBODY = (AddressPolicy(allow=NetworkSet(["192.0.2.0/24"])),)
+
+
+def keys(world: World, plan: Plan, consumer: int = 1, tenant: str | None = None) -> ApiKeys:
+    record = KeyRecord(
+        prefix="ours", digest=digest(world.key), name="ours", scopes=frozenset({"*"}), consumer=consumer, tenant=tenant
+    )
+    consumers = {number: ConsumerRecord(number, f"c{number}", True, 0.0, plan="plan") for number in (1, 2)}
+    return ApiKeys([record], ConsumerTable(ConsumerData(plans={"plan": plan}, consumers=consumers)))
+
+
+@pytest.mark.parametrize(
+    ("services", "ip", "reason"),
+    [
+        (None, NOBODY, "the plan may no longer be used from this address"),
+        ((ServiceAccess("chat", ("POST",)),), (), "the plan no longer includes this method of the service"),
+        ((ServiceAccess("crm"),), (), "the credential may no longer be used for this service"),
+    ],
+)
+async def test_a_plan_that_would_refuse_the_handshake(
+    world: World, services: tuple[ServiceAccess, ...] | None, ip: Addresses, reason: str
+) -> None:
+    world.live.keys = keys(world, Plan(name="plan"))
+    socket = await connected(world, [("X-API-Key", world.key)])
+    world.live.keys = keys(world, Plan(name="plan", services=(ServiceAccess("chat", ("GET",)),)))
+    await asyncio.sleep(0.1)
+    await socket.send("still open")
+    assert (await socket.receive())["text"] == "still open"
+    world.live.keys = keys(world, Plan(name="plan", services=services, ip=ip))
+    assert await end_of(socket) == (4401, reason)
+
+
+@pytest.mark.parametrize(("consumer", "tenant"), [(2, None), (1, "acme")])
+async def test_a_key_that_is_given_another_consumer_or_tenant(world: World, consumer: int, tenant: str | None) -> None:
+    world.live.keys = keys(world, Plan(name="plan"))
+    socket = await connected(world, [("X-API-Key", world.key)])
+    world.live.keys = keys(world, Plan(name="plan"), consumer, tenant)
+    assert await end_of(socket) == (4401, "the credential is no longer valid")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"ip": NOBODY}, "the service may no longer be called from this address"),
+        ({"scopes": ("staff",)}, "the credential may no longer be used for this service"),
+    ],
+)
+async def test_a_route_decides_instead_of_its_service(world: World, changes: dict[str, Any], reason: str) -> None:
+    chat = world.live.table.services["chat"]
+    policy = RoutePolicy(websocket=True)
+    strict = msgspec.structs.replace(policy, **changes)
+    wide = msgspec.structs.replace(chat, policy=strict, routes=(RoutePattern("/*", (), policy),))
+    world.live.table = RouteTable([wide])
+    socket = await connected(world, [("X-API-Key", world.key)])
+    await asyncio.sleep(0.1)
+    await socket.send("still open")
+    assert (await socket.receive())["text"] == "still open"
+    world.live.table = RouteTable([msgspec.structs.replace(chat, routes=(RoutePattern("/*", (), strict),))])
+    assert await end_of(socket) == (4401, reason)
 
 
 @pytest.mark.parametrize(
