@@ -104,14 +104,14 @@ class Breaker:
 
     def apply_refreshed(self, snapshot: Snapshot, reads: int) -> None:
         """Replace the mirror by a snapshot loaded since `reads`, unless it has been read by other means meanwhile."""
-        if self.reads == reads or snapshot.generation > self._snapshot.generation:
+        if self.reads == reads or snapshot.version > self._snapshot.version:
             self.apply_snapshot(snapshot)
 
     def apply_snapshot(self, snapshot: Snapshot) -> None:
-        """Replace the mirror, unless it is of a later generation."""
-        if snapshot.generation < self._snapshot.generation:
+        """Replace the mirror, unless it is of a later version."""
+        if snapshot.version < self._snapshot.version:
             return
-        if snapshot.generation != self._snapshot.generation:
+        if snapshot.version != self._snapshot.version:
             self._rate.clear()
         self._snapshot = snapshot
         admits_all = snapshot.until is None and snapshot.state in (State.CLOSED, State.DISABLED)

@@ -83,6 +83,15 @@ class Snapshot(msgspec.Struct, frozen=True):
     """How many times in a row it opened without staying closed for a whole window in between."""
     closed_at: float | None = None
     """When successful probes closed it."""
+    overridden_at: float = 0.0
+    """When an operator last decided, in Unix seconds; 0 if none has."""
+
+    @property
+    def version(self) -> tuple[float, int]:
+        """The higher one is kept, of two that workers have reached without each other while the store was unavailable:
+        the operator's last decision, and then the one with more transitions.
+        """
+        return self.overridden_at, self.generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +164,14 @@ def move(snapshot: Snapshot, after: State, *, until: float | None = None, reason
     """Make a transition to `after`, with no failures counted. Raises IllegalTransition if it is not in TRANSITIONS."""
     if (snapshot.state, after) not in TRANSITIONS:
         raise IllegalTransition(f"{snapshot.state} -> {after}")
-    return Snapshot(state=after, generation=snapshot.generation + 1, until=until, reason=reason, trips=trips)
+    return Snapshot(
+        state=after,
+        generation=snapshot.generation + 1,
+        until=until,
+        reason=reason,
+        trips=trips,
+        overridden_at=snapshot.overridden_at,
+    )
 
 
 def override(snapshot: Snapshot, after: State, now: float, until: float | None, reason: str) -> Snapshot:
@@ -163,7 +179,8 @@ def override(snapshot: Snapshot, after: State, now: float, until: float | None, 
     current = advance(snapshot, now)
     if (current.state, after) not in OPERATOR:
         raise IllegalTransition(f"{current.state} -> {after} by an operator")
-    return move(current, after, until=until, reason=reason)
+    moved = move(current, after, until=until, reason=reason)
+    return msgspec.structs.replace(moved, overridden_at=max(now, current.overridden_at))
 
 
 def trip(snapshot: Snapshot, policy: BreakerPolicy, permit: Permit, reason: str, now: float) -> Snapshot:

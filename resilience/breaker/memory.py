@@ -18,7 +18,7 @@ class MemoryStore:
         if stored != before:
             return stored
         self._snapshots[name] = after
-        if after.generation != before.generation:
+        if after.version != before.version:
             for listener in self._listeners:
                 listener(name, after)
         return None
@@ -30,6 +30,6 @@ class MemoryStore:
         return self._snapshots.get(name, Snapshot())
 
     def put(self, name: str, snapshot: Snapshot) -> None:
-        """Store a snapshot from elsewhere, unless it is of an earlier generation."""
-        if snapshot.generation >= self.get(name).generation:
+        """Store a snapshot from elsewhere, unless it is of an earlier version."""
+        if snapshot.version >= self.get(name).version:
             self._snapshots[name] = snapshot

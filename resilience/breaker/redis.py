@@ -58,7 +58,7 @@ class RedisStore:
     async def _swap_bytes(self, name: str, expected: bytes, before: Snapshot, after: Snapshot) -> bytes | None:
         """Store `after` and return None if exactly the bytes `expected` are stored; else return the stored bytes."""
         ttl = 0 if after.state in _OVERRIDES else SNAPSHOT_TTL_SECONDS
-        message = _encode((name, after)) if after.generation != before.generation else b""
+        message = _encode((name, after)) if after.version != before.version else b""
         args = (_NEVER_WRITTEN, expected, _encode(after), ttl, message, self._link.key(SNAPSHOT_CHANNEL))
         stored: bytes | None = await self._link.run(_SWAP, [self._snapshot_key(name)], args)
         return stored

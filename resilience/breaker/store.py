@@ -23,13 +23,13 @@ class Store(Protocol):
         """
 
     def listen(self, listener: SnapshotListener) -> None:
-        """Call `listener` with each snapshot of a new generation, by any worker."""
+        """Call `listener` with each snapshot of a new version, by any worker."""
 
 
 class FailOpen:
     """A store that never fails: while the shared one is unavailable, this worker continues on its own copy.
 
-    Transitions made meanwhile have higher generations than the shared snapshots, and are stored there afterwards.
+    Transitions made meanwhile have higher versions than the shared snapshots, and are stored there afterwards.
     """
 
     def __init__(self, shared: Store) -> None:
@@ -50,7 +50,7 @@ class FailOpen:
     async def swap(self, name: str, before: Snapshot, after: Snapshot) -> Snapshot | None:
         try:
             stored = await self._shared.swap(name, before, after)
-            while stored is not None and stored.generation < before.generation:
+            while stored is not None and stored.version < before.version:
                 stored = await self._shared.swap(name, stored, after)
         except StoreUnavailable:
             self.degraded = True
@@ -69,7 +69,7 @@ class FailOpen:
 
     async def _newest(self, name: str, stored: Snapshot) -> Snapshot:
         local = self._local.get(name)
-        while stored.generation < local.generation:
+        while stored.version < local.version:
             winner = await self._shared.swap(name, stored, local)
             stored = local if winner is None else winner
         self._local.put(name, stored)

@@ -11,6 +11,7 @@ from resilience.breaker.machine import Admission, IllegalTransition, Outcome, Pe
 from resilience.breaker.memory import MemoryStore
 from resilience.breaker.policy import BreakerPolicy
 from resilience.breaker.redis import RedisStore
+from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from tests.redis_server import RedisServer
 from tests.resilience.waiting import FakeClock, until
@@ -313,3 +314,59 @@ async def test_without_redis_each_worker_decides_alone_and_stores_its_transition
     assert (second.state(), workers[0].degraded) == (State.OPEN, False)
     for link in links:
         await link.close()
+
+
+class RemoteStore(MemoryStore):
+    """A shared store that is away while `away`."""
+
+    away = False
+
+    async def load(self, names: Sequence[str]) -> list[Snapshot]:
+        self._require()
+        return await super().load(names)
+
+    async def swap(self, name: str, before: Snapshot, after: Snapshot) -> Snapshot | None:
+        self._require()
+        return await super().swap(name, before, after)
+
+    def _require(self) -> None:
+        if self.away:
+            raise StoreUnavailable
+
+
+@pytest.mark.parametrize("first_to_return", [0, 1])
+@pytest.mark.parametrize(
+    ("decisions", "kept"),
+    [
+        ([(0, State.FORCED_OPEN), (1, State.CLOSED)], State.CLOSED),
+        ([(0, State.FORCED_OPEN), (1, State.DISABLED), (0, State.CLOSED)], State.CLOSED),
+        ([(0, State.FORCED_OPEN)], State.FORCED_OPEN),
+        ([(0, State.FORCED_OPEN), (0, State.CLOSED), (0, State.FORCED_OPEN), (1, State.DISABLED)], State.DISABLED),
+    ],
+)
+async def test_the_operators_last_decision_is_kept_when_the_store_is_back(
+    clock: FakeClock, first_to_return: int, decisions: list[tuple[int, State]], kept: State
+) -> None:
+    """Whichever worker took it, which returns first, and however often the others' circuits have opened meanwhile."""
+    store = RemoteStore()
+    workers = [Breakers(store, clock=clock) for _ in range(2)]
+    circuits = [breakers.of("slack", POLICY) for breakers in workers]
+    store.away = True
+    await fail(circuits[1], 5)
+    clock.now += POLICY.open_for
+    await circuits[1].advance()
+    for number, state in decisions:
+        clock.now += 1
+        await circuits[number].override(state)
+    store.away = False
+    for breakers in (workers[first_to_return], workers[1 - first_to_return], *workers):
+        await breakers.refresh()
+    assert [circuit.state() for circuit in circuits] == [kept, kept]
+
+
+async def test_a_decision_counts_though_the_clock_was_set_back(clock: FakeClock) -> None:
+    breaker = Breakers(MemoryStore(), clock=clock).of("slack", POLICY)
+    await breaker.override(State.FORCED_OPEN)
+    clock.now -= 3_600
+    await breaker.override(State.CLOSED)
+    assert breaker.state() is State.CLOSED
