@@ -287,7 +287,7 @@ def test_the_longest_name_of_a_service_overflows_no_page(visit: Open, gateway: G
     detail = page.locator(f'[data-service="{name}"] .state')
     assert detail.evaluate("cell => cell.scrollWidth <= cell.clientWidth")
     page.goto(f"{gateway.url}/dashboard/services/{name}/")
-    expect(page.locator("#transitions")).to_contain_text("w" * 200)
+    expect(page.locator("#transitions")).to_contain_text("w" * 200, timeout=15_000)
     assert not overflows(page)
     assert page.request.post(f"{circuit}/reset", headers=staff).ok
 
