@@ -21,6 +21,7 @@ from resilience.cache.messages import (
     sent_directives,
 )
 from resilience.cache.policy import CachePolicy, Scope
+from resilience.cache.validation import may_be_confirmed
 from resilience.statuses import FAILURE_STATUSES
 
 TTL_STATUSES: Final = frozenset({200, 203, 204, 300, 301, 308})
@@ -81,7 +82,7 @@ def may_store(request: CacheRequest, response: CacheResponse, policy: CachePolic
     control, targeted = response_directives(response)
     headers = fields.storable(response.headers, _withheld(response, control))
     names = {name for name, _ in headers}
-    has_validator = request.can_validate and not _VALIDATORS.isdisjoint(names)
+    has_validator = request.can_validate and may_be_confirmed(response.status) and not _VALIDATORS.isdisjoint(names)
     has_expires = not targeted and bool(response.values(b"expires"))
     is_explicit = has_expires or not _EXPLICIT.isdisjoint(control)
     varied = variants.varied_fields(response)

@@ -19,9 +19,18 @@ _REPRESENTATION_FIELDS: Final = _NOT_UPDATED | {b"content-language"}
 """Fields that the gateway's own 304 leaves out: the client has them (RFC 9110 section 15.4.5)."""
 
 
+def may_be_confirmed(status: int) -> bool:
+    """Whether a 304 can be about a stored response with this status. Servers evaluate preconditions only where they
+    would respond with 2xx (RFC 9110 section 13.2.1): a 304 in place of a stored 404 says that there is a resource now.
+    """
+    return 200 <= status < 300
+
+
 def validation_fields(entry: Entry) -> list[Header]:
-    """The preconditions that validate this response (RFC 9111 section 4.3.1); empty without a validator."""
-    conditions = []
+    """The preconditions that validate this response (RFC 9111 section 4.3.1); empty if there is none."""
+    conditions: list[Header] = []
+    if not may_be_confirmed(entry.status):
+        return conditions
     etag, modified = entry.field(b"etag"), entry.field(b"last-modified")
     if etag is not None:
         conditions.append((b"if-none-match", etag))

@@ -124,6 +124,11 @@ class TestValidationByBackends:
     ) -> None:  # section 4.3.1
         assert validation_fields(entry(headers)) == preconditions
 
+    @pytest.mark.parametrize("status", [302, 404, 410, 503])
+    def test_what_is_no_success_is_not_validated(self, status: int) -> None:  # RFC 9110 section 13.2.1
+        stored = msgspec.structs.replace(entry(pairs(etag='"a"', last_modified="l")), status=status)
+        assert validation_fields(stored) == []
+
     def test_the_clients_preconditions_are_replaced(self) -> None:  # section 4.3.1
         presented = pairs(if_none_match='"presented"', if_modified_since="presented", accept="x")
         stored_entry = entry(pairs(last_modified="l"))
