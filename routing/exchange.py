@@ -45,15 +45,16 @@ class InternalEndpoint(NamedTuple):
 class CacheSlot(msgspec.Struct):
     """Steps 5 and 8: where the response is or would be stored, and what the lookup found there.
 
-    `flight` is the fetch that other requests wait for, if this request makes it. `conditional_headers` replace the
-    client's header fields while a stored response is revalidated.
+    `flight` is the fetch that other requests wait for, if this request makes it. `headers` replace the client's while a
+    stored response is revalidated, and `validates` says whether they ask for a 304 that is about it.
     """
 
     target: StoreTarget
     request: CacheRequest
     result: LookupResult
     flight: Flight | None = None
-    conditional_headers: Headers | None = None
+    headers: Headers | None = None
+    validates: bool = False
 
 
 class RequestContent(msgspec.Struct, frozen=True):

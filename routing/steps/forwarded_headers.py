@@ -55,7 +55,7 @@ class ForwardedHeaderFields:
 
     def _memoised(self, exchange: Exchange, *, traced: bool) -> ForwardedHeaders:
         request, slot, grant = exchange.request, exchange.cache_slot, exchange.caller_slot.grant
-        source = request.headers if slot is None or slot.conditional_headers is None else slot.conditional_headers
+        source = request.headers if slot is None or slot.headers is None else slot.headers
         last = grant.forwarded
         if (
             last is None

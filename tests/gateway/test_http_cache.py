@@ -4,6 +4,7 @@ import pytest
 
 from tests.gateway.cache_steps import (
     DATE,
+    DOWN,
     IN_A_MINUTE,
     MINUTE_AGO,
     NOT_MODIFIED,
@@ -104,6 +105,11 @@ VALIDATION: list[Case] = [
         "4.3.4 a 304 with another ETag",
         [WITH_ETAG, reply(304, etag='"b"'), reply(body=b"new")],
         [get("MISS"), get("MISS", 11, body=b"new", calls=2)],
+    ),
+    (
+        "4.3.4 another ETag, and then a failure",
+        [WITH_ETAG, reply(304, etag='"b"'), DOWN],
+        [get("MISS"), get("STALE", 11, body=b"0123456789", calls=2)],
     ),
     (
         "4.3.4 a 304 that forbids storing",

@@ -4,7 +4,7 @@ import pytest
 
 from resilience.cache.driver import BODY_BYTES
 from resilience.cache.policy import Scope
-from tests.gateway.cache_steps import DOWN, PATH, WITH_ETAG, get, policy, reply, run_steps
+from tests.gateway.cache_steps import DOWN, MINUTE_AGO, PATH, WITH_ETAG, get, policy, reply, run_steps
 from tests.gateway.conftest import World
 from tests.resilience.cache.entries import until
 
@@ -70,6 +70,21 @@ async def test_what_is_replaced_while_it_is_fresh_is_not_a_hit_again(cache_world
 async def test_a_replaced_response_is_used_again_once_the_backend_confirms_it(cache_world: World) -> None:
     steps = [get("MISS"), get("MISS", 11, 404), get("REVALIDATED", body=b"0123456789"), get("HIT")]
     await run_steps(cache_world, [WITH_ETAG, reply(404), reply(304, cache_control="max-age=9")], steps)
+
+
+async def test_what_is_replaced_after_a_304_about_another_response_is_not_a_hit_again(cache_world: World) -> None:
+    steps = [get("MISS"), get("MISS", 1, 404, calls=2, cache_control="no-cache"), get("MISS", 0, 404)]
+    await run_steps(cache_world, [WITH_ETAG, reply(304, etag='"b"'), reply(404)], steps)
+
+
+async def test_a_304_does_not_confirm_that_there_is_no_resource(cache_world: World) -> None:
+    """Backends that evaluate the conditions send it once there is one that is older than their page for 404."""
+    gone = reply(404, b"none", last_modified=MINUTE_AGO, cache_control="max-age=10")
+    origin = await cache_world.serve(gone, reply(body=b"there is"), policy=policy())
+    await cache_world.request("GET", PATH + "/x")
+    cache_world.clock.advance(11)
+    assert (await cache_world.request("GET", PATH + "/x")).body == b"there is"
+    assert not {b"if-modified-since", b"if-none-match"} & dict(origin.requests[1].fields).keys()
 
 
 async def test_other_variants_remain(cache_world: World) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 
 from resilience.cache import validation
 from resilience.cache.driver import Cache, UpdatedEntry
-from resilience.cache.messages import CACHE_CONDITIONS, CacheResponse, Fresh, Miss, Stale
+from resilience.cache.messages import CACHE_CONDITIONS, CacheResponse, Fresh, Stale
 from resilience.cache.policy import Scope
 from resilience.outage import StoreUnavailable
 from routing.exchange import CacheSlot, Exchange
@@ -26,7 +26,7 @@ class Revalidation:
         """Make the call conditional, if the stored response has a validator (RFC 9111 section 4.3.1)."""
         stored = slot.result
         if isinstance(stored, Stale) and slot.request.can_validate and validation.validation_fields(stored.entry):
-            slot.conditional_headers = validation.with_conditions(exchange.request.headers, stored.entry)
+            slot.headers, slot.validates = validation.with_conditions(exchange.request.headers, stored.entry), True
 
     async def confirm(self, exchange: Exchange, slot: CacheSlot, response: CacheResponse) -> Fresh | None:
         """The stored response, freshened by this 304. None: the 304 selects another one, so the backend has to be
@@ -35,8 +35,9 @@ class Revalidation:
         stored = slot.result
         assert isinstance(stored, Stale)  # noqa: S101 - only stale responses are revalidated
         if not validation.is_selected_by(stored.entry, response):
-            slot.result = Miss(stored.reason, stored.seq)
-            slot.conditional_headers = [pair for pair in exchange.request.headers if pair[0] not in CACHE_CONDITIONS]
+            # It remains for a failure of the second call, and until that call's response takes its place.
+            slot.headers = [pair for pair in exchange.request.headers if pair[0] not in CACHE_CONDITIONS]
+            slot.validates = False
             exchange.rewind()
             return None
         entry, kept = await self._update(exchange, slot, stored, response)

@@ -141,7 +141,7 @@ class CacheStore:
                 _land(slot, FlightEnd.FAILED, error=BadGateway(f"status {status}"))
                 return render(slot.request, stored)
             response = self._cache_response(exchange, call, self._client_headers.of(exchange, call))
-            if status == 304 and slot.conditional_headers is not None:
+            if status == 304 and slot.validates:
                 await call.discard()
                 confirmed = await self._revalidation.confirm(exchange, slot, response)
                 if confirmed is None:
