@@ -235,6 +235,30 @@ async def test_a_stale_response_is_returned_at_once_and_revalidated_in_the_backg
     assert len(origin.requests) == 2
 
 
+STALE_AT_ONCE = reply(cache_control="max-age=0, stale-while-revalidate=30")
+
+
+async def test_waiting_requests_share_a_response_that_may_be_sent_stale(cache_world: World) -> None:
+    held = HeldReply(STALE_AT_ONCE)
+    origin = await cache_world.serve(held, policy=SHARED)
+    pending = [start(cache_world) for _ in range(20)]
+    await held.requested.wait()
+    await let_tasks_run()
+    held.go.set()
+    await asyncio.gather(*pending)
+    assert len(origin.requests) == 1
+
+
+async def test_a_response_that_is_stale_at_once_is_refreshed_by_the_next_request(cache_world: World) -> None:
+    origin = await cache_world.serve(STALE_AT_ONCE, policy=SHARED)
+    assert (await cache_world.request("GET", PATH + "/x")).get("x-cache") == "MISS"
+    assert (await cache_world.request("GET", PATH + "/x")).get("x-cache") == "STALE"
+    await until(lambda: len(origin.requests) == 2)
+    await let_tasks_run()
+    assert (await cache_world.request("GET", PATH + "/x")).get("x-cache") == "STALE"
+    await until(lambda: len(origin.requests) == 3)
+
+
 async def test_a_failed_background_revalidation_keeps_the_stale_response(cache_world: World) -> None:
     origin = await cache_world.serve(WITH_ETAG, DOWN, policy=REVALIDATING)
     await cache_world.request("GET", PATH + "/x")

@@ -7,9 +7,10 @@ from typing import Final
 
 from resilience.cache import parts, rationale
 from resilience.cache.driver import BodyRecorder, Cache
+from resilience.cache.entry import Entry
 from resilience.cache.flights import UNCACHEABLE_SECONDS, FlightEnd
 from resilience.cache.leases import Release
-from resilience.cache.messages import CacheResponse, Fresh, Miss, Skip, Stale, Storable
+from resilience.cache.messages import CacheResponse, Fresh, Freshness, Miss, Skip, Stale, Storable
 from resilience.cache.store import UNFENCED
 from resilience.cache.storing import UNWANTED
 from routing.errors import (
@@ -146,7 +147,7 @@ class CacheStore:
                 confirmed = await self._revalidation.confirm(exchange, slot, response)
                 if confirmed is None:
                     return await self._fetch(exchange)
-                self._finish_flight(slot, confirmed.entry.fresh_until)
+                self._finish_flight(slot, confirmed.entry)
                 if self._changes and isinstance(slot.result, Stale):
                     self._changes.confirmed(exchange, slot, slot.result.entry, confirmed.entry)
                 return with_cookies(render(slot.request, confirmed), response)
@@ -223,7 +224,7 @@ class CacheStore:
         recorder = BodyRecorder(on_overflow=lambda: _land(slot, FlightEnd.UNCACHEABLE, remember=True))
 
         async def complete() -> None:
-            body, release = recorder.body(), None if is_part else self._planned_release(slot, verdict.fresh_until)
+            body, release = recorder.body(), None if is_part else self._planned_release(slot, verdict.freshness)
             skipped = await self._cache.store(
                 slot.target, slot.request, response, body, result=result, storable=verdict, release=release
             )
@@ -233,7 +234,7 @@ class CacheStore:
                 slot.flight.released()
             if not skipped and self._changes and body is not None and not is_part:
                 self._changes.stored(exchange, slot, verdict, body, response.received_at)
-            self._finish_flight(slot, verdict.fresh_until)
+            self._finish_flight(slot, verdict.freshness)
 
         return recorder, complete
 
@@ -258,19 +259,25 @@ class CacheStore:
         ignore = slot.target.policy.ignore if slot is not None else ()
         return CacheResponse(call.response.status, tuple(headers), self._clock(), exchange.call.seconds or 0.0, ignore)
 
-    def _planned_release(self, slot: CacheSlot, fresh_until: float) -> Release | None:
+    def _planned_release(self, slot: CacheSlot, stored: Freshness | Entry) -> Release | None:
         """How the lease of the fetch ends when the response is stored."""
         if slot.flight is None or slot.flight.end.done():
             return None
-        is_usable = fresh_until > self._clock()
-        return slot.flight.release_for(FlightEnd.STORED if is_usable else FlightEnd.UNCACHEABLE, UNCACHEABLE_SECONDS)
+        end = FlightEnd.STORED if self._is_usable(stored) else FlightEnd.UNCACHEABLE
+        return slot.flight.release_for(end, UNCACHEABLE_SECONDS)
 
-    def _finish_flight(self, slot: CacheSlot, fresh_until: float) -> None:
+    def _finish_flight(self, slot: CacheSlot, stored: Freshness | Entry) -> None:
         """The response is stored. Waiting requests cannot use it if it has to be revalidated for each request."""
-        if fresh_until > self._clock():
+        if self._is_usable(stored):
             _land(slot, FlightEnd.STORED)
         else:
             _land(slot, FlightEnd.UNCACHEABLE, remember=True)
+
+    def _is_usable(self, stored: Freshness | Entry) -> bool:
+        """Whether the stored response may be sent at once, fresh or while it is refreshed: with `max-age=0,
+        stale-while-revalidate=60` for a minute.
+        """
+        return max(stored.fresh_until, stored.refresh_until) > self._clock()
 
 
 def _land(slot: CacheSlot, end: FlightEnd, *, remember: bool = False, error: Exception | None = None) -> None:
