@@ -57,7 +57,7 @@ def sockets() -> Iterator[SocketServer]:
             connection.send(message)
 
     with serve(echo, "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
         server.shutdown()
