@@ -25,34 +25,8 @@ from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.store import UNFENCED, NearStore, StoreUsage, for_each
 from resilience.outage import StoreUnavailable
 
-BODY_BYTES: Final = 8 * 1_024 * 1_024
-"""Larger bodies are not stored."""
 _INCOMPLETE: Final = Skip("the body is incomplete", "RFC 9111 section 3.3")
 _INVALIDATED: Final = Skip("invalidated meanwhile, or the store is unavailable")
-
-
-class BodyRecorder:
-    """Copies a body while it is streamed, up to `limit` bytes. Calls `on_overflow` once for a longer one."""
-
-    __slots__ = ("_chunks", "_left", "_on_overflow")
-
-    def __init__(self, limit: int = BODY_BYTES, on_overflow: Callable[[], None] | None = None) -> None:
-        self._chunks: list[bytes] = []
-        self._left = limit
-        self._on_overflow = on_overflow
-
-    def add(self, chunk: bytes) -> None:
-        if self._left >= 0:
-            self._left -= len(chunk)
-            self._chunks.append(chunk)
-            if self._left < 0:
-                self._chunks.clear()
-                if self._on_overflow:
-                    self._on_overflow()
-
-    def body(self) -> bytes | None:
-        """The complete body, once the stream has ended normally; None if it exceeded the limit."""
-        return None if self._left < 0 else b"".join(self._chunks)
 
 
 class StoreTarget(NamedTuple):
@@ -154,7 +128,7 @@ class Cache:
             return await self._store_part(target, request, response, entry, result)
         if not storing.is_complete(response, len(body)):
             return _INCOMPLETE
-        return await self._put(target, request, entry, result, release)
+        return await self._replace(target, request, entry, result, release)
 
     async def update_from_304(
         self,
@@ -207,7 +181,23 @@ class Cache:
             stale_until=0.0,
             must_revalidate=True,
         )
-        await self._put(target, request, entry, stored)
+        await self._replace(target, request, entry, stored)
+
+    async def _replace(
+        self,
+        target: StoreTarget,
+        request: CacheRequest,
+        entry: Entry,
+        result: Stale | Miss,
+        release: Release | None = None,
+    ) -> Skip | None:
+        """Store the entry. Other processes drop their copies of one that is fresh still, which they would go on with:
+        a client has asked for more than that (RFC 9111 section 4: the most recent response is used).
+        """
+        skipped = await self._put(target, request, entry, result, release)
+        if skipped is None and isinstance(result, Stale) and result.reason is Forward.REQUEST:
+            await self._store.drop_copies(target.service, target.key)
+        return skipped
 
     async def _put(
         self,
@@ -250,7 +240,7 @@ class Cache:
                 stored = None
             entry, extent = parts.combine(stored, part, extent)
             if extent.end - extent.start == extent.total:
-                return await self._put(target, parts.without_range(request), parts.to_whole(entry), result)
+                return await self._replace(target, parts.without_range(request), parts.to_whole(entry), result)
             is_stored = await self._store.put(target.service, key, entry, result.seq)
         return None if is_stored else _INVALIDATED
 

@@ -139,6 +139,9 @@ class MemoryStore:
             listener(service, index(service, tag))
         return Invalidation(sum(entry.expires_at > now for entry in removed), seq)
 
+    async def drop_copies(self, service: str, key: str) -> None:
+        """There are no others."""
+
     async def usage(self, service: str, tag: str | None = None) -> StoreUsage:
         now = self._clock()
         unexpired = [entry for entry in self.memory.with_tag(service, index(service, tag)) if entry.expires_at > now]

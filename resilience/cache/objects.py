@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from resilience.cache.body_recorder import BODY_BYTES
 from resilience.cache.computations import Computation, for_waiters, outcome_of, waits_for
-from resilience.cache.driver import BODY_BYTES
 from resilience.cache.entry import Entry
 from resilience.cache.flights import FlightEnd, Flights
 from resilience.cache.json_values import encode

@@ -34,6 +34,8 @@ from resilience.task_set import TaskSet
 
 INVALIDATION_CHANNEL: Final = "cache"
 """The channel of invalidations: an InvalidationNotice as JSON."""
+REPLACEMENT_CHANNEL: Final = "cache-replaced"
+"""The channel of entries that were replaced while they were fresh: a ReplacementNotice as JSON."""
 BATCH: Final = 500
 """Entries processed per run of a script, which blocks the server."""
 OVERWRITTEN: Final = -1
@@ -53,6 +55,13 @@ class InvalidationNotice(msgspec.Struct, frozen=True):
     service: str
     tag: str
     seq: int
+
+
+class ReplacementNotice(msgspec.Struct, frozen=True):
+    """Copies of the entry under this key are out of date."""
+
+    service: str
+    key: str
 
 
 class _Get(NamedTuple):
@@ -162,6 +171,9 @@ class RedisStore:
             with reading_shared_data():
                 total, number = total + count, int(seq)
         return Invalidation(total, number)
+
+    async def drop_copies(self, service: str, key: str) -> None:
+        await self.link.publish(REPLACEMENT_CHANNEL, msgspec.json.encode(ReplacementNotice(service, key)))
 
     async def usage(self, service: str, tag: str | None = None) -> StoreUsage:
         """Count entries in batches. Sizes are those of the encoded entries."""

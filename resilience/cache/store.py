@@ -94,6 +94,9 @@ class NearStore(Store, Protocol):
     def peek(self, service: str, key: str) -> Entry | None:
         """The entry, if it is in memory and known not to be invalidated. Does not wait."""
 
+    async def drop_copies(self, service: str, key: str) -> None:
+        """Have other processes remove this entry from their memory, since it has been replaced while it was fresh."""
+
 
 async def holds(store: Store, service: str, key: str) -> bool:
     """Whether a response with a 2xx status is stored under the key. False if the store is unavailable."""

@@ -1,5 +1,6 @@
 """The cache in two tiers: this process's memory over Redis. It also defines what happens while Redis is unavailable."""
 
+import contextlib
 from collections import defaultdict
 from typing import Final
 
@@ -10,7 +11,13 @@ from resilience.cache.invalidation import Fences
 from resilience.cache.leases import ClaimResult, Release
 from resilience.cache.memory import MEMORY_BYTES, MemoryTier
 from resilience.cache.owed import OwedInvalidations
-from resilience.cache.redis import INVALIDATION_CHANNEL, InvalidationNotice, RedisStore
+from resilience.cache.redis import (
+    INVALIDATION_CHANNEL,
+    REPLACEMENT_CHANNEL,
+    InvalidationNotice,
+    RedisStore,
+    ReplacementNotice,
+)
 from resilience.cache.store import UNFENCED, Invalidation, InvalidationListener, StoredEntry, StoreUsage, index
 from resilience.doorkeeper import Doorkeeper
 from resilience.outage import StoreUnavailable
@@ -46,8 +53,10 @@ class TieredStore:
         self._removals = TaskSet()
         self._owed = OwedInvalidations(self._invalidate)
         self._notices = msgspec.json.Decoder(InvalidationNotice)
+        self._replacements = msgspec.json.Decoder(ReplacementNotice)
         link.on_available(self._perform_owed)
         link.feed.listen(INVALIDATION_CHANNEL, self._on_notice)
+        link.feed.listen(REPLACEMENT_CHANNEL, self._on_replacement)
         link.feed.subscribe(on_up=self._clear, on_down=self._clear)
 
     def peek(self, service: str, key: str) -> Entry | None:
@@ -108,6 +117,10 @@ class TieredStore:
             listener(service, index(service, tag))
         return invalidation
 
+    async def drop_copies(self, service: str, key: str) -> None:
+        with contextlib.suppress(StoreUnavailable):  # then the feed is lost too, and the others clear their memory
+            await self._redis.drop_copies(service, key)
+
     async def usage(self, service: str, tag: str | None = None) -> StoreUsage:
         """Raises StoreUnavailable."""
         return await self._redis.usage(service, tag)
@@ -123,6 +136,11 @@ class TieredStore:
         # The fence first: an entry fetched before must not be copied after the removal.
         self._fences[notice.service].record(notice.tag, notice.seq)
         self._removals.create(self.memory.remove_tagged(notice.service, notice.tag))
+
+    def _on_replacement(self, message: bytes) -> None:
+        notice = self._replacements.decode(message)
+        self._epoch += 1  # what is being read now may be the older entry
+        self.memory.remove((notice.service, notice.key))
 
     def _perform_owed(self) -> None:
         if self._owed:

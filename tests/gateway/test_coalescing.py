@@ -419,3 +419,27 @@ async def test_what_one_worker_has_refreshed_is_not_served_stale_by_the_other(
     response = await two.request("GET", PATH + "/x")
     assert (response.get("x-cache"), response.body) == ("HIT", b"new")
     assert len(origin.requests) == 2
+
+
+REPLACED_BY: dict[str, tuple[bytes, tuple[str | None, int, bytes]]] = {
+    "another response": (reply(etag='"b"', body=b"new", cache_control="max-age=10"), ("HIT", 200, b"new")),
+    "one that is not stored": (reply(404, b"gone"), ("MISS", 404, b"gone")),
+}
+
+
+@pytest.mark.parametrize(("renewed", "expected"), REPLACED_BY.values(), ids=REPLACED_BY)
+async def test_what_one_client_has_reloaded_is_not_served_from_the_memory_of_the_other_worker(
+    workers: Callable[[], Awaitable[World]], renewed: bytes, expected: tuple[str | None, int, bytes]
+) -> None:
+    one = await workers()
+    await one.serve(WITH_ETAG, renewed, policy=SHARED)
+    two = await workers()
+    for world in (one, two, two):
+        await world.request("GET", PATH + "/x")
+    await one.request("GET", PATH + "/x", [("Cache-Control", "no-cache")])
+
+    async def is_replaced() -> bool:
+        response = await two.request("GET", PATH + "/x")
+        return (response.get("x-cache"), response.status, response.body) == expected
+
+    await until(is_replaced)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resilience.cache.driver import BODY_BYTES
+from resilience.cache.body_recorder import BODY_BYTES
 from resilience.cache.policy import Scope
 from tests.gateway.cache_steps import DOWN, MINUTE_AGO, PATH, WITH_ETAG, get, policy, reply, run_steps
 from tests.gateway.conftest import World

@@ -3,7 +3,7 @@
 from typing import Final
 
 from resilience.cache import fields, parts, storing
-from resilience.cache.driver import BODY_BYTES
+from resilience.cache.body_recorder import BODY_BYTES
 from resilience.cache.messages import CacheRequest, CacheResponse, Skip, Storable
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.storing import UNWANTED

@@ -6,7 +6,8 @@ from functools import partial
 from typing import Final
 
 from resilience.cache import parts, rationale
-from resilience.cache.driver import BodyRecorder, Cache
+from resilience.cache.body_recorder import BodyRecorder
+from resilience.cache.driver import Cache
 from resilience.cache.entry import Entry
 from resilience.cache.flights import UNCACHEABLE_SECONDS, FlightEnd
 from resilience.cache.leases import Release

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.cache.driver import BodyRecorder, Cache, StoreTarget
+from resilience.cache.body_recorder import BodyRecorder
+from resilience.cache.driver import Cache, StoreTarget
 from resilience.cache.memory import MemoryStore
 from resilience.cache.messages import CacheRequest, CacheResponse, Forward, Fresh, Miss, Skip, Stale
 from resilience.cache.policy import CachePolicy, Scope

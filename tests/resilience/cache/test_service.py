@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from resilience.cache.driver import BODY_BYTES
+from resilience.cache.body_recorder import BODY_BYTES
 from resilience.cache.flights import Flights
 from resilience.cache.key import key as digest
 from resilience.cache.memory import MemoryStore
