@@ -144,8 +144,9 @@ class Gateway:
     async def serve(self, request: Request, endpoint: InternalEndpoint | None, handler: Handler) -> Response:
         """An endpoint of the gateway's own, behind steps 1 to 3 like any other request."""
         exchange = self.begin(request, endpoint)
+        own = self._gatekeeper
         limit, identify = self._presented.steps(Auth.REQUIRED)
-        steps: tuple[Step, ...] = (self._preflight, self.resolve, self._gatekeeper.guard, limit, identify, handler)
+        steps = (self._preflight, self.resolve, own.guard, limit, identify, own.check_plan_address, handler)
         return await self._complete(exchange, None, iter(steps))
 
     async def serve_anonymous(self, request: Request, handler: Handler) -> Response:
@@ -163,6 +164,8 @@ class Gateway:
             return
         if (identifying := identify(exchange)) is not None:
             await identifying
+        if anonymous:
+            self._gatekeeper.check_plan_address(exchange)
 
     async def route(self, exchange: Exchange) -> None:
         """Step 4 of a WebSocket, and the limits of its caller's plan. Raises GatewayError."""

@@ -7,8 +7,9 @@ from typing import Final
 from routing.authentication.authenticator import MAX_CREDENTIAL_BYTES, Authenticator, Credential, parse_credential
 from routing.authentication.proof import Proof
 from routing.caller import Caller
-from routing.errors import Forbidden, GatewayError, Unauthenticated
+from routing.errors import AddressNotAllowed, Forbidden, GatewayError, Unauthenticated
 from routing.http import Request
+from routing.networks import permits
 from routing.realtime import messages, topics
 from routing.realtime.close_codes import CloseCode
 from routing.realtime.event_id import format_event_id, parse_event_id
@@ -29,6 +30,7 @@ from routing.realtime.topic_addresses import permitted_keys
 from routing.realtime.topics import TopicRefused
 from routing.router.live import LiveConfiguration
 from routing.router.table import Match
+from routing.steps.network import PLAN_REFUSAL
 from routing.steps.rechecks import Rechecks
 
 MAX_AHEAD_SECONDS: Final = 60.0
@@ -163,7 +165,7 @@ class Session:
         credential = parse_credential(token)
         try:
             caller = await self._authenticator.identify(credential, self._clock())
-            self._authenticator.check(credential, self._handshake.client, self._handshake.method)
+            self._check_use(caller, credential)
             self._set_caller(caller, credential)
         except (Unauthenticated, Forbidden) as error:
             self._send_error(error.code, error.detail)
@@ -230,13 +232,20 @@ class Session:
             self.subscriber.close(CloseCode.UNAUTHENTICATED, "the credential was revoked")
             return
         try:
-            if isinstance(proof, Credential):
-                self._authenticator.check(proof, self._handshake.client, self._handshake.method)
+            self._check_use(current, proof)
         except Forbidden as error:
             self.subscriber.close(CloseCode.UNAUTHENTICATED, error.detail)
             return
         if current != caller:
             self.subscriber.caller = current
+
+    def _check_use(self, caller: Caller, proof: Proof | None) -> None:
+        """Raise Forbidden where the credential, or its caller's plan, may not be used from the handshake's address."""
+        client, subscription = self._handshake.client, caller.subscription
+        if isinstance(proof, Credential):
+            self._authenticator.check(proof, client, self._handshake.method)
+        if subscription is not None and not permits(subscription.ip, client):
+            raise AddressNotAllowed(PLAN_REFUSAL)
 
     def _last_id(self) -> str:
         return format_event_id(self._hub.history.last)

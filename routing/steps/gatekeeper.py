@@ -35,7 +35,7 @@ from routing.router.live import LiveConfiguration
 from routing.router.policy import Auth
 from routing.router.resolution import REVERIFY_SECONDS, CredentialState, Quota
 from routing.router.table import Match
-from routing.steps.network import check_address
+from routing.steps.network import check_address, check_plan_address
 
 
 class Gatekeeper:
@@ -137,8 +137,13 @@ class Gatekeeper:
         refusal = "the service may not be called from this address"
         check_address(exchange, exchange.match.policy.ip, refusal, self._timer)
 
+    def check_plan_address(self, exchange: Exchange) -> None:
+        """After step 3 of the gateway's own endpoints, which have no step for plans. Raises AddressNotAllowed."""
+        check_plan_address(exchange, self._timer)
+
     def index(self, exchange: Exchange) -> Response:
-        """Step 4 of `GET /api/v1/`: the services this caller may use. Raises MethodNotAllowed."""
+        """Step 4 of `GET /api/v1/`: the services this caller may use. Raises AddressNotAllowed or MethodNotAllowed."""
+        self.check_plan_address(exchange)
         if exchange.request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed("the list of services is read only", allow=("GET", "HEAD"))
         caller = exchange.caller

@@ -16,7 +16,7 @@ from routing.consumers.limit_state import LimitState
 from routing.consumers.subscription import ConcurrencyLimit, QuotaLimit, RateLimit, Subscription
 from routing.errors import Forbidden, QuotaExceeded, RateLimited
 from routing.exchange import Exchange
-from routing.steps.network import check_address
+from routing.steps.network import check_plan_address
 
 PlanLimit = RateLimit | QuotaLimit
 Counted = list[tuple[PlanLimit, Decision | QuotaVerdict]]
@@ -40,8 +40,7 @@ class PlanLimits:
             return None
         if not subscription.allows(exchange.service, exchange.request.method):
             raise Forbidden("the plan does not include this method of the service", service=exchange.service)
-        if subscription.ip:
-            check_address(exchange, subscription.ip, "the plan may not be used from this address", self._timer)
+        check_plan_address(exchange, self._timer)
         counted: Counted = []
         limits = self._remaining(exchange, subscription)
         for index, limit in enumerate(limits):

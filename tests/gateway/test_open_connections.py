@@ -11,8 +11,11 @@ from routing.authentication.api_keys import ApiKeys, KeyRecord, digest
 from routing.authentication.authenticator import Authenticator
 from routing.consumers.policy import Plan, ServiceAccess
 from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
+from routing.errors import AddressNotAllowed
+from routing.http import Request
 from routing.networks import Addresses, AddressPolicy, NetworkSet
 from routing.realtime import handshake, tunnel
+from routing.realtime.http import EventsEndpoint
 from routing.realtime.log import MemoryLog
 from routing.realtime.service import Realtime
 from routing.router.policy import Auth, RoutePolicy, Target
@@ -29,6 +32,7 @@ from tests.websocket import Socket
 pytestmark = pytest.mark.slow
 PATH = "/api/v1/chat/"
 EVENTS = "/ws/events/"
+ELSEWHERE = "192.0.2.7"
 
 
 @pytest.fixture
@@ -62,6 +66,10 @@ async def end_of(socket: Socket) -> tuple[int, str]:
     assert end["type"] == "websocket.close"
     await socket.disconnect()
     return end["code"], end["reason"]
+
+
+def listens(world: World) -> Realtime:
+    return Realtime(MemoryLog(world.clock), world.live, Authenticator(lambda: world.live.keys), clock=world.clock)
 
 
 async def test_a_certificate_that_is_no_consumers_any_more(world: World) -> None:
@@ -176,7 +184,7 @@ async def test_a_service_that_would_not_accept_the_websocket_any_more(
 
 async def test_a_connection_for_events_closes_with_its_certificate_or_key(world: World) -> None:
     """And the nonce of its handshake's signature is used up."""
-    realtime = Realtime(MemoryLog(world.clock), world.live, Authenticator(lambda: world.live.keys), clock=world.clock)
+    realtime = listens(world)
     signatures.accept(world)
     consumers = world.live.keys.consumers.data
     certificates.know(world)
@@ -208,4 +216,66 @@ async def test_a_connection_for_events_closes_with_its_certificate_or_key(world:
     closing = sessions[0].subscriber.closing
     assert closing is not None
     assert (closing.code, closing.reason) == (4401, "the credential was revoked")
+    await realtime.close()
+
+
+@pytest.mark.parametrize("begins_anonymous", [False, True])
+async def test_a_connection_for_events_closes_where_the_plan_may_no_longer_be_used(
+    world: World, begins_anonymous: bool
+) -> None:
+    realtime = listens(world)
+    world.live.keys = keys(world, Plan(name="plan"))
+    fields = [] if begins_anonymous else [("X-API-Key", world.key)]
+    exchange = handshake.begin(world.gateway, scope(fields, EVENTS)).exchange
+    await world.gateway.admit(exchange, anonymous=True)
+    session = realtime.open(lambda: None, exchange.request, exchange.caller, exchange.proof)
+    if begins_anonymous:
+        await session.authenticate(world.key)
+    world.live.keys = keys(world, Plan(name="plan", ip=(AddressPolicy(allow=NetworkSet([certificates.PROXY])),)))
+    realtime.tick()
+    assert session.subscriber.closing is None
+    world.live.keys = keys(world, Plan(name="plan", ip=NOBODY))
+    realtime.tick()
+    closing = session.subscriber.closing
+    assert closing is not None
+    assert (closing.code, closing.reason) == (4401, "the plan may not be used from this address")
+    await realtime.close()
+
+
+async def test_a_plan_that_may_not_be_used_from_an_address_opens_no_connection_for_events(world: World) -> None:
+    realtime = listens(world)
+    world.live.keys = keys(world, Plan(name="plan", ip=NOBODY))
+    exchange = handshake.begin(world.gateway, scope([("X-API-Key", world.key)], EVENTS)).exchange
+    with pytest.raises(AddressNotAllowed, match="the plan may not be used from this address"):
+        await world.gateway.admit(exchange, anonymous=True)
+    allowed = handshake.begin(world.gateway, scope([("X-API-Key", world.key)], EVENTS, ELSEWHERE)).exchange
+    await world.gateway.admit(allowed, anonymous=True)
+    anonymous = handshake.begin(world.gateway, scope([], EVENTS)).exchange
+    await world.gateway.admit(anonymous, anonymous=True)
+    session = realtime.open(lambda: None, anonymous.request, anonymous.caller, anonymous.proof)
+    await session.authenticate(world.key)
+    closing = session.subscriber.closing
+    assert closing is not None
+    assert (closing.code, closing.reason) == (4401, "the plan may not be used from this address")
+    await realtime.close()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_plan_that_may_not_be_used_from_an_address_neither_reads_nor_publishes_events(
+    world: World, method: str
+) -> None:
+    realtime = listens(world)
+    endpoint = EventsEndpoint(world.gateway, realtime)
+    world.live.keys = keys(world, Plan(name="plan", ip=NOBODY))
+    fields = [(b"host", b"gateway.test"), (b"x-api-key", world.key.encode()), (b"content-type", b"application/json")]
+
+    async def is_refused(client: str) -> bool:
+        response = await endpoint.answer(Request(method, b"/events", b"topics=news", list(fields), client))
+        if isinstance(response.body, bytes):
+            return b"address_not_allowed" in response.body
+        await response.body.aclose()
+        return False
+
+    assert await is_refused(certificates.PROXY)
+    assert not await is_refused(ELSEWHERE)
     await realtime.close()

@@ -287,6 +287,7 @@ async def test_a_plan_may_be_used_from_its_networks_only_and_refusals_count_towa
     refused = await world.request("GET", PATH, key=key)
     assert (refused.status, refused.json()["code"]) == (403, "address_not_allowed")
     assert refused.json()["detail"] == "the plan may not be used from this address"
+    assert (await world.request("GET", "/api/v1/", key=key)).json()["code"] == "address_not_allowed"
     assert (await world.request("GET", PATH)).status == 200
     (key,) = subscribe(world, plan | {"ip": {"deny": ["10.0.0.0/8"]}})
     assert await statuses(world, 3, key) == [200, 200, 429]
