@@ -79,7 +79,7 @@ class Flight:
         return Release(self.name, self.owner, result, seconds)
 
     def released(self) -> None:
-        """The lease has ended already."""
+        """The flight has no lease, or none any more."""
         self.owner = ""
 
 
@@ -145,6 +145,7 @@ class Flights:
         try:
             return await self._lead(self._leases, flight, look_up, claim)
         except StoreUnavailable:
+            flight.released()
             return None
         except BaseException:
             flight.land(FlightEnd.ABANDONED)
@@ -156,12 +157,15 @@ class Flights:
         owner, claimed = first or (next(self._owners), None)
         result, missed = None, False
         for pause in itertools.chain(LEASE_POLL_SECONDS, itertools.repeat(LEASE_POLL_SECONDS[-1])):
+            flight.owner = (
+                owner  # so that the lease ends with the flight, even if this is cancelled while it is claimed
+            )
             if claimed is None:
                 claimed = await leases.claim(flight.service, flight.name, owner, missed=missed)
             if claimed is ClaimResult.OURS:
-                flight.owner = owner
                 self._renew_later(leases, flight)
                 return result
+            flight.released()
             if claimed is ClaimResult.UNCACHEABLE:
                 flight.land(FlightEnd.UNCACHEABLE, remember=True)
                 return result

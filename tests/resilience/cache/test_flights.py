@@ -294,6 +294,27 @@ class TestAmongWorkers:
         await flights.close()
         assert await leases.claim("s", "k", "you", missed=False) is ClaimResult.OURS
 
+    async def test_a_claim_that_is_cancelled_is_free_at_once(
+        self, leases: Leases, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its caller leaves after Redis has noted the claim, and before that is known here."""
+        flights, claim = Flights(leases, clock=clock), leases.claim
+        claimed = asyncio.Event()
+
+        async def slow(*arguments: str, missed: bool) -> ClaimResult:
+            result = await claim(*arguments, missed=missed)
+            claimed.set()
+            await asyncio.sleep(20)
+            return result
+
+        monkeypatch.setattr(leases, "claim", slow)
+        leading = asyncio.create_task(flights.lead(flights.begin("s", "k"), FakeLookup(MISS)))
+        await claimed.wait()
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+        await flights.close()
+        assert await claim("s", "k", "other", missed=False) is ClaimResult.OURS
+
     async def test_a_late_claim_looks_up_the_stored_response(self, leases: Leases, clock: Clock) -> None:
         one, two = Flights(leases, clock=clock), Flights(leases, clock=clock)
         first = one.begin("s", "k")
