@@ -10,13 +10,13 @@ gateway's event loop in a thread on first use. docs/caching.md has an example.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import models
 
-from resilience.cache.service import CacheService, Work, checked_tags
+from resilience.cache.service import CacheService, Objects, Work, checked_tags
 from routing import runtime
 from routing.database import model_changes
 
@@ -35,6 +35,10 @@ class _RunningGateway:
 
     async def arun(self, work: Work[T]) -> T:
         return await runtime.current().run(self._work(work))
+
+    def post(self, work: Callable[[Objects], None]) -> None:
+        current = runtime.current()
+        current.post(lambda: work(current.objects))
 
     def services(self) -> list[str]:
         return list(runtime.current().gateway.live.table.services)

@@ -187,6 +187,14 @@ class Runtime:
             raise
         return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
+    def post(self, call: Callable[[], None]) -> None:
+        """Call a function on the gateway's loop, from anywhere: at once, if that is the running one."""
+        loop = self._running_loop()
+        if asyncio._get_running_loop() is loop:
+            call()
+        else:
+            loop.call_soon_threadsafe(call)
+
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run `coroutine` on the gateway's loop and wait for it, without a connection of Django's pool, which it may
         need. Deadlocks if called from the loop itself.
@@ -200,7 +208,9 @@ class Runtime:
         """Run `coroutine` on the gateway's loop, from that loop or any other."""
         if self._loop is asyncio.get_running_loop():
             return await coroutine
-        return await asyncio.wrap_future(await asyncio.to_thread(self.submit, coroutine))
+        if self.started and self._process == os.getpid():
+            return await asyncio.wrap_future(self.submit(coroutine))
+        return await asyncio.wrap_future(await asyncio.to_thread(self.submit, coroutine))  # the start takes its time
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._starting:

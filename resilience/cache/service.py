@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from resilience.cache.computations import Computation
@@ -32,6 +33,9 @@ class Runner(Protocol):
 
     async def arun(self, work: Work[T]) -> T:
         """From any event loop."""
+
+    def post(self, work: Callable[[Objects], None]) -> None:
+        """From anywhere: have it called, without waiting for that; at once from the gateway's event loop."""
 
     def services(self) -> list[str]:
         """The names of the gateway's services. Called on its event loop."""
@@ -97,21 +101,24 @@ class CacheService:
         """The value, computed if there is none: once in the cluster, however many callers ask for it at a time.
 
         `compute` runs in the caller's thread, with its database connection and transaction. While that has changes of
-        the tags that are not committed, the value is the caller's alone.
+        the tags that are not committed, made by `compute` too, the value is the caller's alone.
         """
-        name, ttl, tags, own = _name(name), _ttl(ttl), checked_tags(tags), _computations.get()
+        name, ttl, tags = _name(name), _ttl(ttl), checked_tags(tags)
         if self._runner.is_changing(tags):
             return as_json(compute())
-        found = self._runner.run(lambda objects: objects(self._service).claim(name, own))
-        if isinstance(found, Held):
-            held: T = found.value
-            return held
+        claim = _Claim(self._service, name)
         try:
+            found = self._runner.run(claim.make)
+            if isinstance(found, Held):
+                held: T = found.value
+                return held
             with _computing(found):
                 value = compute()
+            if self._runner.is_changing(tags):
+                return self._alone(claim, value)
             result: T = self._runner.run(lambda objects: objects(self._service).fulfil(found, value, ttl, tags))
         except BaseException as error:
-            self._runner.run(_abandoning(self._service, found, error))
+            self._abandon(claim, error)
             raise
         return result
 
@@ -119,19 +126,22 @@ class CacheService:
         self, name: str, compute: Callable[[], Awaitable[T]], ttl: float = TTL, tags: Iterable[str] = ()
     ) -> T:
         """The same; `compute` is awaited on the caller's event loop."""
-        name, ttl, tags, own = _name(name), _ttl(ttl), checked_tags(tags), _computations.get()
+        name, ttl, tags = _name(name), _ttl(ttl), checked_tags(tags)
         if self._runner.is_changing(tags):
             return as_json(await compute())
-        found = await self._runner.arun(lambda objects: objects(self._service).claim(name, own))
-        if isinstance(found, Held):
-            held: T = found.value
-            return held
+        claim = _Claim(self._service, name)
         try:
+            found = await self._runner.arun(claim.make)
+            if isinstance(found, Held):
+                held: T = found.value
+                return held
             with _computing(found):
                 value = await compute()
+            if self._runner.is_changing(tags):
+                return self._alone(claim, value)
             result: T = await self._runner.arun(lambda objects: objects(self._service).fulfil(found, value, ttl, tags))
         except BaseException as error:
-            await asyncio.shield(self._runner.arun(_abandoning(self._service, found, error)))
+            self._abandon(claim, error)
             raise
         return result
 
@@ -159,10 +169,54 @@ class CacheService:
     async def astats(self) -> Stats:
         return await self._runner.arun(lambda objects: objects(self._service).stats())
 
+    def _alone(self, claim: "_Claim", value: T) -> T:
+        """The value, for this caller only: those who wait compute their own."""
+        result = as_json(value)
+        self._runner.post(partial(claim.abandon, error=asyncio.CancelledError()))
+        return result
+
+    def _abandon(self, claim: "_Claim", error: BaseException) -> None:
+        if claim.may_be_ours(error):
+            self._runner.post(partial(claim.abandon, error=error))
+
     async def _invalidate(self, objects: Objects, tag: str) -> int:
         (tag,) = checked_tags([tag])
         names = [self._bound] if self._bound else [SERVICE, *self._runner.services()]
         return sum(await for_each(names, lambda name: objects(name).invalidate_tag(tag)))
+
+
+class _Claim:
+    """The claim of a value for a caller that may be cancelled or interrupted before it learns that it is to compute the
+    value: those who wait for it would wait for ever.
+    """
+
+    def __init__(self, service: str, name: str) -> None:
+        self._service = service
+        self._name = name
+        self._own = _computations.get()
+        self._computation: Computation | None = None
+        self._error: BaseException | None = None
+
+    async def make(self, objects: Objects) -> Held | Computation:
+        """Raises what ObjectCache.claim does, or CancelledError if it has been abandoned."""
+        if self._error is not None:
+            raise asyncio.CancelledError
+        found = await objects(self._service).claim(self._name, self._own)
+        if isinstance(found, Computation):
+            self._computation = found
+            if self._error is not None:
+                objects(self._service).abandon(found, self._error)
+        return found
+
+    def abandon(self, objects: Objects, error: BaseException) -> None:
+        """On the gateway's loop, as `make`."""
+        self._error = error
+        if self._computation is not None:
+            objects(self._service).abandon(self._computation, error)
+
+    def may_be_ours(self, error: BaseException) -> bool:
+        """Whether there is something to abandon. With an interruption of the caller `make` may still be under way."""
+        return self._computation is not None or not isinstance(error, Exception)
 
 
 @contextmanager
@@ -203,10 +257,3 @@ def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
     if sum(len(tag.encode()) for tag in tags) > MAX_TAG_BYTES:  # UnicodeEncodeError, a ValueError, for surrogates
         raise ValueError(f"tags must have at most {MAX_TAG_BYTES} bytes together")
     return tags
-
-
-def _abandoning(service: str, computation: Computation, error: BaseException) -> Work[None]:
-    async def abandon(objects: Objects) -> None:
-        objects(service).abandon(computation, error)
-
-    return abandon

@@ -75,6 +75,26 @@ async def test_asynchronous_methods_work_on_any_event_loop(starts: Starts) -> No
     assert starts.opened[0].loop is not asyncio.get_running_loop()
 
 
+async def test_an_await_that_is_cancelled_at_any_moment_strands_nobody(starts: Starts) -> None:
+    """It may have become the one that is to compute the value, without learning of it."""
+
+    async def compute() -> int:
+        return 1
+
+    assert await cache.aset("other", 1)
+    for moment in range(200):
+        name = f"name {moment}"
+        leaving = asyncio.create_task(cache.aget_or_set(name, compute, ttl=0))
+        if moment % 2:
+            await asyncio.sleep(moment / 200_000)
+        else:
+            for _ in range(moment % 7):
+                await asyncio.sleep(0)
+        leaving.cancel()
+        assert await asyncio.wait_for(cache.aget_or_set(name, compute), 10) == 1
+        await asyncio.gather(leaving, return_exceptions=True)
+
+
 async def test_they_work_on_the_gateways_own_loop(starts: Starts) -> None:
     await runtime.current().start()
     assert await cache.aset("name", 1)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial, reduce
@@ -17,7 +17,7 @@ from resilience.cache.key import key as digest
 from resilience.cache.memory import MemoryStore
 from resilience.cache.objects import SERVICE, Held, ObjectCache
 from resilience.cache.redis_leases import RedisLeases
-from resilience.cache.service import CacheService, Work
+from resilience.cache.service import CacheService, Objects, Work
 from resilience.cache.store import NearStore, StoredEntry
 from resilience.cache.tiers import TieredStore
 from resilience.outage import StoreUnavailable
@@ -258,6 +258,12 @@ class LoopRunner:
     async def arun(self, work: Work[Any]) -> Any:
         return await work(self._caches.__getitem__)
 
+    def post(self, work: Callable[[Objects], None]) -> None:
+        if asyncio._get_running_loop() is self._loop:
+            work(self._caches.__getitem__)
+        else:
+            self._loop.call_soon_threadsafe(work, self._caches.__getitem__)
+
     def services(self) -> list[str]:
         return [name for name in self._caches if name != SERVICE]
 
@@ -406,7 +412,42 @@ async def test_what_a_transaction_changes_is_computed_for_its_caller_alone(servi
     assert await service.aget("name") == "before"
 
 
+async def test_what_a_computation_itself_changes_is_for_its_caller_alone(
+    service: CacheService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that creates a row that is missing, within a transaction that may be rolled back."""
+    changed = list[str]()
+    monkeypatch.setattr(service._runner, "is_changing", lambda _tags: bool(changed))
+
+    def compute() -> str:
+        changed.append("a")
+        return "created"
+
+    assert await asyncio.to_thread(service.get_or_set, "name", compute, tags=["a"]) == "created"
+    changed.clear()
+    assert await service.aget_or_set("name", lambda: asyncio.sleep(0, "read"), tags=["a"]) == "read"
+
+
 class TestFromAThread:
+    async def test_an_interrupted_caller_strands_nobody(
+        self, service: CacheService, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Ctrl-C in a shell, or the time limit of a task queue, before it has learnt that it is to compute."""
+        runner = service._runner
+
+        def interrupted(work: Work[Any]) -> None:
+            LoopRunner.run(runner, work)  # type: ignore[arg-type]
+            raise KeyboardInterrupt
+
+        def work() -> None:
+            with pytest.raises(KeyboardInterrupt):
+                service.get_or_set("name", lambda: 1)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(runner, "run", interrupted)
+            await asyncio.to_thread(work)
+        assert await asyncio.wait_for(service.aget_or_set("name", lambda: asyncio.sleep(0, 2)), 20) == 2
+
     async def test_it_does_the_same_from_a_thread(self, service: CacheService) -> None:
         def work() -> None:
             assert service.get("name", 0) == 0

@@ -14,7 +14,7 @@ from resilience.cache.memory import MEMORY_BYTES
 from resilience.cache.objects import ObjectCaches
 from resilience.cache.owed import MAX_TAGS, OwedInvalidations
 from resilience.cache.redis import INVALIDATION_CHANNEL, InvalidationNotice
-from resilience.cache.service import CacheService, Work
+from resilience.cache.service import CacheService, Objects, Work
 from resilience.cache.store import UNFENCED
 from resilience.cache.tiers import TieredStore
 from resilience.outage import StoreUnavailable
@@ -246,6 +246,9 @@ class CachesOf:
 
     async def arun(self, work: Work[T]) -> T:
         return await work(self._objects)
+
+    def post(self, work: Callable[[Objects], None]) -> None:
+        work(self._objects)
 
     def services(self) -> list[str]:
         return ["s", "t", "u", "v"]
