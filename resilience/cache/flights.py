@@ -163,7 +163,10 @@ class Flights:
             if claimed is None:
                 claimed = await leases.claim(flight.service, flight.name, owner, missed=missed)
             if claimed is ClaimResult.OURS:
-                self._renew_later(leases, flight)
+                if flight.end.done():  # landed while the lease was claimed, which is of no use then
+                    self.give_up(flight.service, flight.name, Claim(owner, claimed))
+                else:
+                    self._renew_later(leases, flight)
                 return result
             flight.released()
             if claimed is ClaimResult.UNCACHEABLE:

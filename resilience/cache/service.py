@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
@@ -225,7 +225,8 @@ def _computing(computation: Computation) -> Iterator[None]:
     try:
         yield
     finally:
-        _computations.reset(token)
+        with suppress(ValueError):  # a coroutine that is collected as garbage ends in another context
+            _computations.reset(token)
 
 
 def _name(name: str) -> str:

@@ -294,26 +294,49 @@ class TestAmongWorkers:
         await flights.close()
         assert await leases.claim("s", "k", "you", missed=False) is ClaimResult.OURS
 
-    async def test_a_claim_that_is_cancelled_is_free_at_once(
-        self, leases: Leases, clock: Clock, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Its caller leaves after Redis has noted the claim, and before that is known here."""
-        flights, claim = Flights(leases, clock=clock), leases.claim
-        claimed = asyncio.Event()
+    @pytest.fixture
+    def held(self, leases: Leases, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+        """A claim is noted in Redis, which sets the first event, and known here once the second one is set."""
+        claim, noted, known = leases.claim, asyncio.Event(), asyncio.Event()
 
         async def slow(*arguments: str, missed: bool) -> ClaimResult:
             result = await claim(*arguments, missed=missed)
-            claimed.set()
-            await asyncio.sleep(20)
+            if not noted.is_set():
+                noted.set()
+                await known.wait()
             return result
 
         monkeypatch.setattr(leases, "claim", slow)
+        return noted, known
+
+    async def test_a_claim_that_is_cancelled_is_free_at_once(
+        self, leases: Leases, clock: Clock, held: tuple[asyncio.Event, asyncio.Event]
+    ) -> None:
+        flights = Flights(leases, clock=clock)
         leading = asyncio.create_task(flights.lead(flights.begin("s", "k"), FakeLookup(MISS)))
-        await claimed.wait()
+        await held[0].wait()
         leading.cancel()
         await asyncio.gather(leading, return_exceptions=True)
         await flights.close()
-        assert await claim("s", "k", "other", missed=False) is ClaimResult.OURS
+        assert await leases.claim("s", "k", "other", missed=False) is ClaimResult.OURS
+
+    async def test_a_flight_that_lands_while_it_is_claimed_leaves_no_lease(
+        self, leases: Leases, clock: Clock, held: tuple[asyncio.Event, asyncio.Event], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As a computation does whose value is invalidated meanwhile. The release may overtake the claim."""
+        flights, release = Flights(leases, clock=clock), leases.release
+        flight = flights.begin("s", "k")
+        leading = asyncio.create_task(flights.lead(flight, FakeLookup(MISS)))
+        await held[0].wait()
+        with monkeypatch.context() as overtaken:
+            overtaken.setattr(leases, "release", lambda *_: asyncio.sleep(0))
+            flight.land(FlightEnd.ABANDONED)
+            await asyncio.sleep(0)
+        monkeypatch.setattr(leases, "release", release)
+        held[1].set()
+        await leading
+        await flights.close()
+        assert await leases.claim("s", "k", "other", missed=False) is ClaimResult.OURS
 
     async def test_a_late_claim_looks_up_the_stored_response(self, leases: Leases, clock: Clock) -> None:
         one, two = Flights(leases, clock=clock), Flights(leases, clock=clock)
