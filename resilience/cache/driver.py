@@ -149,7 +149,9 @@ class Cache:
         entry = stored.entry
         headers = validation.freshened_headers(entry, response)
         alone = msgspec.structs.replace(entry, headers=tuple(headers), others=())
-        updated = CacheResponse(entry.status, headers, response.received_at, response.delay, response.ignore)
+        updated = CacheResponse(
+            entry.status, headers, response.received_at, response.delay, response.ignore, response.dropped
+        )
         get = CacheRequest("GET", request.headers, request.authenticated)
         verdict = judge(get, updated, target.policy, target.scope)
         if may_supersede and isinstance(verdict, Skip):

@@ -72,7 +72,7 @@ class CacheRequest:
 class CacheResponse:
     """A backend's response. `received_at` is in Unix seconds; `delay` is RFC 9111's response_delay, in seconds.
 
-    `ignore`: what the cache does not read of it.
+    `ignore`: what the cache does not read of it. `dropped`: names of fields that it had, and that no client is sent.
     """
 
     status: int
@@ -80,6 +80,7 @@ class CacheResponse:
     received_at: float
     delay: float = 0.0
     ignore: Sequence[Ignorable] = ()
+    dropped: frozenset[bytes] = frozenset()
     _lines: dict[bytes, list[bytes]] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -89,6 +90,11 @@ class CacheResponse:
         if self.ignore:
             for name in ignoring.ignored_fields(self.ignore):
                 self._lines.pop(name, None)
+
+    @property
+    def has_credential(self) -> bool:
+        """Whether it sets a cookie, or hands out a credential otherwise."""
+        return bool(self.dropped) or fields.has_credential(self.headers)
 
     def values(self, name: bytes) -> Sequence[bytes]:
         """The values of all lines of a field, in order."""

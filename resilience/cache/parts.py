@@ -53,7 +53,7 @@ def byte_range(response: CacheResponse) -> ByteRange | None:
 def as_whole(response: CacheResponse) -> CacheResponse:
     """A part's response with the status and fields of the whole, for the rules of storage."""
     headers = [pair for pair in response.headers if pair[0] not in _OF_THE_PART]
-    return CacheResponse(200, headers, response.received_at, response.delay, response.ignore)
+    return CacheResponse(200, headers, response.received_at, response.delay, response.ignore, response.dropped)
 
 
 def combine(stored: Entry | None, new: Entry, extent: ByteRange) -> tuple[Entry, ByteRange]:

@@ -80,11 +80,11 @@ def may_store(request: CacheRequest, response: CacheResponse, policy: CachePolic
     `scope` is that of the cache key, which may be wider than the policy's.
     """
     control, targeted = response_directives(response)
-    headers = fields.storable(response.headers, _withheld(response, control))
-    names = {name for name, _ in headers}
+    withheld = _withheld(response, control)
+    headers = fields.storable(response.headers, withheld)
+    names = {name for name, _ in headers} | (response.dropped - withheld)
     has_validator = request.can_validate and may_be_confirmed(response.status) and not _VALIDATORS.isdisjoint(names)
-    has_expires = not targeted and bool(response.values(b"expires"))
-    is_explicit = has_expires or not _EXPLICIT.isdisjoint(control)
+    is_explicit = (not targeted and bool(response.values(b"expires"))) or not _EXPLICIT.isdisjoint(control)
     varied = variants.varied_fields(response)
     skip = (
         _check_request(request)

@@ -35,6 +35,13 @@ STORING: list[Case] = [
     ("3 HEAD is not stored", [reply(body=b"")], [get("MISS", method="HEAD"), get("MISS")]),
     ("3 POST is not stored", [reply()], [get("BYPASS", method="POST"), get("MISS")]),
     ("3 Set-Cookie is not stored", [reply(set_cookie="a=1")], [get("MISS")] * 2),
+    ("3 nor with a cookie of the gateway's name", [reply(set_cookie="sessionid=1")], [get("MISS")] * 2),
+    ("3 nor with one for other hosts", [reply(set_cookie="a=1; Domain=example.com")], [get("MISS")] * 2),
+    (
+        "4.3.4 nor with such a cookie of a 304",
+        [WITH_ETAG, reply(304, set_cookie="sessionid=1")],
+        [get("MISS"), get("REVALIDATED", 11), get("REVALIDATED")],
+    ),
     (
         "3 except if excluded by no-cache",
         [reply(set_cookie="a=1", cache_control='no-cache="set-cookie"')],

@@ -75,7 +75,7 @@ def supersedes(
         return False
     if response.status >= 500 or response.status in storing.REQUEST_STATUSES | storing.PARTIAL_STATUSES:
         return False
-    is_about_caller = response.status in storing.CALLER_STATUSES or fields.has_credential(response.headers)
+    is_about_caller = response.status in storing.CALLER_STATUSES or response.has_credential
     return slot.target.scope is Scope.USER or not (is_about_caller or unverified or outcome)
 
 

@@ -24,7 +24,7 @@ from routing.errors import (
     Overloaded,
 )
 from routing.exchange import CacheSlot, Exchange
-from routing.http import Headers, Response
+from routing.http import Headers, Response, first
 from routing.messages import forwarding
 from routing.messages.response_body import OnComplete, Relay
 from routing.observability.events import Observers
@@ -43,6 +43,7 @@ from routing.upstream.call import BackendCall
 
 SHARED_FAILURES: Final = (CallFailed, CircuitOpen, CredentialFailed, Overloaded, BackendLimited)
 """Errors of a fetch that the requests waiting for it would get too."""
+_COOKIE: Final = b"set-cookie"
 
 
 class CacheStore:
@@ -258,7 +259,10 @@ class CacheStore:
     def _cache_response(self, exchange: Exchange, call: BackendCall, headers: Headers) -> CacheResponse:
         slot = exchange.cache_slot
         ignore = slot.target.policy.ignore if slot is not None else ()
-        return CacheResponse(call.response.status, tuple(headers), self._clock(), exchange.call.seconds or 0.0, ignore)
+        had_cookie = first(headers, _COOKIE) is None and first(call.response.headers, _COOKIE) is not None
+        dropped = frozenset({_COOKIE}) if had_cookie else frozenset[bytes]()
+        seconds = exchange.call.seconds or 0.0
+        return CacheResponse(call.response.status, tuple(headers), self._clock(), seconds, ignore, dropped)
 
     def _planned_release(self, slot: CacheSlot, stored: Freshness | Entry) -> Release | None:
         """How the lease of the fetch ends when the response is stored."""
