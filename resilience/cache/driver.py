@@ -71,12 +71,16 @@ class Cache:
         return entry
 
     def try_lookup(self, service: str, key: str, request: CacheRequest, now: float) -> Fresh | None:
-        """Look up in memory, without waiting. None: `lookup` must be awaited."""
+        """Look up in memory, without waiting. None: `lookup` must be awaited.
+
+        What the request takes stale (`max-stale`) is looked up in the store: another process may have a newer one. What
+        is to be refreshed is for the caller to look up, who may be refreshing it.
+        """
         entry = self._store.peek(service, key)
         if entry is None:
             return None
         result = serving.lookup(entry, request, now)
-        return result if type(result) is Fresh else None
+        return result if type(result) is Fresh and (result.refresh or not result.stale) else None
 
     async def lookup(
         self, service: str, key: str, request: CacheRequest, now: float, claimant: str = ""
@@ -96,7 +100,7 @@ class Cache:
     async def relookup(self, service: str, key: str, request: CacheRequest, now: float) -> LookupResult:
         """Look up in memory, then in the store: for a request that looked up before and has waited since."""
         result = serving.lookup(self._store.peek(service, key), request, now)
-        if isinstance(result, Fresh) and not result.refresh:
+        if isinstance(result, Fresh) and not result.stale:
             return result
         return await self.lookup(service, key, request, now)
 

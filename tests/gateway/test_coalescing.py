@@ -421,6 +421,20 @@ async def test_what_one_worker_has_refreshed_is_not_served_stale_by_the_other(
     assert len(origin.requests) == 2
 
 
+async def test_a_client_that_takes_stale_responses_gets_what_the_other_worker_has_renewed(
+    workers: Callable[[], Awaitable[World]],
+) -> None:
+    one = await workers()
+    await one.serve(WITH_ETAG, reply(etag='"b"', body=b"new", cache_control="max-age=10"), policy=SHARED)
+    two = await workers()
+    for world in (one, two, two):
+        await world.request("GET", PATH + "/x")
+    one.clock.advance(15)
+    await one.request("GET", PATH + "/x")
+    response = await two.request("GET", PATH + "/x", [("Cache-Control", "max-stale")])
+    assert (response.get("x-cache"), response.body) == ("HIT", b"new")
+
+
 REPLACED_BY: dict[str, tuple[bytes, tuple[str | None, int, bytes]]] = {
     "another response": (reply(etag='"b"', body=b"new", cache_control="max-age=10"), ("HIT", 200, b"new")),
     "one that is not stored": (reply(404, b"gone"), ("MISS", 404, b"gone")),
