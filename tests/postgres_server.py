@@ -68,10 +68,11 @@ class PostgresServer:
 class PgBouncer:
     """In transaction mode: each transaction of a client may get another connection of the server."""
 
-    def __init__(self, server: PostgresServer, *, size: int = 3) -> None:
+    def __init__(self, server: PostgresServer, *, size: int = 3, mode: str = "transaction") -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
         self.port = free_port()
         self._size = size
+        self._mode = mode
         self._server = server
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -85,7 +86,7 @@ class PgBouncer:
         configuration.write_text(
             f"[databases]\npostgres = host=127.0.0.1 port={self._server.port}\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
-            f"auth_type = trust\nauth_file = {users}\npool_mode = transaction\ndefault_pool_size = {self._size}\n"
+            f"auth_type = trust\nauth_file = {users}\npool_mode = {self._mode}\ndefault_pool_size = {self._size}\n"
             "max_client_conn = 200\nserver_login_retry = 1\nquery_wait_timeout = 2\n"
         )
         shutil.chown(self.directory, unprivileged() or os.getuid())

@@ -42,6 +42,13 @@ _DISK: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQL
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 _UNDEFINED: Final = frozenset({"42P01", "42703"})
 """PostgreSQL's codes of an undefined table and column."""
+_ADVICE: Final = {
+    "42501": "make the role of DATABASE_URL the owner of the database and of its tables (ALTER DATABASE NAME OWNER TO "
+    "ROLE), or grant it these rights",
+    "3F000": "create a schema of the role's search_path, or ALTER ROLE NAME RESET search_path",
+    "57014": "raise the statement_timeout of the role of DATABASE_URL",
+}
+"""What to do about PostgreSQL's codes of a right or schema that is missing, and of a query that was cancelled."""
 _POSTGRESQL: Final = re.compile(r'(relation|column) "?([\w.]+)"?')
 _SQLITE: Final = re.compile(r"no such (table|column): ([\w.]+)")
 
@@ -112,10 +119,24 @@ def explain(error: BaseException) -> str | None:
     """What an operator can do about an error of the database, in one line; None if it is a fault of the code."""
     if (table := missing_table(error)) is not None:
         return f"the database lacks {table}: run `manage.py migrate` first"
+    if (refused := refusal(error)) is not None:
+        return f"the database refuses it: {refused[0]}; {refused[1]}"
     if isinstance(error, OperationalError) and not _is_fault(error):
         return f"the database is unavailable: {describe(error)}"
     if getattr(error.__cause__, "sqlite_errorcode", 0) & _PRIMARY_CODE in _DAMAGED:
         return f"the database cannot be used: {describe(error)}; restore a backup of it"
+    return None
+
+
+def refusal(error: BaseException) -> tuple[str, str] | None:
+    """The first line of PostgreSQL's error and what to do about it, if the role, and no fault of the code, is the
+    reason; otherwise None. Django's error about the table of migrations has only a context, and no cause.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if (advice := _ADVICE.get(getattr(found, "sqlstate", None) or "")) is not None:
+            return str(found).partition("\n")[0], advice
+        found = found.__cause__ or found.__context__
     return None
 
 

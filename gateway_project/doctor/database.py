@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project.config import Config
-from gateway_project.django_settings.databases import describe
+from gateway_project.django_settings.databases import describe, refusal
 from gateway_project.doctor.finding import Finding, error, ok, warning
 from gateway_project.starting.database import DatabaseUnavailable, has_unapplied_migrations, wait_for_database
 
@@ -24,6 +24,15 @@ UNAVAILABLE: Final = {
 }
 """What to do, by the kind of database."""
 MIGRATIONS: Final = "migrations"
+LACKS_RIGHTS: Final = """
+SELECT relname FROM pg_class
+WHERE relname = ANY(%s) AND pg_table_is_visible(oid) AND NOT (
+    has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+    AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')
+)
+"""
+NAMED: Final = 5
+"""Tables that a finding names."""
 
 
 def check_database(config: Config, database: BaseDatabaseWrapper) -> Iterator[Finding]:
@@ -41,10 +50,13 @@ def check_database(config: Config, database: BaseDatabaseWrapper) -> Iterator[Fi
             yield _journal(database)
             yield from check_readers(Path(database.settings_dict["NAME"]))
         yield _migrations(database)
+        if database.vendor == "postgresql":
+            yield from check_rights(database)
     except DatabaseUnavailable as fault:
         yield error("database", str(fault), UNAVAILABLE[database.vendor])
     except DatabaseError as fault:
-        yield error("database", describe(fault), "check that DATABASE_URL names the gateway's database")
+        message, advice = refusal(fault) or (describe(fault), "check that DATABASE_URL names the gateway's database")
+        yield error("database", message, advice)
 
 
 def _latency(database: BaseDatabaseWrapper) -> Finding:
@@ -64,18 +76,50 @@ def _postgresql(config: Config, database: BaseDatabaseWrapper) -> Iterator[Findi
     version = int(_value(database, "SHOW server_version_num")) // 10_000
     if version < OLDEST_POSTGRESQL:
         yield error("database version", f"PostgreSQL {version}", f"upgrade to {OLDEST_POSTGRESQL} or later")
+    yield from check_transactions(database)
     yield from check_role(database)
+    yield from check_encoding(database)
     yield _clock(database)
-    needed = config.server.workers * config.database_connections
-    allowed = int(_value(database, "SHOW max_connections")) - int(
-        _value(database, "SHOW superuser_reserved_connections")
-    )
-    message = f"{allowed} connections; this gateway opens at most {needed}"
-    if allowed < needed:
-        advice = "raise max_connections, lower WORKERS or DATABASE_CONNECTIONS, or put PgBouncer between"
-        yield warning("database connections", message, advice)
-    else:
-        yield ok("database connections", message)
+    yield check_connections(database, config.server.workers * config.database_connections)
+
+
+def check_connections(database: BaseDatabaseWrapper, needed: int) -> Finding:
+    """Whether the server, the role and the database allow `needed` connections. -1 is no limit of the last two."""
+    limits = {
+        "max_connections": int(_value(database, "SHOW max_connections"))
+        - int(_value(database, "SHOW superuser_reserved_connections")),
+        "the role's CONNECTION LIMIT": _value(database, "SELECT rolconnlimit FROM pg_roles WHERE rolname=current_user"),
+        "the database's CONNECTION LIMIT": _value(
+            database, "SELECT datconnlimit FROM pg_database WHERE datname=current_database()"
+        ),
+    }
+    known = {name: limit for name, limit in limits.items() if limit is not None and limit >= 0}
+    least = min(known, key=lambda name: known[name])
+    message = f"{known[least]} connections; this gateway opens at most {needed}"
+    if known[least] >= needed:
+        return ok("database connections", message)
+    advice = f"raise {least}, lower WORKERS or DATABASE_CONNECTIONS, or put PgBouncer between"
+    return warning("database connections", message, advice)
+
+
+def check_transactions(database: BaseDatabaseWrapper) -> Iterator[Finding]:
+    """Nothing if transactions are accepted. PgBouncer refuses them with `pool_mode = statement`."""
+    try:
+        database.set_autocommit(False)
+        _value(database, "SELECT 1")
+        database.rollback()
+        database.set_autocommit(True)
+    except DatabaseError as fault:
+        database.close()
+        yield error("database transactions", describe(fault), "set pool_mode of PgBouncer to transaction or session")
+
+
+def check_encoding(database: BaseDatabaseWrapper) -> Iterator[Finding]:
+    """Nothing for UTF-8."""
+    encoding = _value(database, "SHOW server_encoding")
+    if encoding != "UTF8":
+        advice = "CREATE DATABASE NAME ENCODING 'UTF8' TEMPLATE template0, and restore a backup into it"
+        yield warning("database encoding", f"{encoding}: texts in other scripts may be refused", advice)
 
 
 def check_role(database: BaseDatabaseWrapper) -> Iterator[Finding]:
@@ -115,8 +159,34 @@ def check_readers(file: Path) -> Iterator[Finding]:
 
 def _migrations(database: BaseDatabaseWrapper) -> Finding:
     if has_unapplied_migrations(database):
-        return error(MIGRATIONS, "some are not applied", "run `manage.py migrate`")
+        return error(MIGRATIONS, "some are not applied", _obstacle(database) or "run `manage.py migrate`")
     return ok(MIGRATIONS, "all are applied")
+
+
+def check_rights(database: BaseDatabaseWrapper) -> Iterator[Finding]:
+    """Nothing if the role may read and write all tables of the gateway."""
+    with database.cursor() as cursor:
+        cursor.execute(LACKS_RIGHTS, [database.introspection.django_table_names()])
+        refused = sorted(name for (name,) in cursor.fetchall())
+    if refused:
+        names = ", ".join(refused[:NAMED]) + (f" and {len(refused) - NAMED} more" if len(refused) > NAMED else "")
+        advice = "ALTER TABLE NAME OWNER TO ROLE, or GRANT SELECT, INSERT, UPDATE, DELETE on them"
+        yield error("database rights", f"the role may not read and write {names}", advice)
+
+
+def _obstacle(database: BaseDatabaseWrapper) -> str:
+    """What has to be done before `migrate` can create tables; empty for nothing."""
+    if database.vendor != "postgresql":
+        return ""
+    schema = _value(database, "SELECT current_schema()")
+    if schema is None:
+        return "no schema of the role's search_path exists: create one, or ALTER ROLE NAME RESET search_path"
+    if not _value(database, "SELECT has_schema_privilege(current_schema(), 'CREATE')"):
+        return (
+            f"the role may not create tables in the schema {schema}: ALTER DATABASE NAME OWNER TO ROLE, "
+            "then run `manage.py migrate`"
+        )
+    return ""
 
 
 def _value(database: BaseDatabaseWrapper, query: str) -> Any:

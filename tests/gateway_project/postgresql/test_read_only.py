@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from typing import Protocol
 
 import pytest
 from django.db import OperationalError, ProgrammingError
@@ -27,8 +28,13 @@ def server() -> Iterator[PostgresServer]:
         yield server.start()
 
 
+class HasUrl(Protocol):
+    @property
+    def url(self) -> str: ...
+
+
 @contextlib.contextmanager
-def connected(server: PostgresServer, parameters: str) -> Iterator[BaseDatabaseWrapper]:
+def connected(server: HasUrl, parameters: str) -> Iterator[BaseDatabaseWrapper]:
     handler = ConnectionHandler({"default": {}, "tried": databases(server.url + parameters)["default"]})
     connection = handler["tried"]
     try:
