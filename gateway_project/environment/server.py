@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gateway_project.environment.values import Get, boolean, integer, limit
+from gateway_project.environment.values import Get, boolean, integer, limit, listening_address
 
 
 class ServerSettings(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ def read(get: Get, *, debug: bool) -> ServerSettings:
     for name in ("TLS_CERT", "TLS_KEY"):
         get(name, None, _refuse_tls)
     return ServerSettings(
-        host=get("HOST", "127.0.0.1", str),
+        host=get("HOST", "127.0.0.1", listening_address),
         port=get("PORT", 8000, integer(1, 65_535)),
         workers=get("WORKERS", 1, integer(1, 256)),
         drain=get("DRAIN_SECONDS", 0 if debug else 5, integer(0, 3_600)),

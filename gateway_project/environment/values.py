@@ -49,6 +49,13 @@ def hosts(text: str) -> tuple[str, ...]:
     return found
 
 
+def listening_address(text: str) -> str:
+    """A name or address to listen on. Brackets around an IPv6 address, as URLs have them, are removed."""
+    if "/" in text:
+        raise ValueError(f"{text!r} is not a host: write 0.0.0.0, or ::, without a scheme, a path or a port")
+    return text[1:-1] if text.startswith("[") and text.endswith("]") else text
+
+
 def integer(minimum: int, maximum: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,15}", text) or not minimum <= int(text) <= maximum:
@@ -122,6 +129,8 @@ def database_url(text: str) -> str:
             raise ValueError(
                 "has an invalid host or port; an `@`, `:`, `/`, `?` or `#` of a password must be percent-encoded"
             )
+        if not parts.path.strip("/") and "service=" not in parts.query:
+            raise ValueError("names no database: postgresql://USER:PASSWORD@HOST:PORT/NAME")
     return text
 
 

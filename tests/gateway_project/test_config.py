@@ -80,6 +80,26 @@ def test_a_fault_of_a_databases_address_is_listed_without_any_secret(scheme: str
     assert "port" in found[0]
 
 
+@pytest.mark.parametrize("rest", ["h", "h/", "u:hunter2@h:5432/", "h1,h2/", "/?host=h"])
+def test_a_databases_address_names_the_database(rest: str) -> None:
+    assert faults(**GIVEN, DATABASE_URL=f"postgresql://{rest}") == [
+        "DATABASE_URL: names no database: postgresql://USER:PASSWORD@HOST:PORT/NAME"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "host"), [("[::]", "::"), ("[::1]", "::1"), ("::", "::"), ("gateway.internal", "gateway.internal")]
+)
+def test_an_address_to_listen_on_may_be_in_brackets(text: str, host: str) -> None:
+    assert config.read({**GIVEN, "HOST": text}).server.host == host
+
+
+@pytest.mark.parametrize("text", ["http://0.0.0.0", "0.0.0.0/0", "unix:///run/gateway.sock"])
+def test_an_address_to_listen_on_is_no_url(text: str) -> None:
+    (fault,) = faults(**GIVEN, HOST=text)
+    assert fault.startswith(f"HOST: {text!r} is not a host")
+
+
 @pytest.mark.parametrize(
     "text",
     [
