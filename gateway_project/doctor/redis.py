@@ -30,6 +30,19 @@ ACL: Final = (
     "-@all +@connection +@read +@write +@pubsub +@scripting +@transaction +info +time +cluster"
 )
 
+ADVICE: Final = {
+    "DB index is out of range": "name a database that the server has in REDIS_URL, such as /0, or raise `databases`",
+    "'SENTINEL'": "write redis:// in REDIS_URL: the server is no sentinel, whose port is 26379 by default",
+    "BUSY": "a script of another program runs for too long: SCRIPT KILL ends it",
+    "Hash slot not served": "the server is part of a cluster: assign all slots, and write redis+cluster://",
+    "MOVED": "the server is part of a cluster: write redis+cluster:// in REDIS_URL",
+    "NOREPLICAS": "connect replicas, or CONFIG SET min-replicas-to-write 0",
+    "used memory > 'maxmemory'": "raise maxmemory: the server can evict nothing more",
+    "unknown command": "give the command its name back (rename-command): scripts use it",
+}
+"""What to do about an error of the server, by words of it."""
+OTHERWISE: Final = "see the findings below, and the server's log"
+
 
 def check_redis(config: Config, url: str | None) -> Iterator[Finding]:
     """The findings about the server at `url`, which is running."""
@@ -171,7 +184,7 @@ def _permissions(name: str, client: Any, prefix: str, *, is_cluster: bool) -> It
         refused.append(f"these commands are refused: {', '.join(commands)}")
         lacks_rights = True
     if refused:
-        advice = ACL.format(prefix) if lacks_rights else "see the findings below, and the server's log"
+        advice = ACL.format(prefix) if lacks_rights else _advice_about("; ".join(refused))
         yield error(check, "; ".join(refused), advice)
     else:
         yield ok(check, f"{', '.join(probes)} under {prefix}:")
@@ -196,6 +209,8 @@ def _connection_advice(fault: BaseException) -> str:
         return (
             "check that the server runs, that nothing between drops connections, and that it has TLS if rediss is asked"
         )
+    if "Cluster mode is not enabled" in str(fault):
+        return "write redis:// in REDIS_URL: the server is not part of a cluster"
     return "check REDIS_URL and that the server runs"
 
 
@@ -204,13 +219,16 @@ def _refusal_advice(fault: BaseException, command: str = "") -> str:
     if isinstance(fault, REFUSED_USER):
         return f"allow +{command.lower()}: scripts use it" if command else "allow +ping"
     said = str(fault)
-    if said.startswith("unknown command"):
+    if said.startswith("unknown command") and "SENTINEL" not in said:
         return (
             f"give {command} its name back (rename-command): scripts use it" if command else "see the server's settings"
         )
-    if said.startswith("BUSY"):
-        return "a script of another program runs for too long: SCRIPT KILL ends it"
-    return "see the findings below, and the server's log"
+    return _advice_about(said)
+
+
+def _advice_about(said: str) -> str:
+    """What to do about what the server has said."""
+    return next((advice for words, advice in ADVICE.items() if words in said), OTHERWISE)
 
 
 def _text(fault: BaseException) -> str:

@@ -421,6 +421,33 @@ def test_a_redis_that_is_full_or_of_another_password() -> None:
         assert "5ecret" not in to_json([away])
 
 
+@pytest.mark.parametrize(
+    ("options", "change", "check", "advice"),
+    [
+        ((), ("/0", "/16"), "redis", "name a database that the server has"),
+        ((), ("/0", "/16"), "redis permissions", "name a database that the server has"),
+        ((), ("redis:", "redis+cluster:"), "redis", "write redis://"),
+        ((), ("redis:", "redis+sentinel:"), "redis", "write redis://"),
+        ((), ("redis:", "redis+sentinel:"), "redis info", "write redis://"),
+        (("--cluster-enabled", "yes"), ("", ""), "redis permissions", "redis+cluster://"),
+        (("--min-replicas-to-write", "1"), ("", ""), "redis permissions", "min-replicas-to-write"),
+        (("--maxmemory", "1mb", "--maxmemory-policy", "allkeys-lru"), ("", ""), "redis permissions", "raise maxmemory"),
+        (("--rename-command", "EVAL", ""), ("", ""), "redis permissions", "rename-command"),
+    ],
+)
+def test_what_to_do_about_an_error_of_redis(
+    options: tuple[str, ...], change: tuple[str, str], check: str, advice: str
+) -> None:
+    port = free_port()
+    with closing(RedisServer("--port", str(port), *options)) as server:
+        server.start()
+        url = f"redis://127.0.0.1:{port}/0"
+        wrong = (url.replace("/0", "/master/0") if "sentinel" in change[1] else url).replace(*change)
+        found = {each.check: each for each in redis.check_redis(read(REDIS_URL=wrong), wrong)}
+        assert found[check].level is Level.ERROR
+        assert advice in found[check].advice
+
+
 def test_a_redis_that_refuses_all_writes_after_a_failed_snapshot() -> None:
     """It refuses PING too, which is not a server that is away."""
     with closing(RedisServer()) as server:
