@@ -1,5 +1,7 @@
 """Replicas that migrate one database at the same time all succeed."""
 
+import contextlib
+import sqlite3
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +17,9 @@ REPLICAS = 3
 SERVICES = {name: {"targets": [{"url": "http://127.0.0.1:9"}]} for name in ("crm", "mail", "files")}
 
 
-def run_at_once(server: Server, *arguments: str, stdin: str = "") -> list[subprocess.CompletedProcess[str]]:
+def run_at_once(
+    server: Server, *arguments: str, stdin: str = "", replicas: int = REPLICAS
+) -> list[subprocess.CompletedProcess[str]]:
     def run(_: int) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*PYTHON, *arguments],
@@ -27,8 +31,8 @@ def run_at_once(server: Server, *arguments: str, stdin: str = "") -> list[subpro
             check=False,
         )
 
-    with ThreadPoolExecutor(REPLICAS) as replicas:
-        return list(replicas.map(run, range(REPLICAS)))
+    with ThreadPoolExecutor(replicas) as pool:
+        return list(pool.map(run, range(replicas)))
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -44,3 +48,17 @@ def test_replicas_that_migrate_and_apply_at_once_all_succeed(kind: str, request:
     finally:
         server.close()
     assert not Path(server.directory).exists()
+
+
+def test_a_locked_file_is_told_from_a_lack_of_json() -> None:
+    """Django asks SQLite for JSON in a transaction, and takes whatever that raises for a lack of it."""
+    server = Server()
+    try:
+        server.manage("migrate")
+        with contextlib.closing(sqlite3.connect(server.database, isolation_level=None)) as held:
+            held.execute("BEGIN IMMEDIATE")
+            (done,) = run_at_once(server, "migrate", replicas=1)
+        assert "JSON" not in done.stderr
+        assert (done.returncode, "database is locked" in done.stderr) in [(0, False), (1, True)]
+    finally:
+        server.close()

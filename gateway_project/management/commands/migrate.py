@@ -21,6 +21,12 @@ class Command(migrate.Command):
             help="go back to the tables of this release, before its code is started again",
         )
 
+    def get_check_kwargs(self, options: dict[str, Any]) -> Any:
+        database = connections[options["database"]]
+        if database.vendor == "sqlite":  # Django asks in a transaction, and takes a locked file for a lack of JSON
+            database.features.supports_json_field = True
+        return super().get_check_kwargs(options)
+
     def handle(self, *args: Any, release: str | None = None, **options: Any) -> None:
         """The plan is made under the lock, so that a replica that waited finds nothing left to do."""
         database = connections[options["database"]]
