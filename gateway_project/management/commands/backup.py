@@ -1,10 +1,12 @@
 """`manage.py backup FILE`: the whole database as one file, of one moment."""
 
 import os
+import signal
 import sys
 import tempfile
 from argparse import ArgumentParser
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any
 
 from django.conf import settings
@@ -32,12 +34,14 @@ class Command(BaseCommand):
             self.stderr.write(f"{rows} rows written")
             return
         path = Path(file)
-        if path.exists():
-            raise CommandError(f"{path} exists already")
         try:
+            if os.path.lexists(path):  # a link to a file that is not there too
+                raise FileExistsError
             rows = _write_whole(path)
-        except OSError as error:
-            raise CommandError(f"{error.filename or path}: {error.strerror}") from None
+        except FileExistsError:
+            raise CommandError(f"{path} exists already") from None
+        except OSError as error:  # whose own file name is that of the temporary file
+            raise CommandError(f"{path}: {error.strerror}") from None
         self.stdout.write(f"{path}: {rows} rows, {path.stat().st_size} bytes")
 
 
@@ -52,6 +56,8 @@ def _check_database() -> None:
 
 def _write_whole(path: Path) -> int:
     """The file has its name once it is complete and on disk. Only its owner may read it."""
+    for number in (signal.SIGTERM, signal.SIGHUP):  # else the temporary file would stay
+        signal.signal(number, _exit)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -62,6 +68,10 @@ def _write_whole(path: Path) -> int:
     finally:
         Path(name).unlink(missing_ok=True)
     return rows
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _name(temporary: str, path: Path) -> None:

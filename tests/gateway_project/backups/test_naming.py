@@ -2,10 +2,13 @@
 
 import errno
 import os
+import signal
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 
+from gateway_project.management.commands import backup
 from gateway_project.management.commands.backup import _name
 
 
@@ -34,3 +37,42 @@ def test_a_backup_replaces_no_file_that_was_made_meanwhile(temporary: Path) -> N
     with pytest.raises(FileExistsError):
         _name(str(temporary), path)
     assert (path.read_text(), temporary.read_text()) == ("another", "rows")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("link", "exists already"),
+        ("missing/first.backup", "No such file or directory"),
+        ("file/first.backup", "Not a directory"),
+        ("n" * 300, "File name too long"),
+    ],
+)
+def test_a_name_that_cannot_be_written_is_named(
+    name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "_check_database", lambda: None)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError) as refused:
+        call_command("backup", str(tmp_path / name))
+    assert str(refused.value).startswith(str(tmp_path / name))
+    assert str(refused.value).endswith(reason)
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_backup_that_is_ended_leaves_no_file(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = [(each, signal.getsignal(each)) for each in (signal.SIGTERM, signal.SIGHUP)]
+    monkeypatch.setattr(backup, "_check_database", lambda: None)
+    monkeypatch.setattr(backup, "_write", lambda _: signal.raise_signal(number))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            call_command("backup", str(tmp_path / "first.backup"))
+    finally:
+        for each, handler in before:
+            signal.signal(each, handler)
+    assert ended.value.code == 128 + number
+    assert not list(tmp_path.iterdir())
