@@ -4,13 +4,14 @@ import gzip
 import json
 import sqlite3
 import stat
+import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.server import Server, document
+from tests.system.server import PYTHON, ROOT, Server, document
 from tests.system.test_postgres import database
 
 __all__ = ["database"]  # the fixture
@@ -187,6 +188,22 @@ def test_a_backup_is_restored_into_an_empty_database(
     _, _, former = run(source, ["restore", "--replace", again], ["backup", third], ["config", "export"])
     assert rows(third) == rows(backup)
     assert former == exported
+
+
+@pytest.mark.parametrize("file", ["-", "/dev/stdin"])
+def test_a_backup_is_restored_from_a_pipe(file: str, backup: Path, empty: Server) -> None:
+    done = subprocess.run(
+        [*PYTHON, "restore", file],
+        cwd=ROOT,
+        env=empty.environment,
+        input=backup.read_bytes(),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    again = empty.directory / "again.backup"
+    empty.manage("backup", str(again))
+    assert rows(again) == rows(backup)
 
 
 def test_a_restore_that_fails_changes_nothing(source: Server, backup: Path) -> None:
