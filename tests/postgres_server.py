@@ -82,7 +82,7 @@ class PgBouncer:
 
     def start(self) -> Self:
         users, configuration = self.directory / "users", self.directory / "pgbouncer.ini"
-        users.write_text(f'"{USER}" ""\n')
+        users.write_text(f'"{USER}" ""\n"german" ""\n')
         configuration.write_text(
             f"[databases]\npostgres = host=127.0.0.1 port={self._server.port}\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"

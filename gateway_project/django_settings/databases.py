@@ -74,6 +74,7 @@ def databases(url: str, connections: int = 10) -> dict[str, Any]:
                 "HOST": ",".join(name for name, _ in hosts),
                 "PORT": ",".join(port or "5432" for _, port in hosts),
             }
+        os.environ.setdefault("PGDATESTYLE", "ISO")  # psycopg reads times in no other form, which a role may have set
         pool = {**POOL, "size": connections}
         database |= {
             "ENGINE": "gateway_project.postgresql",

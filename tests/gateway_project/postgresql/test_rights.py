@@ -104,6 +104,18 @@ def test_doctor_warns_of_an_encoding_other_than_utf_8(server: PostgresServer) ->
         assert [each.level for each in check_encoding(connection)] == [Level.WARNING]
 
 
+def test_a_role_with_another_form_of_dates_reads_times(server: PostgresServer) -> None:
+    with psycopg.connect(server.url, autocommit=True) as owner:
+        owner.execute("CREATE ROLE german LOGIN")
+        owner.execute("ALTER ROLE german SET datestyle = 'German'")
+    with contextlib.closing(PgBouncer(server)) as pooler:
+        for url in (server.url, pooler.start().url):
+            address = Address(url.replace("//gateway@", "//german@"))
+            with connected(address, "") as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT now()")
+                assert cursor.fetchone()[0].tzinfo is not None
+
+
 def test_doctor_finds_a_pooler_that_refuses_transactions(server: PostgresServer) -> None:
     with contextlib.closing(PgBouncer(server, mode="statement")) as pooler:
         pooler.start()
