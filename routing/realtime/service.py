@@ -31,6 +31,7 @@ from routing.realtime.messages import encode_message
 from routing.realtime.session import IsCached, Session
 from routing.router.live import LiveConfiguration
 from routing.router.table import Match, RouteTable
+from routing.steps.rechecks import Rechecks
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Realtime(Observer):
         self.is_closing = False
         self._log = log_
         self._authenticator = authenticator
+        self._rechecks = Rechecks(live, authenticator)
         self._limits = limits
         self._clock = clock
         self.timer = timer
@@ -116,6 +118,7 @@ class Realtime(Observer):
             hub=self.hub,
             live=self.live,
             authenticator=self._authenticator,
+            rechecks=self._rechecks,
             clock=self._clock,
             timer=self.timer,
             is_cached=self._is_cached,

@@ -54,6 +54,7 @@ class Session:
         hub: Hub,
         live: LiveConfiguration,
         authenticator: Authenticator,
+        rechecks: Rechecks,
         clock: Callable[[], float],
         timer: Callable[[], float],
         is_cached: IsCached,
@@ -66,7 +67,7 @@ class Session:
         self._hub = hub
         self._live = live
         self._authenticator = authenticator
-        self._rechecks = Rechecks(live, authenticator)
+        self._rechecks = rechecks
         self._clock = clock
         self._timer = timer
         self._is_cached = is_cached

@@ -4,16 +4,23 @@ from typing import Final
 
 import msgspec
 
+from resilience.memo import TwoGenerationMemo
 from routing.authentication.authenticator import Authenticator, Credential
 from routing.authentication.certificates.callers import CertificateCallers
 from routing.authentication.certificates.certificate import ClientCertificate
 from routing.authentication.certificates.errors import InvalidCertificate
+from routing.authentication.issuer_token import present_caller
 from routing.authentication.proof import Proof
 from routing.authentication.signatures.keys import SigningKey
 from routing.authentication.token_consumers import identities
-from routing.caller import Caller
+from routing.caller import Caller, TokenIdentity
 from routing.consumers.table import ConsumerRecord
+from routing.errors import InvalidToken
 from routing.router.live import LiveConfiguration
+from routing.router.table import RouteTable
+
+REMEMBERED: Final = 4_096
+"""Tokens in each of two generations: those of the connections that are open."""
 
 
 class Rechecks:
@@ -21,6 +28,9 @@ class Rechecks:
         self._live = live
         self._authenticator = authenticator
         self._certificates: Final = CertificateCallers()
+        self._table: RouteTable | None = None
+        self._known: Final[TwoGenerationMemo[Credential, tuple[Caller | None]]] = TwoGenerationMemo(REMEMBERED)
+        """Callers of tokens under the configuration `_table`."""
 
     def current(self, caller: Caller, proof: Proof | None, now: float) -> Caller | None:
         """The caller as it is in the present configuration; None if it is refused now, or would be another one.
@@ -34,7 +44,7 @@ class Rechecks:
         elif isinstance(proof, Credential) and proof.is_key:
             return self._authenticator.try_identify(proof, now)
         else:
-            found = self._of_token(caller, now)
+            found = self._of_token(caller, proof, now)
         if found is None or found.id != caller.id or (found.expires is not None and found.expires <= now):
             return None
         return found
@@ -55,23 +65,49 @@ class Rechecks:
         except InvalidCertificate:
             return None
 
-    def _of_token(self, caller: Caller, now: float) -> Caller | None:
-        """Check what the token does not say: whether it is revoked, its issuer accepted, and its consumer the same."""
-        if self._authenticator.is_revoked(caller, now) or not self._is_issuer_accepted(caller):
+    def _of_token(self, before: Caller, proof: Proof | None, now: float) -> Caller | None:
+        """None if the token is revoked, its issuer no longer accepts it, or its consumer is another one."""
+        if self._authenticator.is_revoked(before, now):
+            return None
+        caller = self._by_issuer(before, proof, now)
+        if caller is None:
             return None
         consumers = self._live.keys.consumers
         record = consumers.by_identity(identities(caller)) if consumers.has_identities else None
         if record is None:
-            return caller if caller.subscription is None else None
-        if not record.enabled or not _is_same_consumer(caller, record):
+            return caller if before.subscription is None else None
+        if not record.enabled or not _is_same_consumer(before, record):
             return None
         return msgspec.structs.replace(caller, subscription=consumers.subscribed(record))
 
-    def _is_issuer_accepted(self, caller: Caller) -> bool:
-        identity = caller.identity
-        return identity is None or any(
-            issuer.issuer == identity.issuer and issuer.enabled for issuer in self._live.table.issuers
-        )
+    def _by_issuer(self, caller: Caller, proof: Proof | None, now: float) -> Caller | None:
+        """The token's caller by the settings of its issuer, found once for each configuration. None if it is refused.
+
+        No configuration changes Firebase's.
+        """
+        table, identity = self._live.table, caller.identity
+        if identity is None or not isinstance(proof, Credential):
+            return caller
+        if table is not self._table:
+            self._table = table
+            self._known.clear()
+        known = self._known.get(proof)
+        if known is None:
+            known = (_present_caller(caller, identity, proof, table, now),)
+            self._known.put(proof, known)
+        return known[0]
+
+
+def _present_caller(
+    caller: Caller, identity: TokenIdentity, proof: Credential, table: RouteTable, now: float
+) -> Caller | None:
+    issuer = next((each for each in table.issuers if each.issuer == identity.issuer and each.enabled), None)
+    if issuer is None or issuer.faults:  # with faults nothing can be verified, which is no reason to refuse
+        return None if issuer is None else caller
+    try:
+        return present_caller(proof.text, caller, issuer, table.services, now)
+    except InvalidToken:
+        return None
 
 
 def _is_same_consumer(caller: Caller, record: ConsumerRecord) -> bool:

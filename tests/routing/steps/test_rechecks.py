@@ -10,7 +10,7 @@ from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
 from routing.authentication.authenticator import Authenticator, Credential
 from routing.authentication.certificates.callers import CertificateCallers
 from routing.authentication.certificates.certificate import ClientCertificate, describe
-from routing.authentication.issuer_policy import Issuer
+from routing.authentication.issuer_policy import Algorithm, ClaimNames, Issuer
 from routing.authentication.proof import Proof
 from routing.authentication.revocations import NONE, Revocation, Revocations
 from routing.authentication.signatures.algorithms import SignatureAlgorithm
@@ -24,12 +24,19 @@ from routing.router.live import LiveConfiguration
 from routing.router.table import RouteTable
 from routing.steps.rechecks import Rechecks
 from tests import certificates
+from tests.identity_provider import encoded
 
 NOW = 1_700_000_000.0
 ISSUER = Issuer(issuer="https://login.example.com", audience=("api",))
 SIGNING = SigningKey(keyid="k", algorithm=SignatureAlgorithm.HMAC_SHA256, material="s" * 32, consumer=1)
 LEAF = ClientCertificate(fingerprint="0" * 64, uris=("spiffe://acme/web",), ends=NOW + 1_000)
-TOKEN = Caller("jwt+idp:ada", expires=NOW + 1_000, identity=Person(ISSUER.issuer, "ada", token_id="t1"))
+TOKEN = Caller(
+    "jwt+login.example.com:ada",
+    scopes=frozenset(),
+    expires=NOW + 1_000,
+    services=frozenset({"*"}),
+    identity=Person(ISSUER.issuer, "ada", token_id="t1"),
+)
 OWNED = {
     UserBinding(issuer=CERTIFICATE, subject="uri:spiffe://acme/web"): 1,
     UserBinding(issuer=ISSUER.issuer, subject="ada"): 1,
@@ -38,7 +45,9 @@ ACME, OTHER = ConsumerRecord(1, "acme", True, 0.0), ConsumerRecord(2, "other", T
 KEY = generate_api_key()
 RECORD = KeyRecord(prefix=KEY.prefix, digest=KEY.digest, name="ours", scopes=frozenset({"*"}))
 API_KEY = Credential(KEY.key, is_key=True)
-BEARER = Credential("e.y.j", is_key=False)
+CLAIMS = {"iss": ISSUER.issuer, "aud": "api", "sub": "ada", "jti": "t1", "exp": NOW + 940, "name": "Ada", "org": "acme"}
+BEARER = Credential(f"{encoded({'alg': 'RS256', 'kid': 'k'})}.{encoded(CLAIMS)}.c2lnbmVk", is_key=False)
+OPAQUE = Credential("opaque", is_key=False)
 
 
 class World:
@@ -111,6 +120,12 @@ def test_a_caller_stays_valid_while_nothing_changes(proof: Proof) -> None:
         (BEARER, {"consumers": DISABLED}),
         (BEARER, {"issuers": ()}),
         (BEARER, {"issuers": (msgspec.structs.replace(ISSUER, enabled=False),)}),
+        (BEARER, {"issuers": (msgspec.structs.replace(ISSUER, audience=("other",)),)}),
+        (BEARER, {"issuers": (msgspec.structs.replace(ISSUER, algorithms=(Algorithm.ES256,)),)}),
+        (BEARER, {"issuers": (msgspec.structs.replace(ISSUER, types=("at+jwt",)),)}),
+        (BEARER, {"issuers": (msgspec.structs.replace(ISSUER, require=(("groups", ("staff",)),)),)}),
+        (BEARER, {"issuers": (msgspec.structs.replace(ISSUER, claims=ClaimNames(id="name")),)}),
+        (BEARER, {"issuers": (msgspec.structs.replace(ISSUER, claims=ClaimNames(tenant="org")),)}),
         (BEARER, {"revocations": (Revocation("", "ada", "", UNTIL),)}),
         (BEARER, {"revocations": (Revocation(ISSUER.issuer, "", "t1", UNTIL),)}),
     ],
@@ -120,6 +135,41 @@ def test_what_is_revoked_is_refused(proof: Proof, change: dict[str, Any]) -> Non
     caller = world.caller(proof)
     world.configure(**change)
     assert world.rechecks.current(caller, proof, NOW) is None
+
+
+def test_a_shorter_leeway_ends_a_token_earlier() -> None:
+    world = World()
+    caller = world.caller(BEARER)
+    assert world.rechecks.current(caller, BEARER, NOW + 999) is not None
+    world.configure(issuers=(msgspec.structs.replace(ISSUER, leeway=0.0),))
+    assert world.rechecks.current(caller, BEARER, NOW + 939) is not None
+    assert world.rechecks.current(caller, BEARER, NOW + 941) is None
+
+
+@pytest.mark.parametrize("proof", [BEARER, OPAQUE])
+def test_an_issuer_may_come_to_permit_other_services(proof: Credential) -> None:
+    world = World()
+    caller = world.caller(proof)
+    assert caller.may_use("crm", ())
+    world.configure(issuers=(msgspec.structs.replace(ISSUER, services=("mail",)),))
+    for _ in range(3):
+        found = world.rechecks.current(caller, proof, NOW)
+        assert found is not None
+        assert (found.may_use("crm", ()), found.may_use("mail", ())) == (False, True)
+    world.configure()
+    found = world.rechecks.current(caller, proof, NOW)
+    assert found is not None
+    assert found.may_use("crm", ())
+
+
+def test_an_issuer_that_cannot_be_used_refuses_nobody() -> None:
+    """New requests are answered with 503."""
+    world = World()
+    caller = world.caller(BEARER)
+    world.configure(issuers=(msgspec.structs.replace(ISSUER, faults=("its secret is missing",)),))
+    found = world.rechecks.current(caller, BEARER, NOW)
+    assert found is not None
+    assert (found.id, found.services) == (caller.id, caller.services)
 
 
 @pytest.mark.parametrize("revoked", [Revocation("", "bob", "", UNTIL), Revocation("", "ada", "", NOW - 1)])
