@@ -136,6 +136,8 @@ def database_url(text: str) -> str:
 
 def directory(text: str) -> Path:
     """A directory that may not exist yet, independent of the working directory."""
+    if text.startswith("~"):
+        raise ValueError(f"{text!r} begins with `~`, which only shells replace: write the whole path")
     path = Path(text).absolute()
     if path.exists() and not path.is_dir():
         raise ValueError(f"{text!r} is not a directory")

@@ -157,9 +157,8 @@ class Flights:
         owner, claimed = first or (next(self._owners), None)
         result, missed = None, False
         for pause in itertools.chain(LEASE_POLL_SECONDS, itertools.repeat(LEASE_POLL_SECONDS[-1])):
-            flight.owner = (
-                owner  # so that the lease ends with the flight, even if this is cancelled while it is claimed
-            )
+            # So that the lease ends with the flight, even if this is cancelled while it is claimed.
+            flight.owner = owner
             if claimed is None:
                 claimed = await leases.claim(flight.service, flight.name, owner, missed=missed)
             if claimed is ClaimResult.OURS:

@@ -150,6 +150,7 @@ def test_a_slash_in_a_password_of_redis_is_a_fault_that_prints_nothing_of_it() -
         ("FIREBASE_CREDENTIALS", "/nowhere.json"),
         ("CORS_ORIGINS", "app.example.com"),
         ("LOG_FORMAT", "xml"),
+        *[("DATA_DIR", text) for text in ("~/gateway", "~", "~gateway/data")],
         ("TLS_CERT", "/etc/ssl/gateway.pem"),
         ("TLS_KEY", "/etc/ssl/gateway.key"),
         ("ACCESS_LOG", "maybe"),

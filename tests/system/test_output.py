@@ -56,6 +56,14 @@ def test_a_command_without_a_database_says_so_in_one_line(empty: Server, command
     assert "Traceback" in manage(" ".join([name, "--traceback", *more]), away).stderr
 
 
+@pytest.mark.parametrize("command", ["rungateway", "serve"])
+def test_a_database_in_memory_is_refused_in_one_line(empty: Server, command: str) -> None:
+    done = manage(command, empty.environment | {"DATABASE_URL": "sqlite://:memory:"})
+    assert done.returncode == 1
+    message = done.stderr if done.stderr.startswith("CommandError") else json.loads(done.stderr)["message"]
+    assert "DATABASE_URL: workers do not share a database in memory" in message
+
+
 def test_a_broken_pipe_is_silent(seed: Seed) -> None:
     server = Server(seed=seed.database, environment={"PYTHONUNBUFFERED": ""})
     try:

@@ -78,6 +78,10 @@ class Command(BaseCommand):
 
         Migrations need 30 MB, which the main process and its workers would keep.
         """
+        if ":memory:" in str(connection.settings_dict["NAME"]):
+            raise CommandError(
+                "DATABASE_URL: workers do not share a database in memory; name a file, or a PostgreSQL server"
+            )
         try:
             run_in_child(partial(self.migrate, timeout))
         except DatabaseUnavailable as error:
