@@ -8,7 +8,9 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -27,9 +29,14 @@ class ApiMethod(NamedTuple):
     path: str
 
 
+@cache
+def table_of(preset: str) -> RouteTable:
+    return RouteTable([decode_service("any", {"preset": preset}, lambda _name: "secret")])
+
+
 def policy_of(preset: str, method: ApiMethod) -> RoutePolicy:
-    service = decode_service("any", {"preset": preset}, lambda _name: "secret")
-    return RouteTable([service]).within(service, method.verb, method.path.encode()).policy
+    table = table_of(preset)
+    return table.within(table.services["any"], method.verb, method.path.encode()).policy
 
 
 def is_stored(policy: RoutePolicy, verb: str) -> bool:
@@ -178,3 +185,37 @@ def test_each_write_to_slack_ends_what_is_stored() -> None:
     assert left - SLACK_READS == SLACK_OTHERS | SLACK_WRITES_BY_GET
     by_post = {ApiMethod(name, "POST", f"/{name}") for name in SLACK_WRITES_BY_GET}
     assert [method for method in by_post if not ends_something(policy_of("slack", method))] == []
+
+
+def hubspot_methods() -> set[ApiMethod]:
+    """Those of the CRM that the classes of hubspot-api-client call. Parameters are replaced by their names."""
+    calls = {
+        call
+        for path in Path(str(files("hubspot.crm"))).rglob("api/*.py")
+        for call in re.findall(r'call_api\(\s*"([^"]+)",\s*"([A-Z]+)"', path.read_text())
+    }
+    return {ApiMethod(path, verb, re.sub(r"\{(\w+)\}", r"\1", path)) for path, verb in calls}
+
+
+HUBSPOT_STORED = re.compile(r"/crm/v\d/(objects|associations|properties|pipelines)/.*|/crm-object-schemas/.*")
+HUBSPOT_OTHERS = re.compile(
+    r".*/(batch/read|search)|.*/labels(/.*)?|.*/associations/(definitions|usage)/.*|.*/splits/.*"
+)
+"""Reads by POST, and writes that change nothing of what is stored."""
+
+
+def test_the_methods_of_hubspot_that_are_stored_are_reads() -> None:
+    stored = {method for method in hubspot_methods() if is_stored(policy_of("hubspot", method), method.verb)}
+    assert len(stored) > 60
+    assert {method.path.rpartition("/")[2] for method in stored if method.verb != "GET"} == {"search"}
+
+
+def test_each_write_to_hubspot_ends_what_is_stored() -> None:
+    writes = [method for method in hubspot_methods() if method.verb not in SAFE and HUBSPOT_STORED.match(method.path)]
+    assert len(writes) > 150
+    left = [
+        method
+        for method in writes
+        if not ends_something(policy_of("hubspot", method)) and not HUBSPOT_OTHERS.fullmatch(method.path)
+    ]
+    assert left == []
