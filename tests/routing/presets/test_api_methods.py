@@ -145,20 +145,16 @@ SLACK_FAMILIES = re.compile(
     r"(chat|reactions|pins)\.\w+|files\.(remote\.)?\w+"
 )
 SLACK_OTHERS = {
-    "admin.conversations.bulkSetProperties", "admin.conversations.createForObjects",
     "admin.conversations.getConversationPrefs", "admin.conversations.getCustomRetention",
-    "admin.conversations.getTeams", "admin.conversations.linkObjects", "admin.conversations.lookup",
-    "admin.conversations.removeCustomRetention", "admin.conversations.search",
-    "admin.conversations.setConversationPrefs", "admin.conversations.setCustomRetention",
-    "admin.conversations.unlinkObjects", "admin.emoji.list", "admin.teams.create", "admin.teams.settings.info",
-    "admin.teams.settings.setDefaultChannels", "admin.users.getExpiration", "admin.users.list",
-    "chat.deleteScheduledMessage", "chat.getPermalink", "chat.postEphemeral", "chat.scheduleMessage",
-    "conversations.declineSharedInvite", "conversations.inviteShared", "conversations.listConnectInvites",
-    "files.getUploadURLExternal", "files.info", "files.list", "files.remote.info",
-    "files.remote.list", "files.remote.remove", "files.revokePublicURL",
-    "files.sharedPublicURL", "files.upload", "pins.list", "reactions.get", "reactions.list", "team.accessLogs",
-    "team.billableInfo", "team.integrationLogs", "users.conversations", "users.getPresence", "users.identity",
-    "users.lookupByEmail", "users.setPresence",
+    "admin.conversations.getTeams", "admin.conversations.lookup", "admin.conversations.removeCustomRetention",
+    "admin.conversations.search", "admin.conversations.setCustomRetention", "admin.emoji.list",
+    "admin.teams.create", "admin.teams.settings.info", "admin.teams.settings.setDefaultChannels",
+    "admin.users.getExpiration", "admin.users.list", "chat.deleteScheduledMessage", "chat.getPermalink",
+    "chat.postEphemeral", "chat.scheduleMessage", "conversations.declineSharedInvite",
+    "conversations.inviteShared", "conversations.listConnectInvites", "files.getUploadURLExternal",
+    "files.info", "files.list", "files.remote.info", "files.remote.list", "files.upload", "pins.list",
+    "reactions.get", "reactions.list", "team.accessLogs", "team.billableInfo", "team.integrationLogs",
+    "users.conversations", "users.getPresence", "users.identity", "users.lookupByEmail", "users.setPresence",
 }  # fmt: skip
 """Of the families above: reads that are not stored, and writes that change nothing of what is."""
 
