@@ -301,6 +301,39 @@ def test_trailer_fields_are_dropped_however_many() -> None:
     assert parser.feed(b"\r\nGET / HTTP/1.1\r\nHost: b\r\n\r\n").requests[0][0].headers == [(b"host", b"b")]
 
 
+FRAMING = b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+SIGNED = b";chunk-signature=" + b"f" * 64
+
+
+class TestOverheadOfChunks:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"5;" + b"e" * 70_000 + b"\r\nhello\r\n0\r\n\r\n",
+            (b"1;" + b"e" * 80 + b"\r\na\r\n") * 1_500 + b"0\r\n\r\n",
+            b"0\r\nX: " + b"v" * 70_000 + b"\r\n\r\n",
+            b"0\r\n" + b"X-Trailer: value\r\n" * 4_000 + b"\r\n",
+            b"0;" + b"e" * 70_000 + b"\r\n\r\n",
+        ],
+        ids=["one-extension", "extensions", "trailer-value", "trailer-fields", "last-chunk"],
+    )
+    @pytest.mark.parametrize("step", [1_000, 1_000_000])
+    def test_it_is_limited_since_the_size_of_the_body_does_not_count_it(self, body: bytes, step: int) -> None:
+        data = FRAMING + body
+        requests, error = parse(*(data[start : start + step] for start in range(0, len(data), step)))
+        assert len(requests) == 1
+        assert error is not None
+        assert (error.status, "too large" in error.detail) == (400, True)
+
+    @pytest.mark.parametrize("size", [1_000, 65_536])
+    def test_a_signature_of_each_chunk_is_not_too_much(self, size: int) -> None:
+        chunk = b"%x%b\r\n%b\r\n" % (size, SIGNED, b"a" * size)
+        data = FRAMING + chunk * 2_000 + b"0\r\nX-Trailer: " + b"v" * 60_000 + b"\r\n\r\n"
+        requests, error = parse(data)
+        assert error is None
+        assert requests[0][-1] == (b"a" * size * 2_000, True)
+
+
 def test_pipelined_requests_are_no_long_head() -> None:
     data = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n" * 4_000
     requests, error = parse(data + b"GET /a HT", b"TP/1.1\r\nHost: a\r\n\r\n")
