@@ -11,7 +11,6 @@ from routing.balancing.rules import (
     canary_point,
     candidates,
     choose,
-    prefer_canaries,
 )
 from routing.errors import ServiceDisabled
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
@@ -56,21 +55,19 @@ class Balancer:
             picked = states[0]
         else:
             self._expire_ejections()
-            usable = candidates(states, tried)
+            usable = candidates(states, tried, self._point(caller))
             if not usable:
                 raise ServiceDisabled("an operator has disabled all targets of the service", service=self._service)
-            if self._has_canaries:
-                usable = prefer_canaries(usable, states, canary_point(self._service, caller))
             picked = choose(usable, self._clock(), self._random)
         picked.outstanding += 1
         return picked
 
-    def has_another(self, tried: Sequence[TargetState]) -> bool:
+    def has_another(self, tried: Sequence[TargetState], caller: str = "") -> bool:
         """Whether `pick` would select a target that is not in `tried`."""
         if len(self._states) == 1:
             return False
         self._expire_ejections()
-        return any(state not in tried for state in candidates(self._states, tried))
+        return any(state not in tried for state in candidates(self._states, tried, self._point(caller)))
 
     def release(self, state: TargetState) -> None:
         """The call has ended, whatever its outcome."""
@@ -93,6 +90,9 @@ class Balancer:
         for state in self._states:
             verdict = verdicts.get(target_key(self._service, state.target), HealthVerdict())
             state.apply_verdict(verdict.down, self._clock())
+
+    def _point(self, caller: str) -> float | None:
+        return canary_point(self._service, caller) if self._has_canaries else None
 
     def _expire_ejections(self) -> None:
         for state in self._states:

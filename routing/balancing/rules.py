@@ -101,24 +101,34 @@ class TargetState:
         return self.target.weight * max(SLOW_START_SHARE, age / SLOW_START_SECONDS)
 
 
-def candidates(states: Sequence[TargetState], tried: Sequence[TargetState]) -> list[TargetState]:
-    """The targets that may receive the call: enabled and healthy (see PANIC_SHARE), without those tried if possible."""
+def candidates(
+    states: Sequence[TargetState], tried: Sequence[TargetState], point: float | None = None
+) -> list[TargetState]:
+    """The targets that may receive the call: enabled and healthy (see PANIC_SHARE), without those tried if possible.
+
+    `point` is the caller's, from 0 to 100, if the service has canaries: those of others are left out.
+    """
     enabled = [state for state in states if state.target.weight]
     usable = [state for state in enabled if state.healthy]
     if len(usable) < PANIC_SHARE * len(enabled):
         usable = enabled
+    if point is not None:
+        usable = prefer_canaries(usable, states, tried, point)
     return [state for state in usable if state not in tried] or usable
 
 
-def prefer_canaries(usable: list[TargetState], states: Sequence[TargetState], point: float) -> list[TargetState]:
-    """The candidates for this caller, whose `point` is from 0 to 100.
+def prefer_canaries(
+    usable: list[TargetState], states: Sequence[TargetState], tried: Sequence[TargetState], point: float
+) -> list[TargetState]:
+    """The usable targets for the caller with this point.
 
-    Each canary owns its percentage of the points; its callers, and only they, are sent to it. If it is not usable they
-    are served by the other targets, and if only canaries are usable, these serve everyone.
+    Each canary owns its percentage of the points; its callers, and only they, are sent to it. If it is not usable, or
+    was tried, they are served by the other targets, and if only canaries are usable, these serve everyone. A retry
+    after the failure of another target is no reason to send a caller to a canary.
     """
     owner = canary_of([state.target for state in states], point)
     for state in usable:
-        if state.target is owner:
+        if state.target is owner and state not in tried:
             return [state]
     return [state for state in usable if not state.target.canary] or usable
 

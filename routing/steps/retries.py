@@ -58,14 +58,20 @@ class RetryState:
         """Seconds until the deadline."""
         return self.deadline - self.clock()
 
+    @property
+    def balanced_by(self) -> str:
+        """What decides whether a canary serves the request."""
+        caller = self.exchange.caller
+        return caller.id if caller else self.exchange.request.client
+
     def begin(self) -> TargetState:
         """Pick the next attempt's target, and set its time-out and its body, which is sent from the beginning."""
-        exchange, caller = self.exchange, self.exchange.caller
+        exchange = self.exchange
         left = self.left if self.tried else self.policy.timeout.total
         self.call.timeout_ms = None if left == inf else max(1, int(left * 1000))
         if self.upload is not None:
             self.call.body, self.call.source = self.upload.chunks(), self.upload
-        state = self.permit.upstream.balancer.pick(self.tried, caller.id if caller else exchange.request.client)
+        state = self.permit.upstream.balancer.pick(self.tried, self.balanced_by)
         exchange.call.target = state.target
         self.tried.append(state)
         return state
@@ -190,7 +196,7 @@ class Attempts:
             return None
         if permit.upstream.hold_offs and self._limits.is_held(retry.exchange):
             return None
-        if elsewhere and not permit.upstream.balancer.has_another(retry.tried):
+        if elsewhere and not permit.upstream.balancer.has_another(retry.tried, retry.balanced_by):
             return None
         limit = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2.0 ** (count - 1))
         backoff = random.random() * limit  # noqa: S311 - spreads retries, protects nothing

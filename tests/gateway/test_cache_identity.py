@@ -427,6 +427,23 @@ class TestConfiguration:
                 assert {response.get("x-cache") for response in found.values()} == verdicts
             assert len(usual.requests) == len(canary.requests) == 1
 
+    async def test_what_a_canary_answers_for_want_of_other_targets_is_not_stored(self, cache_world: World) -> None:
+        """Else all callers would get it, long after the others have come back."""
+        world = cache_world
+        usual = await world.serve(reply(200, b"usual", cache_control=FRESH), policy=SHARED)
+        async with ScriptedOrigin(reply(200, b"canary", cache_control=FRESH)) as canary:
+            targets = usual.target, msgspec.structs.replace(canary.target, canary=50)
+            client = next(each for n in range(1, 99) if canary_point("crm", each := f"192.0.2.{n}") >= 50)
+
+            async def get(target: Target) -> tuple[bytes, str | None]:
+                await self.change(world, targets=(target, targets[1]))
+                response = await world.request("GET", PATH + "/a", key="", client=client)
+                return response.body, response.get("x-cache")
+
+            disabled = msgspec.structs.replace(usual.target, weight=0)
+            assert [await get(disabled), await get(disabled)] == [(b"canary", "MISS")] * 2
+            assert [await get(usual.target), await get(disabled)] == [(b"usual", "MISS"), (b"usual", "HIT")]
+
     def test_a_server_by_another_name_or_for_another_client_has_other_responses(self) -> None:
         """A renewed certificate keeps what is stored."""
         ca, policy = InternalCa(), RoutePolicy()

@@ -4,12 +4,13 @@ import contextlib
 import socket
 from collections import Counter
 
+import msgspec
 import pytest
 
 from resilience.breaker.policy import BreakerPolicy
-from routing.balancing.rules import EJECT_AFTER, EJECT_AFTER_NO_RESPONSE
+from routing.balancing.rules import EJECT_AFTER, EJECT_AFTER_NO_RESPONSE, canary_point
 from routing.observability.events import BackendEventKind
-from routing.router.policy import Retries, RoutePolicy, Target, Timeout
+from routing.router.policy import Auth, Retries, RoutePolicy, Target, Timeout
 from routing.router.table import Service
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.origin import Peer, ScriptedOrigin
@@ -52,6 +53,20 @@ async def test_a_call_whose_connection_was_reset_is_retried_on_the_other_target(
 async def test_a_gateway_error_of_one_target_is_retried_on_the_other(world: World, status: int) -> None:
     await serve_two_targets(world, failing(status), OK)
     assert {(await world.request("GET", "/api/v1/crm/x")).status for _ in range(8)} == {200}
+
+
+@pytest.mark.parametrize("script", [reset_connection, failing(503)])
+async def test_a_canary_gets_no_retries_of_others_callers(world: World, script: object) -> None:
+    policy = msgspec.structs.replace(PLAIN, auth=Auth.NONE)
+    _, canary = await serve_two_targets(world, script, OK, policy)
+    service = world.live.table.services["crm"]
+    targets = (service.targets[0], msgspec.structs.replace(canary.target, canary=50))
+    world.add(msgspec.structs.replace(service, targets=targets))
+    by_share = {canary_point("crm", client) < 50: client for client in map("192.0.2.{}".format, range(20))}
+    for is_canarys, client in by_share.items():
+        before = len(canary.requests)
+        response = await world.request("GET", "/api/v1/crm/x", key="", client=client)
+        assert (response.status == 200, len(canary.requests) - before) == (is_canarys, is_canarys)
 
 
 async def test_a_500_and_the_503_of_the_only_target_are_not_retried(world: World) -> None:

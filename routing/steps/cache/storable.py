@@ -7,6 +7,7 @@ from resilience.cache.body_recorder import BODY_BYTES
 from resilience.cache.messages import CacheRequest, CacheResponse, Skip, Storable
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.storing import UNWANTED
+from routing.balancing.rules import canary_of, canary_point
 from routing.exchange import CacheSlot, Exchange
 from routing.http import first
 from routing.messages import forwarding
@@ -14,24 +15,24 @@ from routing.messages.outcome import OutcomeClass
 
 CALLER: Final = b"x-gateway-caller"
 """A response may vary by the caller where the caller is part of its key."""
+OF_ANOTHERS_CANARY: Final = Skip("a canary has responded in place of the caller's own targets")
+KEEPING: Final = (UNWANTED, OF_ANOTHERS_CANARY)
+"""Verdicts on one response that say nothing about the next one, nor about what is stored."""
 
 
 def storable(
-    slot: CacheSlot,
-    response: CacheResponse,
-    length: int,
-    body: bytes | None,
-    *,
-    unverified: bool,
-    outcome: OutcomeClass | None,
+    exchange: Exchange, slot: CacheSlot, response: CacheResponse, length: int, body: bytes | None
 ) -> Storable | Skip:
     """RFC 9111's verdict; Skip for a body that is too long, for a response that has a class, and for one selected by a
     field that the gateway sets: it would be found by the client's value of that field. `body` is all of it, if the
-    policy's `only_if` needs it and it is known. `unverified`: the request had a credential that only the backend has
-    checked, while a route's `shared` speaks of callers of the gateway.
+    policy's `only_if` needs it and it is known. A route's `shared` speaks of callers of the gateway, not of those whose
+    credential only the backend has checked.
     """
-    if outcome is not None:
-        return Skip(f"the outcome is {outcome}")
+    if exchange.call.outcome is not None:
+        return Skip(f"the outcome is {exchange.call.outcome}")
+    if _is_of_anothers_canary(exchange):
+        return OF_ANOTHERS_CANARY
+    unverified = passes_unverified(exchange)
     target = slot.target
     verdict = may_store(slot.request, response, target.policy, target.scope, unverified=unverified)
     if isinstance(verdict, Skip):
@@ -69,9 +70,9 @@ def supersedes(
     sent again: the resource is gone, say, or must not be stored any more.
 
     Not if it is a failure or about its request alone; nor, under a key of more than one caller, if it may be about the
-    one who asked. `only_if` leaves what is stored.
+    one who asked. `only_if` leaves what is stored, and so does a canary of others.
     """
-    if slot.request.method != "GET" or verdict is UNWANTED or outcome not in (None, OutcomeClass.CALLERS):
+    if slot.request.method != "GET" or verdict in KEEPING or outcome not in (None, OutcomeClass.CALLERS):
         return False
     if response.status >= 500 or response.status in storing.REQUEST_STATUSES | storing.PARTIAL_STATUSES:
         return False
@@ -93,3 +94,14 @@ def passes_unverified(exchange: Exchange) -> bool:
     if is_verified or not exchange.match.policy.forward_authorization:
         return False
     return first(exchange.request.headers, b"authorization") is not None
+
+
+def _is_of_anothers_canary(exchange: Exchange) -> bool:
+    """Whether a canary has served a caller that is not one of its own, for want of other targets. Under the caller's
+    key, its response would be sent to all others of the service.
+    """
+    target, service = exchange.call.target, exchange.match.service
+    if target is None or not target.canary:
+        return False
+    client = exchange.caller.id if exchange.caller else exchange.request.client
+    return canary_of(service.targets, canary_point(service.name, client)) != target

@@ -13,7 +13,6 @@ from resilience.cache.flights import UNCACHEABLE_SECONDS, FlightEnd
 from resilience.cache.leases import Release
 from resilience.cache.messages import CacheResponse, Fresh, Freshness, Miss, Skip, Stale, Storable
 from resilience.cache.store import UNFENCED
-from resilience.cache.storing import UNWANTED
 from routing.errors import (
     BackendLimited,
     BadGateway,
@@ -37,7 +36,7 @@ from routing.steps.cache.only_if import judged_body
 from routing.steps.cache.own_invalidation import OwnInvalidations
 from routing.steps.cache.responses import render, with_cookies
 from routing.steps.cache.revalidation import Revalidation
-from routing.steps.cache.storable import is_storable_part, passes_unverified, storable, supersedes
+from routing.steps.cache.storable import KEEPING, is_storable_part, passes_unverified, storable, supersedes
 from routing.steps.cache.write_invalidation import tags_of_write
 from routing.upstream.call import BackendCall
 
@@ -210,16 +209,15 @@ class CacheStore:
         result = slot.result
         is_part = response.status == parts.PARTIAL and isinstance(result, Miss) and is_storable_part(slot, response)
         judged = parts.as_whole(response) if is_part else response
-        length, outcome = call.response.length or 0, exchange.call.outcome
-        verdict = storable(slot, judged, length, body, unverified=passes_unverified(exchange), outcome=outcome)
+        verdict = storable(exchange, slot, judged, call.response.length or 0, body)
         if exchange.step_log is not None:
             rule = partial(rationale.storage_rule, verdict, response, slot.target.policy)
             exchange.mark("store", rule, self._timer())
         if isinstance(verdict, Skip) or isinstance(result, Fresh) or result.seq == UNFENCED:
             reason = verdict.reason if isinstance(verdict, Skip) else "the store is unavailable"
             exchange.cache = cache_status.not_stored(exchange.cache, reason)
-            is_settled = isinstance(verdict, Skip) and verdict is not UNWANTED and response.status < 500
-            _land(slot, FlightEnd.UNCACHEABLE, remember=is_settled and outcome is None)
+            is_settled = isinstance(verdict, Skip) and verdict not in KEEPING and response.status < 500
+            _land(slot, FlightEnd.UNCACHEABLE, remember=is_settled and exchange.call.outcome is None)
             return None, self._plan_supersession(exchange, slot, response, verdict)
         ttl = verdict.fresh_until - exchange.received_at if verdict.fresh_until else 0
         exchange.cache = cache_status.stored(exchange.cache, ttl, verdict.ignored)

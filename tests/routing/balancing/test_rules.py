@@ -159,15 +159,25 @@ def test_a_canarys_callers_and_only_they_are_sent_to_it() -> None:
         TargetState(Target("http://c", 1, 10)),
     )
     targets = [plain, five, ten]
-    assert [prefer_canaries(targets, targets, point) for point in (0, 4.9)] == [[five]] * 2
-    assert [prefer_canaries(targets, targets, point) for point in (5, 14.9)] == [[ten]] * 2
-    assert [prefer_canaries(targets, targets, point) for point in (15, 99.9)] == [[plain]] * 2
+    assert [prefer_canaries(targets, targets, [], point) for point in (0, 4.9)] == [[five]] * 2
+    assert [prefer_canaries(targets, targets, [], point) for point in (5, 14.9)] == [[ten]] * 2
+    assert [prefer_canaries(targets, targets, [], point) for point in (15, 99.9)] == [[plain]] * 2
 
 
 def test_callers_of_an_unusable_canary_are_served_by_the_others() -> None:
     plain, canary = TargetState(Target("http://a")), TargetState(Target("http://b", 1, 5))
-    assert prefer_canaries([plain], [plain, canary], 1) == [plain]
-    assert prefer_canaries([canary], [plain, canary], 50) == [canary]
+    assert prefer_canaries([plain], [plain, canary], [], 1) == [plain]
+    assert prefer_canaries([canary], [plain, canary], [], 50) == [canary]
+
+
+def test_a_retry_leads_away_from_a_canary_and_not_to_one() -> None:
+    plain, second = TargetState(Target("http://a")), TargetState(Target("http://a2"))
+    canary, other = TargetState(Target("http://b", 1, 5)), TargetState(Target("http://c", 1, 5))
+    assert candidates([plain, canary], [plain], 50) == [plain]
+    assert candidates([plain, second, canary], [plain], 50) == [second]
+    assert candidates([plain, canary, other], [canary], 1) == [plain]
+    plain.apply_verdict(True, 0.0)
+    assert candidates([plain, canary, other], [canary], 50) == [other]
 
 
 @given(weights=st.lists(st.integers(0, 1_000), min_size=1, max_size=8), data=st.data())
