@@ -7,7 +7,7 @@ from http import HTTPStatus
 from math import inf
 from typing import Any, Final
 
-from routing.http import ClientGone, Request, Response, client_timeout, may_have_content
+from routing.http import ClientGone, Request, Response, client_timeout, may_have_content, without_fragment
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -72,10 +72,11 @@ def handshake_request(scope: Scope) -> Request:
 
 def _request(scope: Scope) -> Request:
     client = scope.get("client")
+    path, query = without_fragment(scope.get("raw_path") or scope["path"].encode(), scope["query_string"])
     return Request(
         scope["method"],
-        scope.get("raw_path") or scope["path"].encode(),
-        scope["query_string"],
+        path,
+        query,
         scope["headers"],
         _ipv4(client[0]) if client else "",
         scope.get("scheme", "http"),

@@ -32,7 +32,7 @@ def to_gateway_request(request: HttpRequest) -> Request:
     version = request.scope.get("http_version", "1.1") if isinstance(request, ASGIRequest) else "1.0"
     length, coding = request.headers.get("Content-Length"), request.headers.get("Transfer-Encoding")
     has_body = may_have_content(_method(request), version, length, coding)
-    path, _, query = _target(request).partition(b"?")
+    path, _, query = _target(request).partition(b"#")[0].partition(b"?")
     converted = Request(
         method=_method(request),
         path=path,

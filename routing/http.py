@@ -140,6 +140,13 @@ def may_have_content(method: str, version: str, length: str | bytes | None, codi
     return version not in _FRAMED_BY_FIELDS and method in _WITH_CONTENT
 
 
+def without_fragment(path: bytes, query: bytes) -> tuple[bytes, bytes]:
+    """Path and query up to a fragment, which a request's target does not have (RFC 9112 section 3.2)."""
+    if b"#" in path:
+        return path.partition(b"#")[0], b""
+    return path, query.partition(b"#")[0]
+
+
 def client_timeout(body: Stream) -> float:
     """Seconds for which the client may read nothing of this body."""
     seconds: float = getattr(body, "client_timeout", CLIENT_SECONDS)

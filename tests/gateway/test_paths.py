@@ -24,6 +24,8 @@ SPELLINGS = [
     b"/admin./users",
     b"/admin",
     b"/admin/",
+    b"/admin#a",
+    b"/admin#?a",
 ]
 
 
@@ -77,6 +79,15 @@ async def test_a_service_without_routes_gets_paths_as_they_are(world: World) -> 
     for path in (b"/api/queues/%2F/q", b"/a\\b;c", b"/a%5Cb%2f"):
         assert (await world.request("GET", b"/api/v1/crm" + path)).status == 200
         assert origin.requests[-1].line == b"GET %b HTTP/1.1" % path
+
+
+@pytest.mark.parametrize(
+    ("target", "sent"), [(b"/a#b", b"/a"), (b"/a#b?c", b"/a"), (b"/a?b#c", b"/a?b"), (b"/a?b%23c", b"/a?b%23c")]
+)
+async def test_a_fragment_is_removed(world: World, target: bytes, sent: bytes) -> None:
+    origin = await world.serve(ok())
+    assert (await world.request("GET", b"/api/v1/crm" + target)).status == 200
+    assert origin.requests[0].line == b"GET %b HTTP/1.1" % sent
 
 
 async def test_a_write_invalidates_its_resource_in_every_spelling(world: World) -> None:
