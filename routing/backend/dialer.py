@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -94,7 +94,11 @@ async def open_socket(address: Address) -> socket.socket:
 async def first_connected(
     addresses: Sequence[Address], connect: Connect = open_socket, stagger: float = STAGGER_SECONDS
 ) -> tuple[Address, socket.socket]:
-    """The first attempt to succeed; the others are abandoned. Raises the first error if all fail."""
+    """The first attempt to succeed; the others are abandoned. Raises the first error if all fail.
+
+    When it is cancelled, as by a time limit, the next call attempts other addresses first: all but the latest of these
+    have had their time.
+    """
     if len(addresses) == 1:
         return addresses[0], await connect(addresses[0])
     attempts: dict[asyncio.Task[socket.socket], Address] = {}
@@ -114,6 +118,9 @@ async def first_connected(
                 attempts.pop(task).failed = True
                 errors.append(error)
         raise errors[0]
+    except asyncio.CancelledError:
+        _attempt_last(list(attempts.values())[:-1])
+        raise
     finally:
         for task in attempts:
             task.add_done_callback(_close_socket)
@@ -125,11 +132,16 @@ def _winner(
 ) -> tuple[Address, socket.socket]:
     """Take the attempt out of `attempts`, whose addresses were slower though they were not started later."""
     earlier = list(attempts)
-    for slower in earlier[: earlier.index(task)]:
-        attempts[slower].failed = True
+    _attempt_last(attempts[slower] for slower in earlier[: earlier.index(task)])
     address = attempts.pop(task)
     address.failed = False
     return address, task.result()
+
+
+def _attempt_last(addresses: Iterable[Address]) -> None:
+    """The next connections attempt these addresses after all others."""
+    for address in addresses:
+        address.failed = True
 
 
 def _close_socket(attempt: asyncio.Task[socket.socket]) -> None:

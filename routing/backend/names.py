@@ -35,7 +35,8 @@ Lookup = Callable[[str, int], Awaitable[Iterable[Found]]]
 class Address:
     """One address of a name. `retires_at`, by the table's clock, is when its connections must end; infinity for never.
 
-    `failed`: the last attempt to connect failed, or was slower than one to another address.
+    `failed`: the last attempt to connect failed, or was slower than one to another address. It gets another chance when
+    its name is looked up as it is every REFRESH_SECONDS.
     """
 
     __slots__ = ("failed", "family", "retires_at", "socket_address")
@@ -69,7 +70,7 @@ class Name:
         current = []
         for key in dict.fromkeys(found):
             address = self.known.setdefault(key, Address(*key))
-            address.retires_at, address.failed = inf, False
+            address.retires_at = inf
             current.append(address)
         self.addresses = tuple(current)
 
@@ -152,6 +153,8 @@ class NameTable:
     async def _refresh(self, host: str, port: int, name: Name) -> None:
         async with self._refreshes:
             name.is_queued = False
+            for address in name.addresses:
+                address.failed = False
             await asyncio.shield(self._start_lookup(host, port, name))
 
     def _start_lookup(self, host: str, port: int, name: Name) -> asyncio.Task[None]:

@@ -7,11 +7,12 @@ import math
 import os
 import socket
 import time
+from contextlib import AsyncExitStack, suppress
 from operator import lt
 
 import pytest
 
-from routing.backend.dialer import Dialer, connecting, first_connected
+from routing.backend.dialer import STAGGER_SECONDS, Dialer, connecting, first_connected
 from routing.backend.names import RENEW_SECONDS, Address, NameTable
 from routing.errors import Overloaded
 from tests.clock import FakeClock
@@ -95,6 +96,26 @@ async def test_a_cancelled_connect_leaves_no_socket_open_and_looks_the_name_up_a
         await until(lambda: open_files() <= before)
         assert len(resolver.calls) == 2
         await dialer.close()
+
+
+@pytest.mark.alone
+async def test_addresses_that_took_all_the_time_are_the_last_for_the_next_connection() -> None:
+    """Else each connection would begin with as many of them as its time allows."""
+    silent = [f"127.0.0.{last}" for last in range(11, 19)]
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(backends("127.0.0.5"))
+        for host in silent:
+            await stack.enter_async_context(unresponsive(host, port))
+        dialer = Dialer(NameTable(FakeClock(), FakeResolver("127.0.0.5", *silent)))
+        connected = []
+        for number in range(6):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2.5 * STAGGER_SECONDS):  # three attempts
+                    _, sock = await dialer.connect("crm.example", port)
+                    sock.close()
+                    connected.append(number)
+        await dialer.close()
+    assert connected[:2] == [0, 4]
 
 
 async def test_a_name_that_moved_is_found_when_the_old_address_refuses() -> None:
