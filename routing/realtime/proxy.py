@@ -41,6 +41,7 @@ from routing.steps.rechecks import Rechecks
 from routing.tls.context import TlsContexts
 
 IDLE_SECONDS: Final = 300.0
+RESTARTING: Final = CloseReason(CloseCode.SERVICE_RESTART, "the gateway is restarting")
 
 
 class SocketProxy:
@@ -70,11 +71,14 @@ class SocketProxy:
         self._timer = timer
         self._idle_timeout = idle_timeout
         self._connections = CallerConnections(limits or Limits())
+        self._tunnels: set[Tunnel] = set()
         self._is_closing = False
 
     def begin_shutdown(self) -> None:
-        """Every tunnel closes at its next check."""
+        """Close every tunnel at once, since the server soon closes them itself, without a reason."""
         self._is_closing = True
+        for tunnel in self._tunnels:
+            tunnel.close(RESTARTING)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket to a service, from its handshake to its close."""
@@ -127,6 +131,8 @@ class SocketProxy:
                 pings=lambda: shake.client_pings() + socket.pings,
                 total_timeout=timeout.stream,
             )
+            self._tunnels.add(tunnel)
+            stack.callback(self._tunnels.discard, tunnel)
             if self._meter is not None:
                 self._meter.opened(exchange, tunnel, SWITCHING_PROTOCOLS)
                 stack.callback(self._meter.closed, exchange)
@@ -139,7 +145,7 @@ class SocketProxy:
     def _reason_to_close(self, exchange: Exchange, withdrawal: Withdrawal) -> CloseReason | None:
         """Why the tunnel must be closed, or None."""
         if self._is_closing:
-            return CloseReason(CloseCode.SERVICE_RESTART, "the gateway is restarting")
+            return RESTARTING
         caller = exchange.caller
         current = None if caller is None else self._current(exchange, caller)
         if caller is not None and current is None:

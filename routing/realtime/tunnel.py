@@ -61,13 +61,14 @@ class Tunnel:
         self._total_timeout = total_timeout
         self._opened_at = self._last_activity_at = timer()
         self.received = self.sent = 0
+        self._closing: asyncio.Future[CloseReason] = asyncio.get_running_loop().create_future()
         self._end = CloseReason(CloseCode.INTERNAL_ERROR, "the gateway failed")
 
     async def run(self, subprotocol: str | None, headers: Headers) -> None:
         """Accept the client's handshake with these header fields, pass messages on until either side or the gateway
         ends it, and close the client's side. `close_backend` must follow.
         """
-        tasks: list[asyncio.Task[CloseReason]] = []
+        tasks: list[asyncio.Future[CloseReason]] = [self._closing]
         try:
             await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
             work = (self._client_to_backend(), self._backend_to_client(), self._check_periodically())
@@ -75,7 +76,7 @@ class Tunnel:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if all(part.exception() for part in done):
                 # Sending fails as soon as the client has closed; its close code may still have to be received.
-                done, _ = await asyncio.wait(tasks[:1], timeout=CHECK_SECONDS)
+                done, _ = await asyncio.wait(tasks[:2], timeout=CHECK_SECONDS)
             self._end = next((part.result() for part in done if not part.exception()), _GONE)
         finally:
             for task in tasks:
@@ -84,6 +85,11 @@ class Tunnel:
                 async with asyncio.timeout(CHECK_SECONDS):  # a client that does not read holds up what is sent to it
                     code = self._end.client_code or self._end.code
                     await self._send({"type": "websocket.close", "code": code, "reason": self._end.reason})
+
+    def close(self, reason: CloseReason) -> None:
+        """Let `run` close both sides, without waiting for the next check."""
+        if not self._closing.done():
+            self._closing.set_result(reason)
 
     async def close_backend(self) -> None:
         """Close the backend's side as the client's, and wait for its close frame, for ten seconds at most."""

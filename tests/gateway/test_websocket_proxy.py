@@ -10,6 +10,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
+from gateway_project.server.worker import CLOSE_SECONDS
 from routing.backend.dialer import Dialer
 from routing.backend.names import NameTable
 from routing.realtime import tunnel
@@ -360,6 +361,20 @@ async def test_a_client_that_does_not_read_does_not_keep_the_backend(monkeypatch
         await serving
         await _until(ends)
     assert (sent, ends) == (["websocket.accept", "websocket.close"], [1012])
+
+
+async def test_a_restart_closes_at_once_with_its_reason() -> None:
+    """Before the server, which waits no longer than CLOSE_SECONDS and gives none."""
+    with websocket_server(greet) as port:
+        world = websocket_world(port)
+        proxy = proxy_of(world, FakeClock())
+        socket = client_of(proxy, world)
+        await socket.connect()
+        assert (await socket.receive())["text"] == "hello"
+        proxy.begin_shutdown()
+        async with asyncio.timeout(CLOSE_SECONDS):
+            closed = await socket.receive()
+    assert (closed["code"], closed["reason"]) == (1012, "the gateway is restarting")
 
 
 FIELDS = [
