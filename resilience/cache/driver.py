@@ -132,7 +132,7 @@ class Cache:
             return await self._store_part(target, request, response, entry, result)
         if not storing.is_complete(response, len(body)):
             return _INCOMPLETE
-        return await self._replace(target, request, entry, result, release)
+        return await self._put(target, request, entry, result, release)
 
     async def update_from_304(
         self,
@@ -174,7 +174,7 @@ class Cache:
             )
             return UpdatedEntry(once, is_stored=False)
         fresh = _entry(updated, verdict, entry.body, target.tags)
-        return UpdatedEntry(fresh, is_stored=await self._put(target, request, fresh, stored) is None)
+        return UpdatedEntry(fresh, is_stored=await self._put(target, request, fresh, stored, is_update=True) is None)
 
     async def supersede(self, target: StoreTarget, request: CacheRequest, stored: Stale) -> None:
         """The backend has sent another response in place of the stored one, and it is not stored. From now on the old
@@ -187,23 +187,7 @@ class Cache:
             stale_until=0.0,
             must_revalidate=True,
         )
-        await self._replace(target, request, entry, stored)
-
-    async def _replace(
-        self,
-        target: StoreTarget,
-        request: CacheRequest,
-        entry: Entry,
-        result: Stale | Miss,
-        release: Release | None = None,
-    ) -> Skip | None:
-        """Store the entry. Other processes drop their copies of one that is fresh still, which they would go on with:
-        a client has asked for more than that (RFC 9111 section 4: the most recent response is used).
-        """
-        skipped = await self._put(target, request, entry, result, release)
-        if skipped is None and isinstance(result, Stale) and result.reason is Forward.REQUEST:
-            await self._store.drop_copies(target.service, target.key)
-        return skipped
+        await self._put(target, request, entry, stored)
 
     async def _put(
         self,
@@ -212,8 +196,15 @@ class Cache:
         entry: Entry,
         result: Stale | Miss,
         release: Release | None = None,
+        *,
+        is_update: bool = False,
     ) -> Skip | None:
-        """Store the entry, merged with the variants stored by now. Merges of a key are serialised, lest one be lost."""
+        """Store the entry, merged with the variants stored by now. Merges of a key are serialised, lest one be lost.
+
+        Unless it is an update of the stored one, other processes drop their copies of one that is fresh still, which
+        they would go on with: a client has asked for more than that (RFC 9111 section 4: the most recent response is
+        used).
+        """
         if not entry.vary and not result.varies:
             is_stored = await self._store.put(target.service, target.key, entry, result.seq, release)
         else:
@@ -222,7 +213,11 @@ class Cache:
                 stored = (await self._store.get(target.service, target.key)).entry
                 entry = variants.merge_variant(entry, stored, request.headers, entry.stored_at)
                 is_stored = await self._store.put(target.service, target.key, entry, result.seq, release)
-        return None if is_stored else _INVALIDATED
+        if not is_stored:
+            return _INVALIDATED
+        if not is_update and isinstance(result, Stale) and result.reason is Forward.REQUEST:
+            await self._store.drop_copies(target.service, target.key)
+        return None
 
     async def lookup_part(self, service: str, key: str, request: CacheRequest, now: float) -> Fresh | None:
         """A fresh part that has the whole range of this request, which `may_use_part` allows."""
@@ -246,7 +241,7 @@ class Cache:
                 stored = None
             entry, extent = parts.combine(stored, part, extent)
             if extent.end - extent.start == extent.total:
-                return await self._replace(target, parts.without_range(request), parts.to_whole(entry), result)
+                return await self._put(target, parts.without_range(request), parts.to_whole(entry), result)
             is_stored = await self._store.put(target.service, key, entry, result.seq)
         return None if is_stored else _INVALIDATED
 

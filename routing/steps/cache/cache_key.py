@@ -27,7 +27,7 @@ from routing.router.backend_identity import backend_identity
 from routing.router.credential_policy import CredentialPolicy
 from routing.router.gateway_cookies import GatewayCookies
 from routing.router.identity_policy import IdentityField
-from routing.router.policy import RoutePolicy
+from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Match, Service
 from routing.router.tags import ANONYMOUS, NO_CONTENT, filled, own_tags
 
@@ -187,10 +187,14 @@ def _has_canaries(service: Service) -> bool:
     return any(target.canary for target in service.targets)
 
 
+def own_canary(service: Service, caller: Caller | None, request: Request) -> Target | None:
+    """The canary whose caller this is, if the service has one."""
+    return canary_of(service.targets, canary_point(service.name, caller.id if caller else request.client))
+
+
 def _canary(service: Service, caller: Caller | None, request: Request) -> bytes:
     """The canary whose caller this is: nobody else gets its responses. Empty for the callers of the other targets."""
-    point = canary_point(service.name, caller.id if caller else request.client)
-    found = canary_of(service.targets, point)
+    found = own_canary(service, caller, request)
     return found.url.encode() if found is not None and found.weight else b""
 
 

@@ -7,16 +7,16 @@ from resilience.cache.body_recorder import BODY_BYTES
 from resilience.cache.messages import CacheRequest, CacheResponse, Skip, Storable
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.storing import UNWANTED
-from routing.balancing.rules import canary_of, canary_point
 from routing.exchange import CacheSlot, Exchange
 from routing.http import first
 from routing.messages import forwarding
 from routing.messages.outcome import OutcomeClass
+from routing.steps.cache.cache_key import own_canary
 
 CALLER: Final = b"x-gateway-caller"
 """A response may vary by the caller where the caller is part of its key."""
 OF_ANOTHERS_CANARY: Final = Skip("a canary has responded in place of the caller's own targets")
-KEEPING: Final = (UNWANTED, OF_ANOTHERS_CANARY)
+OF_THIS_RESPONSE_ALONE: Final = (UNWANTED, OF_ANOTHERS_CANARY)
 """Verdicts on one response that say nothing about the next one, nor about what is stored."""
 
 
@@ -72,7 +72,7 @@ def supersedes(
     Not if it is a failure or about its request alone; nor, under a key of more than one caller, if it may be about the
     one who asked. `only_if` leaves what is stored, and so does a canary of others.
     """
-    if slot.request.method != "GET" or verdict in KEEPING or outcome not in (None, OutcomeClass.CALLERS):
+    if slot.request.method != "GET" or verdict in OF_THIS_RESPONSE_ALONE or outcome not in (None, OutcomeClass.CALLERS):
         return False
     if response.status >= 500 or response.status in storing.REQUEST_STATUSES | storing.PARTIAL_STATUSES:
         return False
@@ -100,8 +100,7 @@ def _is_of_anothers_canary(exchange: Exchange) -> bool:
     """Whether a canary has served a caller that is not one of its own, for want of other targets. Under the caller's
     key, its response would be sent to all others of the service.
     """
-    target, service = exchange.call.target, exchange.match.service
+    target = exchange.call.target
     if target is None or not target.canary:
         return False
-    client = exchange.caller.id if exchange.caller else exchange.request.client
-    return canary_of(service.targets, canary_point(service.name, client)) != target
+    return own_canary(exchange.match.service, exchange.caller, exchange.request) != target

@@ -36,7 +36,13 @@ from routing.steps.cache.only_if import judged_body
 from routing.steps.cache.own_invalidation import OwnInvalidations
 from routing.steps.cache.responses import render, with_cookies
 from routing.steps.cache.revalidation import Revalidation
-from routing.steps.cache.storable import KEEPING, is_storable_part, passes_unverified, storable, supersedes
+from routing.steps.cache.storable import (
+    OF_THIS_RESPONSE_ALONE,
+    is_storable_part,
+    passes_unverified,
+    storable,
+    supersedes,
+)
 from routing.steps.cache.write_invalidation import tags_of_write
 from routing.upstream.call import BackendCall
 
@@ -216,7 +222,7 @@ class CacheStore:
         if isinstance(verdict, Skip) or isinstance(result, Fresh) or result.seq == UNFENCED:
             reason = verdict.reason if isinstance(verdict, Skip) else "the store is unavailable"
             exchange.cache = cache_status.not_stored(exchange.cache, reason)
-            is_settled = isinstance(verdict, Skip) and verdict not in KEEPING and response.status < 500
+            is_settled = isinstance(verdict, Skip) and verdict not in OF_THIS_RESPONSE_ALONE and response.status < 500
             _land(slot, FlightEnd.UNCACHEABLE, remember=is_settled and exchange.call.outcome is None)
             return None, self._plan_supersession(exchange, slot, response, verdict)
         ttl = verdict.fresh_until - exchange.received_at if verdict.fresh_until else 0

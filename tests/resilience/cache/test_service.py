@@ -433,10 +433,10 @@ class TestFromAThread:
         self, service: CacheService, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Ctrl-C in a shell, or the time limit of a task queue, before it has learnt that it is to compute."""
-        runner = service._runner
+        runner, run = service._runner, service._runner.run
 
         def interrupted(work: Work[Any]) -> None:
-            LoopRunner.run(runner, work)  # type: ignore[arg-type]
+            run(work)
             raise KeyboardInterrupt
 
         def work() -> None:
